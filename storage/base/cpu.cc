@@ -1,0 +1,61 @@
+#include "storage/base/cpu.h"
+
+#include <cstdlib>
+
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace foreshore {
+namespace {
+
+constexpr CpuLevel kLevelsBestFirst[] = {CpuLevel::kNeonDot, CpuLevel::kAvx512Vnni, CpuLevel::kAvx2, CpuLevel::kScalar};
+
+CpuLevel Detect() {
+  if (const char* wanted = std::getenv("FORESHORE_CPU"); wanted != nullptr) {
+    for (const CpuLevel level : kLevelsBestFirst) {
+      if (CpuLevelName(level) == wanted && CpuSupports(level)) return level;
+    }
+  }
+  for (const CpuLevel level : kLevelsBestFirst) {
+    if (CpuSupports(level)) return level;
+  }
+  return CpuLevel::kScalar;
+}
+
+}  // namespace
+
+bool CpuSupports(CpuLevel level) {
+  switch (level) {
+    case CpuLevel::kScalar: return true;
+#if defined(__x86_64__)
+    case CpuLevel::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    case CpuLevel::kAvx512Vnni:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512vnni");
+#elif defined(__aarch64__)
+    case CpuLevel::kNeonDot: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#endif
+    default: return false;
+  }
+}
+
+CpuLevel DetectCpuLevel() {
+  static const CpuLevel level = Detect();
+  return level;
+}
+
+std::string_view CpuLevelName(CpuLevel level) {
+  switch (level) {
+    case CpuLevel::kScalar: return "scalar";
+    case CpuLevel::kAvx2: return "avx2";
+    case CpuLevel::kAvx512Vnni: return "avx512vnni";
+    case CpuLevel::kNeonDot: return "neondot";
+  }
+  return "unknown";
+}
+
+}  // namespace foreshore

@@ -1,0 +1,190 @@
+#include "storage/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+namespace foreshore {
+namespace {
+
+std::string ParentOf(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+Status WriteAll(int descriptor, Bytes bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return IoStatus("write", path, errno);
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status IoStatus(std::string_view what, const std::string& path, int error_number) {
+  const std::string message = "file \"" + path + "\": " + std::string(what) + " failed: " + std::strerror(error_number);
+  if (error_number == ENOENT) return Status::NotFound(message);
+  if (error_number == ENOSPC || error_number == EDQUOT) return Status::NoSpace(message);
+  return Status::Io(message);
+}
+
+bool FileExists(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+Result<std::uint64_t> FileSizeBytes(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return IoStatus("stat", path, errno);
+  return static_cast<std::uint64_t>(info.st_size);
+}
+
+Status CreateDirectories(const std::string& path) {
+  std::error_code error;
+  const bool created = std::filesystem::create_directories(path, error);
+  if (error) return IoStatus("create directory", path, error.value());
+  return created ? SyncDirectory(ParentOf(path)) : Status::Ok();
+}
+
+Result<std::vector<std::string>> ListDirectory(const std::string& path) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (auto entry = std::filesystem::directory_iterator(path, error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error) return IoStatus("list directory", path, error.value());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Status RemoveFile(const std::string& path) {
+  if (::unlink(path.c_str()) != 0) return IoStatus("remove", path, errno);
+  return Status::Ok();
+}
+
+Status RemoveTree(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) return IoStatus("remove tree", path, error.value());
+  return Status::Ok();
+}
+
+Status SyncDirectory(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return IoStatus("open directory", path, errno);
+  const int result = ::fsync(descriptor);
+  const int error_number = errno;
+  ::close(descriptor);
+  return result == 0 ? Status::Ok() : IoStatus("sync directory", path, error_number);
+}
+
+Result<ByteString> ReadFile(const std::string& path, std::uint64_t size_bytes_max) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return IoStatus("open", path, errno);
+  ByteString content;
+  char buffer[1 << 16];
+  Status status;
+  while (true) {
+    const ssize_t count = ::read(descriptor, buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) status = IoStatus("read", path, errno);
+    if (count <= 0) break;
+    if (content.size() + static_cast<std::size_t>(count) > size_bytes_max) {
+      status = Status::Limit("file \"" + path + "\": larger than " + std::to_string(size_bytes_max) + " bytes");
+      break;
+    }
+    content.append(buffer, static_cast<std::size_t>(count));
+  }
+  ::close(descriptor);
+  if (!status.ok()) return status;
+  return content;
+}
+
+Status WriteFileAtomic(const std::string& path, Bytes content) {
+  static std::atomic<unsigned> counter{0};  // Two writers of one path must not share a temporary.
+  const std::string temporary =
+      path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
+  const Status written = [&] {
+    FORESHORE_ASSIGN_OR_RETURN(auto file, File::Create(temporary));
+    FORESHORE_RETURN_IF_ERROR(file->Append(content));
+    FORESHORE_RETURN_IF_ERROR(file->Sync());
+    FORESHORE_RETURN_IF_ERROR(file->Close());
+    return RenameDurably(temporary, path);
+  }();
+  if (!written.ok()) RemoveFile(temporary).IgnoreError();
+  return written;
+}
+
+Status RenameDurably(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return IoStatus("rename", from, errno);
+  return SyncDirectory(ParentOf(to));
+}
+
+Result<std::unique_ptr<File>> File::Create(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor < 0) return IoStatus("create", path, errno);
+  return std::unique_ptr<File>(new File(path, descriptor));
+}
+
+File::~File() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+Status File::Append(Bytes bytes) {
+  return WriteAll(descriptor_, bytes, path_);
+}
+
+Status File::Sync() {
+  if (::fsync(descriptor_) != 0) return IoStatus("sync", path_, errno);
+  return Status::Ok();
+}
+
+Status File::Close() {
+  if (descriptor_ < 0) return Status::Ok();
+  const int result = ::close(descriptor_);
+  descriptor_ = -1;
+  return result == 0 ? Status::Ok() : IoStatus("close", path_, errno);
+}
+
+Result<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return IoStatus("open", path, errno);
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0) {
+    const int error_number = errno;
+    ::close(descriptor);
+    return IoStatus("stat", path, error_number);
+  }
+  const auto size_bytes = static_cast<std::size_t>(info.st_size);
+  void* address = nullptr;
+  if (size_bytes > 0) {
+    address = ::mmap(nullptr, size_bytes, PROT_READ, MAP_SHARED, descriptor, 0);
+    if (address == MAP_FAILED) {
+      const int error_number = errno;
+      ::close(descriptor);
+      return IoStatus("map", path, error_number);
+    }
+  }
+  ::close(descriptor);
+  return std::unique_ptr<MappedFile>(new MappedFile(address, size_bytes));
+}
+
+MappedFile::~MappedFile() {
+  if (address_ != nullptr) ::munmap(address_, size_bytes_);
+}
+
+}  // namespace foreshore

@@ -1,0 +1,71 @@
+// Files and directories, with errors that name the path, and the one recipe for replacing a file so that a
+// power cut leaves the old or the new content: write a temporary, sync it, rename it, sync the directory.
+//
+// Threads: free functions are safe from any thread; a File belongs to one thread at a time; a MappedFile is
+// read-only and may be shared.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "foreshore/bytes.h"
+#include "foreshore/status.h"
+
+namespace foreshore {
+
+// The Status for a failed system call: kNotFound, kNoSpace (ENOSPC, EDQUOT) or kIo.
+Status IoStatus(std::string_view what, const std::string& path, int error_number);
+
+bool FileExists(const std::string& path);
+Result<std::uint64_t> FileSizeBytes(const std::string& path);
+// Creates the directory and its missing parents, and syncs the parent of what it made.
+Status CreateDirectories(const std::string& path);
+// Names in the directory without "." and "..", sorted.
+Result<std::vector<std::string>> ListDirectory(const std::string& path);
+Status RemoveFile(const std::string& path);  // kNotFound where there is none.
+Status RemoveTree(const std::string& path);
+Status SyncDirectory(const std::string& path);
+// Whole file; kLimit above `size_bytes_max`.
+Result<ByteString> ReadFile(const std::string& path, std::uint64_t size_bytes_max = 1ULL << 32);
+// Replaces `path` atomically and durably.
+Status WriteFileAtomic(const std::string& path, Bytes content);
+// Moves `from` over `to` and syncs the directory of `to`.
+Status RenameDurably(const std::string& from, const std::string& to);
+
+// A file being written from its start. Close() says whether everything arrived; the destructor closes silently.
+class File {
+ public:
+  static Result<std::unique_ptr<File>> Create(const std::string& path);
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  Status Append(Bytes bytes);
+  Status Sync();
+  Status Close();
+
+ private:
+  File(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  std::string path_;
+  int descriptor_;
+};
+
+// A whole file mapped read-only. The bytes live as long as this object.
+class MappedFile {
+ public:
+  static Result<std::unique_ptr<MappedFile>> Open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  Bytes bytes() const { return {static_cast<const char*>(address_), size_bytes_}; }
+
+ private:
+  MappedFile(void* address, std::size_t size_bytes) : address_(address), size_bytes_(size_bytes) {}
+  void* address_;
+  std::size_t size_bytes_;
+};
+
+}  // namespace foreshore
