@@ -1,0 +1,59 @@
+// Immutable content-addressed files: blobs/ab/abcd…, named by the SHA-256 of their content. A blob is written,
+// synced and renamed into place before the transaction that refers to it commits, so a reference never dangles
+// after a crash; a blob that no transaction came to refer to is garbage, found by comparing with the references.
+//
+// Threads: safe from any thread. A BlobWriter belongs to one thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "foreshore/bytes.h"
+#include "foreshore/status.h"
+#include "storage/base/checksum.h"
+#include "storage/base/file.h"
+
+namespace foreshore {
+
+using BlobId = Sha256Digest;
+inline constexpr std::uint64_t kBlobBytesMax = 8ULL << 30;
+
+class BlobStore {
+ public:
+  // `path` is the blobs directory; created where missing. Temporaries of a crashed writer are removed.
+  static Result<std::unique_ptr<BlobStore>> Open(const std::string& path);
+
+  // Writes the bytes durably; does nothing where the blob exists.
+  Result<BlobId> Put(Bytes content);
+  // Copies a file in, hashing on the way; kLimit above kBlobBytesMax.
+  Result<BlobId> PutFile(const std::string& path);
+
+  bool Contains(const BlobId& id) const;
+  // kNotFound where it is missing.
+  Result<std::uint64_t> SizeBytes(const BlobId& id) const;
+  Result<std::unique_ptr<MappedFile>> Open(const BlobId& id) const;
+  Status Remove(const BlobId& id);
+  Result<std::vector<BlobId>> List() const;
+  // Reads it all; kCorruption where the content no longer has its name.
+  Status Verify(const BlobId& id) const;
+
+  // A blob that arrives in pieces and may be resumed after a restart: bytes gather under partial/<id>.
+  // How many bytes are already there (0 where none).
+  Result<std::uint64_t> PartialBytes(const BlobId& id) const;
+  // Appends at `offset`, which must equal PartialBytes (kConflict otherwise).
+  Status AppendPartial(const BlobId& id, std::uint64_t offset, Bytes chunk);
+  // Verifies the hash, syncs and renames into place; kCorruption where the hash differs (the partial is removed).
+  Status FinishPartial(const BlobId& id);
+
+  // Where the blob's file is, for error messages and tests.
+  std::string PathOf(const BlobId& id) const;
+
+ private:
+  explicit BlobStore(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+}  // namespace foreshore
