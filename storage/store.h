@@ -22,11 +22,9 @@
 
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
+#include "foreshore/storage_options.h"
 
 namespace foreshore {
-
-enum class StorageKind : std::uint8_t { kSqlite = 1, kRocksdb = 2 };  // Stored: never renumber.
-enum class Durability : std::uint8_t { kFull = 1, kNormal = 2 };
 
 enum class KeyspaceKind : std::uint8_t { kInteger = 1, kBytes = 2 };  // Stored: never renumber.
 

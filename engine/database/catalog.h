@@ -1,0 +1,64 @@
+// Which collections and vector indexes there are. A Catalog is immutable: a change makes a new one, so that a
+// statement keeps the one its snapshot began with.
+//
+// Threads: values; share by shared_ptr<const Catalog>.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "foreshore/database.h"
+#include "storage/store.h"
+
+namespace foreshore {
+
+struct VectorIndexDefinition {
+  std::uint32_t id = 0;
+  std::uint32_t collection_id = 0;
+  std::string name;                // "notes.embedding"
+  VectorFieldOptions options;      // dimension is filled in.
+  std::vector<std::string> paths;  // source_paths in internal form; for a field without a model, the field's own path.
+  std::int64_t created_sequence = 0;  // Documents changed up to here are found by a scan, later ones by the log.
+  KeyspaceId vectors = 0;             // "v{id}": docid -> StoredVector.
+
+  bool has_model() const { return !options.model.empty(); }
+};
+
+struct CollectionDefinition {
+  std::uint32_t id = 0;
+  std::string name;
+  std::vector<std::string> fields;  // Top-level fields in the order first seen, at most kColumnCountMax.
+  std::vector<VectorIndexDefinition> vector_indexes;
+  KeyspaceId documents = 0;  // "d{id}": docid -> record.
+  KeyspaceId ids = 0;        // "i{id}": document id -> docid.
+
+  const VectorIndexDefinition* FindVectorIndex(std::string_view field) const;  // By field name; nullptr.
+};
+
+inline constexpr std::size_t kColumnCountMax = 500;
+// Collections whose name begins with '_' belong to the library: "_models" holds model rows and syncs like any other.
+inline constexpr std::string_view kModelsCollection = "_models";
+
+class Catalog {
+ public:
+  std::uint64_t version = 0;  // Grows with every change; 0 is the empty catalogue.
+  std::vector<CollectionDefinition> collections;
+
+  const CollectionDefinition* Find(std::string_view name) const;  // Case-insensitive; nullptr.
+  const CollectionDefinition* FindById(std::uint32_t id) const;
+  // kNotFound: collection "x" does not exist.
+  Result<const CollectionDefinition*> Require(std::string_view name) const;
+};
+
+Status ValidateCollectionName(std::string_view name);  // Reserved names are refused.
+
+// The stored forms: rows of the keyspace "catalog", without keyspace ids. Decoding bounds every length.
+ByteString EncodeCollection(const CollectionDefinition& collection);
+Result<CollectionDefinition> DecodeCollection(Bytes bytes);
+ByteString EncodeVectorIndex(const VectorIndexDefinition& index);
+Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes);
+
+}  // namespace foreshore

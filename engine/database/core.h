@@ -1,0 +1,320 @@
+// The database behind the public facade: opening, the catalogue, snapshots and transactions over documents, and the
+// derived indexes that follow the change log. SQL (engine/query) and sync are built on this header.
+//
+// Invariants: a document, its vector codes and its change-log entries commit together or not at all. A view sees one
+// sequence of the log, in documents and in vector searches alike.
+//
+// Threads: DatabaseCore is safe from any thread. A ReadView or WriteView and its cursors belong to one thread at a
+// time and must go before the core.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/database/catalog.h"
+#include "engine/document/json.h"
+#include "engine/document/record.h"
+#include "engine/document/registers.h"
+#include "foreshore/database.h"
+#include "storage/base/clock.h"
+#include "storage/blob_store.h"
+#include "storage/change_log.h"
+#include "storage/database_directory.h"
+#include "storage/store.h"
+
+namespace foreshore {
+
+class DatabaseCore;
+class DerivedVectorIndex;
+class EmbeddingWorker;
+class ModelRegistry;
+
+// What a core takes from outside; empty members mean the real thing.
+struct Environment {
+  std::shared_ptr<Clock> clock;
+  std::shared_ptr<Random> random;
+  // Wraps the store after it was opened; tests inject faults with it.
+  std::function<std::unique_ptr<Store>(std::unique_ptr<Store>)> wrap_store;
+};
+
+struct Neighbour {
+  std::int64_t docid = 0;
+  double distance = 0;
+};
+
+// Yields neighbours in increasing distance until none is left, as its view sees them (own writes included).
+class NeighbourCursor {
+ public:
+  virtual ~NeighbourCursor() = default;
+  virtual Result<std::optional<Neighbour>> Next() = 0;
+};
+
+struct NeighbourOptions {
+  std::size_t k_hint = 10;  // How many the caller expects to take.
+  std::size_t ef = 0;       // 0: chosen.
+};
+
+// Documents of one collection in docid order, the living only.
+class DocumentCursor {
+ public:
+  // Moves to the next document; false at the end.
+  Result<bool> Next();
+  std::int64_t docid() const { return cursor_->integer_key(); }
+  // Valid until the next move.
+  std::string_view id() const { return view_.id; }
+  std::string_view body() const { return view_.body; }
+  Bytes record() const { return cursor_->value(); }
+
+ private:
+  friend class ReadView;
+  explicit DocumentCursor(std::unique_ptr<Cursor> cursor, std::int64_t from)
+      : cursor_(std::move(cursor)), from_(from) {}
+  std::unique_ptr<Cursor> cursor_;
+  std::int64_t from_;
+  bool started_ = false;
+  RecordView view_;
+};
+
+class ReadView {
+ public:
+  virtual ~ReadView();
+  ReadView(const ReadView&) = delete;
+  ReadView& operator=(const ReadView&) = delete;
+
+  const Catalog& catalog() const { return *catalog_; }
+  std::int64_t sequence() const { return sequence_; }
+  DatabaseCore& core() const { return core_; }
+  ReadTxn& txn() const { return *txn_; }
+
+  // nullopt where there is none, or it is deleted. Valid until the next call on this view.
+  Result<std::optional<RecordView>> Get(const CollectionDefinition& collection, std::string_view id);
+  Result<std::optional<RecordView>> GetByDocid(const CollectionDefinition& collection, std::int64_t docid);
+  Result<std::optional<std::int64_t>> FindDocid(const CollectionDefinition& collection, std::string_view id);
+  Result<Document> Read(const CollectionDefinition& collection, std::string_view id);  // kNotFound
+  Result<std::unique_ptr<DocumentCursor>> Scan(const CollectionDefinition& collection,
+                                               std::int64_t from_docid = INT64_MIN);
+  // kInvalidArgument where the query has another dimension than the index.
+  Result<std::unique_ptr<NeighbourCursor>> Nearest(const VectorIndexDefinition& index, std::span<const float> query,
+                                                   const NeighbourOptions& options);
+  // Whole state, tombstones included; life 0 where the id was never used. For merge and sync.
+  Result<DocumentState> LoadState(const CollectionDefinition& collection, std::string_view id);
+  Result<std::optional<DocumentState>> LoadStateByDocid(const CollectionDefinition& collection, std::int64_t docid);
+  Result<std::vector<LostValue>> LoadRescued(const CollectionDefinition& collection, std::string_view document_id);
+
+ protected:
+  friend class DatabaseCore;
+  ReadView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : core_(core), catalog_(std::move(catalog)) {}
+  // The document's place; nullopt where the id was never used.
+  struct Found {
+    std::int64_t docid;
+    Bytes record;
+  };
+  Result<std::optional<Found>> Find(const CollectionDefinition& collection, std::string_view id);
+
+  DatabaseCore& core_;
+  std::shared_ptr<const Catalog> catalog_;  // Shared with the core and with other views of the same version.
+  std::unique_ptr<ReadTxn> owned_txn_;
+  ReadTxn* txn_ = nullptr;
+  std::int64_t sequence_ = 0;
+  bool registered_ = false;  // In the core's list of snapshots.
+};
+
+// One writing transaction. Rolls back unless Commit returned ok.
+class WriteView : public ReadView {
+ public:
+  ~WriteView() override;
+
+  // `json` is checked here. `base`: the version the caller read; without it, the present one. Local rules (limits,
+  // vector dimensions) bind.
+  Status Put(const CollectionDefinition& collection, std::string_view id, std::string_view json,
+             const Document* base = nullptr);
+  Result<std::string> PutNew(const CollectionDefinition& collection, std::string_view json);  // UUIDv7
+  Status Patch(const CollectionDefinition& collection, std::string_view id, std::string_view merge_patch);
+  Status Delete(const CollectionDefinition& collection, std::string_view id);  // kNotFound
+
+  // Joins a change from another replica. A merge always applies: local limits do not bind. `changed` says whether
+  // anything new was in it.
+  struct ApplyOutcome {
+    bool changed = false;
+    std::size_t lost_count = 0;
+  };
+  Result<ApplyOutcome> Apply(const CollectionDefinition& collection, const DocumentChange& change);
+  // A collection that a change from elsewhere needs; made at once and kept even if this transaction rolls back. The
+  // reference is valid until the next call of this function.
+  Result<const CollectionDefinition*> EnsureCollection(const std::string& name);
+
+  // Small named values that commit with the transaction: cursors of sync and the like. Keys up to 200 bytes, values up
+  // to 2 KiB.
+  Status PutSetting(const std::string& key, Bytes value);
+  Status DropSetting(const std::string& key);
+  // Forgets that the document's rescued values were never sent (after an acknowledgement).
+  Status MoveLogCursor(const std::string& name, std::int64_t sequence);
+
+  // Vector codes of one document, from the embedding worker. `stored` is an encoded StoredVector, empty to remove.
+  Status PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored);
+
+  Status Commit();
+  // The log sequence of the committed transaction.
+  std::int64_t committed_sequence() const { return committed_sequence_; }
+  std::int64_t changed_count() const { return changed_count_; }
+
+ private:
+  friend class DatabaseCore;
+  friend class ReadView;
+  WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : ReadView(core, std::move(catalog)) {}
+  struct Pending;
+  Status WriteGroupTo(const CollectionDefinition& collection, DocumentState state, const WriteGroup& group,
+                      std::optional<std::int64_t> docid, ChangeOrigin origin, ApplyOutcome* outcome);
+  Status StoreDocument(const CollectionDefinition& collection, std::int64_t docid, bool is_new, std::string_view id,
+                       std::string_view old_body, std::string_view body, Bytes record, ChangeOrigin origin);
+  Status UpdateOwnVectors(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
+                          std::string_view body, ChangeOrigin origin);
+  Status NoteFields(const CollectionDefinition& collection, std::string_view body);
+  Status UpdateRescued(const CollectionDefinition& collection, std::string_view document_id,
+                       const JoinOutcome& outcome);
+  std::uint64_t Hlc();
+
+  std::unique_lock<std::timed_mutex> writer_lock_;
+  std::unique_ptr<WriteTxn> owned_write_txn_;
+  WriteTxn* write_txn_ = nullptr;
+  std::vector<Change> changes_;
+  std::map<std::pair<std::uint32_t, std::int64_t>, ByteString>
+      own_vectors_;                                               // (index id, docid) -> stored, empty: removed.
+  std::map<std::uint32_t, std::vector<std::string>> new_fields_;  // By collection id.
+  std::uint64_t hlc_ = 0;
+  std::uint32_t next_op_ = 0;
+  std::int64_t next_docid_ = 0;
+  std::int64_t rescued_delta_ = 0;
+  bool failed_ = false;
+  std::int64_t committed_sequence_ = 0;
+  std::int64_t changed_count_ = 0;
+};
+
+class DatabaseCore {
+ public:
+  static Result<std::unique_ptr<DatabaseCore>> Open(const std::string& path, const DatabaseOptions& options,
+                                                    const Environment& environment = {});
+  ~DatabaseCore();
+  DatabaseCore(const DatabaseCore&) = delete;
+  DatabaseCore& operator=(const DatabaseCore&) = delete;
+  Status Close();
+
+  // A snapshot of the last commit. kCancelled after Close.
+  Result<std::unique_ptr<ReadView>> BeginRead();
+  Result<std::unique_ptr<WriteView>> BeginWrite(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000));
+
+  std::shared_ptr<const Catalog> catalog() const;
+  Status CreateCollection(const std::string& name);  // Library names ("_models") included.
+  Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
+  Status DropVectorIndex(const std::string& collection, const std::string& field);
+  Result<std::vector<IndexInfo>> ListIndexes();
+  // How a k-NN over the index would run now; for EXPLAIN QUERY PLAN.
+  std::string NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint);
+  std::uint64_t VectorCount(const VectorIndexDefinition& index);
+
+  ModelRegistry& models() { return *models_; }
+  BlobStore& blobs() { return *blobs_; }
+  Store& store() { return *store_; }
+  ChangeLog& log() { return *log_; }
+  Clock& clock() { return *clock_; }
+  Random& random() { return *random_; }
+  SessionTable& sessions() { return sessions_; }
+  const DatabaseOptions& options() const { return options_; }
+  const std::string& path() const { return directory_->path(); }
+
+  // Identity. Fork: this directory turned out to be a copy, or its store was restored; it becomes a new replica.
+  ReplicaId replica() const;
+  bool identity_forked() const { return identity_forked_; }
+  Status ForkIdentity();
+  // The peer says that our clock is off: stamps of local writes after `acknowledged_hlc` are minted anew at the
+  // corrected time.
+  Status RestampUnacknowledged(std::uint64_t acknowledged_hlc, std::int64_t clock_offset_ms);
+  // Takes note of a remote stamp before it is joined.
+  void ObserveHlc(std::uint64_t hlc);
+
+  Result<std::optional<ByteString>> GetSetting(const std::string& key);
+
+  // Returns once the log has grown past `sequence`, or after `timeout`. For sync that follows.
+  bool WaitForChange(std::int64_t sequence, std::chrono::milliseconds timeout);
+  std::int64_t last_sequence() const { return last_sequence_.load(); }
+
+  Status WaitEmbedded(std::chrono::milliseconds timeout, const std::function<void(std::uint64_t)>& progress);
+  Result<std::vector<RescuedValue>> ListRescued(const std::string& collection);
+  Result<DatabaseStats> Stats();
+  Result<VerifyReport> Verify();
+  Status Checkpoint();
+  Status Compact();
+  Status Backup(const std::string& destination);
+
+ private:
+  friend class ReadView;
+  friend class WriteView;
+  friend class DerivedVectorIndex;
+  friend class EmbeddingWorker;
+  DatabaseCore(const DatabaseOptions& options, const Environment& environment);
+
+  Status OpenParts(const std::string& path, const Environment& environment);
+  Status LoadCatalog();
+  Status LoadIdentity(const Environment& environment);
+  Status OpenIndexes();
+  Status OpenKeyspaces(CollectionDefinition& collection);
+  Status MakeCollection(const std::string& name, WriteView* inside);
+  std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;
+  Status CatchUpIndexes(std::int64_t sequence);
+  std::int64_t OldestSnapshot();
+  void PublishCatalog(std::shared_ptr<const Catalog> next);
+  void AfterCommit(std::int64_t sequence);
+  Status TrimLog();
+
+  DatabaseOptions options_;
+  std::shared_ptr<Clock> clock_;    // Shared with tests.
+  std::shared_ptr<Random> random_;  // Shared with tests.
+  std::unique_ptr<DatabaseDirectory> directory_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<ChangeLog> log_;
+  std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<ModelRegistry> models_;
+  std::unique_ptr<EmbeddingWorker> embedder_;
+  KeyspaceId settings_ = 0;  // "settings": text -> bytes.
+  KeyspaceId catalog_rows_ = 0;
+  KeyspaceId session_rows_ = 0;
+  KeyspaceId rescued_ = 0;        // rescue number -> value
+  KeyspaceId rescued_by_id_ = 0;  // collection, document, rescue id -> rescue number
+
+  std::timed_mutex writer_mutex_;  // Held by the WriteView; guards clock_state_, next_docid_ and the fields they move.
+  std::unique_ptr<HybridClock> hybrid_clock_;
+  SessionKey session_;
+  SessionTable sessions_;
+  std::int64_t next_docid_ = 1;
+  bool identity_forked_ = false;
+  std::string lineage_;  // Names derived files; changes when the store's history did.
+
+  mutable std::mutex catalog_mutex_;
+  std::shared_ptr<const Catalog> catalog_;  // Guarded by catalog_mutex_; shared with views.
+  std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>>
+      derived_;  // Guarded by catalog_mutex_; shared with searches.
+
+  std::mutex snapshots_mutex_;
+  std::multiset<std::int64_t> snapshots_;  // Guarded by snapshots_mutex_: sequences of open views.
+
+  std::atomic<std::int64_t> last_sequence_{0};
+  std::atomic<std::int64_t> rescued_count_{0};
+  std::mutex change_mutex_;
+  std::condition_variable changed_;
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace foreshore

@@ -1,0 +1,227 @@
+// The embedded database: documents, vectors and models in one directory.
+//
+//   auto db = *foreshore::Database::Open("plant.foreshore", {.create = true});
+//   db->CreateCollection("notes");
+//   db->Put("notes", "n1", R"({"text":"pump overheating","site":"A"})");
+//   auto rows = db->Query("SELECT id, body ->> '$.text' FROM notes WHERE site = 'A'");
+//
+// Threads: a Database may be used from any thread. A Transaction or Statement belongs to one thread at a time.
+// One process opens a directory at a time; a second open returns kBusy and says who holds it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "foreshore/model.h"
+#include "foreshore/sql.h"
+#include "foreshore/status.h"
+#include "foreshore/storage_options.h"
+
+namespace foreshore {
+
+class DatabaseCore;
+class Transaction;
+
+struct DatabaseOptions {
+  bool create = false;                         // Make the directory where there is none.
+  StorageKind storage = StorageKind::kSqlite;  // Used at creation; an existing database keeps its own.
+  Durability durability = Durability::kFull;
+  std::uint64_t cache_bytes = 16ULL << 20;
+  unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included.
+  bool embed_in_background = true;      // False: vectors are filled only inside WaitEmbedded.
+};
+
+enum class VectorMetric : std::uint8_t { kCosine = 1, kDot = 2, kL2 = 3 };  // Stored: never renumber.
+
+// A vector field of a collection. With a model, `field` is filled on write from the text at `source_paths` (joined by
+// a line break); without one, documents carry it as a JSON array of `dimension` numbers.
+struct VectorFieldOptions {
+  std::string field;
+  std::uint32_t dimension = 0;  // 2..4096; may be 0 with a model.
+  VectorMetric metric = VectorMetric::kCosine;
+  std::string model;
+  std::vector<std::string> source_paths;  // "text", "site.name".
+};
+
+struct IndexInfo {
+  std::string name;  // "notes.embedding"
+  std::string collection;
+  VectorFieldOptions options;
+  std::uint64_t vector_count = 0;
+  std::uint64_t pending_count = 0;  // Documents whose vector is missing or stale.
+  std::uint64_t memory_bytes = 0;
+  std::string strategy;     // How a search would run now, as EXPLAIN prints it.
+  std::string opened_from;  // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open.
+};
+
+// A document as it was read, for writing back: put compares with this version, so that another device's edit that
+// arrived in between is kept.
+class Document {
+ public:
+  const std::string& id() const { return id_; }
+  const std::string& body() const { return body_; }
+
+ private:
+  friend class DatabaseCore;
+  friend class WriteView;
+  friend class ReadView;
+  std::string id_;
+  std::string body_;
+  std::string seen_;  // The encoded version vector.
+};
+
+struct SearchRequest {
+  std::string field;          // May be empty where the collection has one vector field.
+  std::string text;           // Embedded with the field's model, or
+  std::vector<float> vector;  // the query itself.
+  std::size_t k = 10;
+  std::string where;  // A SQL expression over the collection's columns, or empty.
+};
+struct SearchHit {
+  std::string id;
+  double distance = 0;
+  std::string body;
+};
+
+struct CollectionStats {
+  std::string name;
+  std::uint64_t document_count = 0;
+};
+struct DatabaseStats {
+  std::string storage;
+  std::uint64_t disk_bytes = 0;
+  std::uint64_t blob_count = 0;
+  std::uint64_t blob_bytes = 0;
+  std::int64_t last_sequence = 0;  // Of the change log.
+  std::int64_t log_entry_count = 0;
+  std::uint64_t rescued_count = 0;
+  std::uint64_t pending_embedding_count = 0;
+  std::string replica;           // Hexadecimal identity of this directory.
+  bool identity_forked = false;  // This open found the directory copied or its store restored.
+  std::vector<CollectionStats> collections;
+  std::vector<IndexInfo> indexes;
+};
+
+// A value that lost against a concurrent write of another device and was kept aside.
+struct RescuedValue {
+  std::string rescue_id;  // Hexadecimal, equal on every replica.
+  std::string collection;
+  std::string document_id;
+  std::string path;   // "site.name"
+  std::string value;  // JSON
+};
+
+struct VerifyReport {
+  std::uint64_t document_count = 0;
+  std::uint64_t vector_count = 0;
+  std::uint64_t blob_count = 0;
+  std::vector<std::string> problems;  // Empty: everything agrees.
+};
+
+class Database {
+ public:
+  static Result<std::unique_ptr<Database>> Open(const std::string& path, const DatabaseOptions& options = {});
+  // Closes; errors are logged. Call Close to see them.
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  // Stops background work, writes the derived indexes' snapshots and gives up the lock. Later calls return kCancelled.
+  Status Close();
+
+  // Names: letters, digits and '_', first a letter, at most 48; case-insensitively unique; "_…" is reserved.
+  Status CreateCollection(const std::string& name);
+  Result<std::vector<std::string>> ListCollections();
+
+  // One document, one transaction each. `json` is an object; ids are 1..255 bytes of UTF-8.
+  // Put writes only what differs from the document that is there (or from `base`, the version the caller read).
+  Status Put(const std::string& collection, const std::string& id, std::string_view json,
+             const Document* base = nullptr);
+  // With a fresh UUIDv7 for an id, which is returned.
+  Result<std::string> PutNew(const std::string& collection, std::string_view json);
+  Result<std::string> Get(const std::string& collection, const std::string& id);  // kNotFound
+  Result<Document> Read(const std::string& collection, const std::string& id);    // kNotFound
+  Status Patch(const std::string& collection, const std::string& id,
+               std::string_view merge_patch);                           // RFC 7396; kNotFound
+  Status Delete(const std::string& collection, const std::string& id);  // kNotFound
+  // In order of insertion, in one snapshot, until `visit` returns false.
+  Status Scan(const std::string& collection,
+              const std::function<bool(std::string_view id, std::string_view body)>& visit);
+
+  // Several documents and collections in one transaction. kBusy after `timeout` behind another writer.
+  Result<std::unique_ptr<Transaction>> Begin(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000));
+
+  // SQL. A Statement reads one snapshot; one that writes is one transaction.
+  Result<std::unique_ptr<Statement>> Prepare(std::string_view sql);
+  // Prepares, binds and runs to the end, with every row in memory.
+  Result<Table> Query(std::string_view sql, std::span<const SqlValue> parameters = {});
+  // Names a shell can complete: collections, fields, functions.
+  Result<std::vector<std::string>> SqlNames();
+
+  // Fills in the background for what is already there. kAlreadyExists for a field that has an index.
+  Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
+  Status DropVectorIndex(const std::string& collection, const std::string& field);
+  Result<std::vector<IndexInfo>> ListIndexes();
+  // The k nearest that match `where`.
+  Result<std::vector<SearchHit>> Search(const std::string& collection, const SearchRequest& request);
+  // Until no vector is missing or stale; kBusy after `timeout`. Reports how many are left, now and then.
+  Status WaitEmbedded(std::chrono::milliseconds timeout = std::chrono::hours(24),
+                      const std::function<void(std::uint64_t pending)>& progress = {});
+
+  // Imports, quantizes and activates a model in one transaction; the same content again is a no-op.
+  Result<ModelInfo> AddModel(const std::string& name, const std::string& path, const ModelImportOptions& options = {});
+  Result<std::vector<ModelInfo>> ListModels();
+  Result<ModelInfo> GetModel(const std::string& name);  // kNotFound
+  Status RemoveModel(const std::string& name);          // kConflict where a vector field uses it.
+  // One text, the model's dimension of floats.
+  Result<std::vector<float>> Embed(const std::string& model, std::string_view text);
+  // `input` is JSON (for a text model, a string or {"text": …}); the result is JSON.
+  Result<std::string> Predict(const std::string& model, std::string_view input_json);
+
+  Result<std::vector<RescuedValue>> ListRescued(const std::string& collection = {});
+  Result<DatabaseStats> Stats();
+  // Checks the store, every document, index entry, vector and blob against each other. Problems are in the report;
+  // an error means the check itself could not run.
+  Result<VerifyReport> Verify();
+  Status Checkpoint();                            // Store checkpoint and index snapshots.
+  Status Compact();                               // Unused space and unreferenced blobs.
+  Status Backup(const std::string& destination);  // A directory that must not exist; openable as a database.
+
+  // For the floors above this one.
+  DatabaseCore& core() { return *core_; }
+
+ private:
+  explicit Database(std::unique_ptr<DatabaseCore> core);
+  std::unique_ptr<DatabaseCore> core_;
+  struct SqlState;
+  std::unique_ptr<SqlState> sql_;
+};
+
+// Writes are seen by this transaction's own reads at once and by everyone at Commit. Rolls back unless Commit
+// returned ok.
+class Transaction {
+ public:
+  ~Transaction();
+  Status Put(const std::string& collection, const std::string& id, std::string_view json,
+             const Document* base = nullptr);
+  Result<std::string> PutNew(const std::string& collection, std::string_view json);
+  Result<std::string> Get(const std::string& collection, const std::string& id);
+  Status Patch(const std::string& collection, const std::string& id, std::string_view merge_patch);
+  Status Delete(const std::string& collection, const std::string& id);
+  Status Commit();
+
+ private:
+  friend class Database;
+  struct State;
+  explicit Transaction(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace foreshore

@@ -1,0 +1,65 @@
+// Models in the database: rows of the collection "_models", tensors and packed weights as blobs, and the loaded
+// executors that embed() and predict() call.
+//
+// A row is a document {"name", "version", "architecture", "quantization", "dimension", "manifest": {"$blob": hex}, …};
+// the manifest is a blob of JSON that lists every tensor with its blob, so its hash is the model's version and versions
+// share the tensors they have in common. Packed weights (for this machine's kernels) are local derived blobs.
+//
+// Threads: safe from any thread. Loaded models are shared by shared_ptr and stay alive while a call runs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "foreshore/bytes.h"
+#include "foreshore/model.h"
+#include "foreshore/status.h"
+#include "storage/blob_store.h"
+
+namespace foreshore {
+
+class DatabaseCore;
+class ReadView;
+
+// A text model ready to run.
+class TextModel {
+ public:
+  virtual ~TextModel() = default;
+  virtual const ModelInfo& info() const = 0;
+  // Embeddings of `texts`, row by row into `out` ([texts.size()][dimension]). Longer texts are truncated.
+  virtual Status Embed(std::span<const std::string_view> texts, std::span<float> out) = 0;
+};
+
+class ModelRegistry {
+ public:
+  explicit ModelRegistry(DatabaseCore& core);
+  ~ModelRegistry();
+
+  Result<ModelInfo> Add(const std::string& name, const std::string& path, const ModelImportOptions& options);
+  Result<std::vector<ModelInfo>> List();
+  Result<ModelInfo> Get(const std::string& name);
+  Status Remove(const std::string& name);
+
+  // The active version, loaded on first use and again after its row changed. kNotFound: model "x" does not exist;
+  // kBusy: blobs are still on their way.
+  Result<std::shared_ptr<TextModel>> Load(const std::string& name);
+  // `input` as JSON; the result as JSON.
+  Result<std::string> Predict(const std::string& name, std::string_view input_json);
+
+  // Every blob that a model row's body refers to, directly or through its manifest (as far as it is here).
+  Result<std::vector<BlobId>> BlobsOf(std::string_view row_body);
+
+ private:
+  struct Loaded;
+  DatabaseCore& core_;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Loaded>> loaded_;  // Guarded by mutex_; shared with running calls.
+};
+
+}  // namespace foreshore
