@@ -1,0 +1,29 @@
+#include "index/kernels/dot_int8.h"
+
+namespace foreshore {
+
+std::int32_t DotInt8Scalar(const std::int8_t* a, const std::int8_t* b, std::size_t dimension) {
+  std::int32_t sum = 0;
+  for (std::size_t i = 0; i < dimension; ++i) sum += static_cast<std::int32_t>(a[i]) * b[i];
+  return sum;
+}
+
+DotInt8 DotInt8For(CpuLevel level) {
+  switch (level) {
+    case CpuLevel::kScalar: return &DotInt8Scalar;
+#if defined(__x86_64__)
+    case CpuLevel::kAvx2: return &DotInt8Avx2;
+    case CpuLevel::kAvx512Vnni: return &DotInt8Avx512Vnni;
+#elif defined(__aarch64__)
+    case CpuLevel::kNeonDot: return &DotInt8NeonDot;
+#endif
+    default: return nullptr;
+  }
+}
+
+DotInt8 BestDotInt8() {
+  static const DotInt8 best = DotInt8For(DetectCpuLevel());
+  return best;
+}
+
+}  // namespace foreshore

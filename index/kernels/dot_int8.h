@@ -1,0 +1,41 @@
+// The one arithmetic kernel of the vector index: the dot product of two int8 vectors. Cosine and Euclidean
+// distances follow from it, the two scales and the two sums of squares (index/vector_code.h), so that no second
+// kernel is needed.
+//
+// Contract of every implementation:
+//   a, b   `dimension` codes each, any alignment, each code in -127..127 (-128 never occurs: the record decoder
+//          refuses it, and the AVX2 and AVX-512 kernels rely on it)
+//   result the exact sum of a[i] * b[i]; the scalar kernel is the specification, all others are equal to it
+// Overflow: dimension <= 65,536 gives |sum| <= 65,536 * 127 * 127 = 1,057,030,144 < 2^31, so 32 bits suffice, in
+// any order of summation. (Records stop at 4,096 dimensions: 66,064,384.)
+//
+// Threads: pure functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "storage/base/cpu.h"
+
+namespace foreshore {
+
+using DotInt8 = std::int32_t (*)(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+
+// The specification.
+std::int32_t DotInt8Scalar(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+
+// The kernel for `level`, or null where this build has none. Whether the machine can run it is CpuSupports().
+DotInt8 DotInt8For(CpuLevel level);
+
+// The kernel of DetectCpuLevel(), the same for the life of the process.
+DotInt8 BestDotInt8();
+
+// The implementations, for the dispatcher only.
+#if defined(__x86_64__)
+std::int32_t DotInt8Avx2(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+std::int32_t DotInt8Avx512Vnni(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+#elif defined(__aarch64__)
+std::int32_t DotInt8NeonDot(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+#endif
+
+}  // namespace foreshore

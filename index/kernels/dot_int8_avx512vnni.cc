@@ -1,0 +1,60 @@
+// The dot product on AVX-512 with VNNI. Its logic is tested under SIMDe; it has not yet been run on a processor
+// that has the instructions (the test runs it natively wherever there is one).
+#include <cstring>
+#include <numeric>
+
+#include "index/kernels/dot_int8.h"
+#include "index/kernels/instruction_set.h"
+
+#if defined(FORESHORE_KERNELS_WITH_SIMDE)
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#elif defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(FORESHORE_KERNELS_WITH_SIMDE) || defined(__x86_64__)
+namespace foreshore {
+namespace {
+
+// Adds the 64 products to sixteen 32-bit lanes. vpdpbusd multiplies unsigned by signed and adds four products in 32
+// bits without saturation; |a| is the unsigned side and b changes sign where a is negative (b is never -128).
+FORESHORE_KERNEL_TARGET("avx512f,avx512bw,avx512vnni")
+inline __m512i Accumulate(__m512i sum, __m512i a, __m512i b) {
+  const __m512i zero = _mm512_setzero_si512();
+  const auto negative = _mm512_cmplt_epi8_mask(a, zero);
+  return _mm512_dpbusd_epi32(sum, _mm512_abs_epi8(a), _mm512_mask_sub_epi8(b, negative, zero, b));
+}
+
+}  // namespace
+
+FORESHORE_KERNEL_TARGET("avx512f,avx512bw,avx512vnni")
+std::int32_t FORESHORE_KERNEL_NAME(DotInt8Avx512Vnni)(const std::int8_t* a, const std::int8_t* b,
+                                                      std::size_t dimension) {
+  // Two sums, so that one vpdpbusd need not wait for the one before.
+  __m512i sum_even = _mm512_setzero_si512();
+  __m512i sum_odd = _mm512_setzero_si512();
+  std::size_t i = 0;
+  for (; i + 128 <= dimension; i += 128) {
+    sum_even = Accumulate(sum_even, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+    sum_odd = Accumulate(sum_odd, _mm512_loadu_si512(a + i + 64), _mm512_loadu_si512(b + i + 64));
+  }
+  if (i + 64 <= dimension) {
+    sum_even = Accumulate(sum_even, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+    i += 64;
+  }
+  if (i < dimension) {
+    // The rest goes through zeroed blocks: zeros add nothing, and no byte beyond the end is read.
+    std::int8_t rest_a[64] = {};
+    std::int8_t rest_b[64] = {};
+    std::memcpy(rest_a, a + i, dimension - i);
+    std::memcpy(rest_b, b + i, dimension - i);
+    sum_odd = Accumulate(sum_odd, _mm512_loadu_si512(rest_a), _mm512_loadu_si512(rest_b));
+  }
+  std::int32_t lanes[16];
+  _mm512_storeu_si512(lanes, _mm512_add_epi32(sum_even, sum_odd));
+  return std::accumulate(lanes, lanes + 16, std::int32_t{0});
+}
+
+}  // namespace foreshore
+#endif

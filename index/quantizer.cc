@@ -1,0 +1,112 @@
+#include "index/quantizer.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "index/vector_metric.h"
+#include "storage/base/coding.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::uint8_t kVersion = 1;
+
+Status CheckDimension(std::string_view what, std::uint32_t dimension) {
+  if (dimension >= kVectorDimensionMin && dimension <= kVectorDimensionMax) return Status::Ok();
+  return Status::InvalidArgument(std::string(what) + ": dimension is " + std::to_string(dimension) + ", expected " +
+                                 std::to_string(kVectorDimensionMin) + ".." + std::to_string(kVectorDimensionMax));
+}
+
+}  // namespace
+
+Status CheckVector(std::string_view what, std::span<const float> values, std::uint32_t dimension) {
+  FORESHORE_RETURN_IF_ERROR(CheckDimension(what, dimension));
+  if (values.size() != dimension) {
+    return Status::InvalidArgument(std::string(what) + " has " + std::to_string(values.size()) +
+                                   " dimensions, expected " + std::to_string(dimension));
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    return Status::InvalidArgument(std::string(what) + ": component " + std::to_string(i) + " is " +
+                                   (std::isnan(values[i]) ? "not a number" : "infinite") +
+                                   ", expected a finite number");
+  }
+  return Status::Ok();
+}
+
+float QuantizeVector(std::span<const float> values, std::span<std::int8_t> codes) {
+  assert(values.size() == codes.size());
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::fabs(value));
+  const auto scale = static_cast<float>(static_cast<double>(largest) / kVectorCodeMax);
+  if (scale < std::numeric_limits<float>::min()) {
+    std::fill(codes.begin(), codes.end(), std::int8_t{0});
+    return 0;
+  }
+  const double inverse = kVectorCodeMax / static_cast<double>(largest);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const long code = std::lrint(values[i] * inverse);
+    codes[i] = static_cast<std::int8_t>(std::clamp<long>(code, -kVectorCodeMax, kVectorCodeMax));
+  }
+  return scale;
+}
+
+Result<ByteString> EncodeVectorRecord(std::span<const float> values, std::uint32_t dimension) {
+  FORESHORE_RETURN_IF_ERROR(CheckVector("vector", values, dimension));
+  ByteString codes(values.size(), '\0');
+  const float scale = QuantizeVector(values, {reinterpret_cast<std::int8_t*>(codes.data()), codes.size()});
+  ByteString record;
+  record.reserve(kVectorRecordHeaderBytes + codes.size());
+  AppendFixed<std::uint8_t>(record, kVersion);
+  AppendFixed<std::uint8_t>(record, 0);
+  AppendFixed<std::uint16_t>(record, static_cast<std::uint16_t>(dimension));
+  AppendFixed<float>(record, scale);
+  record += codes;
+  return record;
+}
+
+Result<VectorRecord> DecodeVectorRecord(Bytes record, std::uint32_t dimension) {
+  FORESHORE_RETURN_IF_ERROR(CheckDimension("vector record", dimension));
+  ByteReader reader(record);
+  const auto version = reader.Fixed<std::uint8_t>();
+  const auto flags = reader.Fixed<std::uint8_t>();
+  const auto stored_dimension = reader.Fixed<std::uint16_t>();
+  const auto scale = reader.Fixed<float>();
+  if (!reader.ok()) {
+    return Status::Corruption("vector record: " + std::to_string(record.size()) + " bytes, expected at least " +
+                              std::to_string(kVectorRecordHeaderBytes));
+  }
+  if (version != kVersion || flags != 0) {
+    return Status::Unsupported("vector record: version " + std::to_string(version) + " with flags " +
+                               std::to_string(flags) + ", expected version 1 with flags 0");
+  }
+  if (stored_dimension != dimension || reader.remaining_bytes() != dimension) {
+    return Status::Corruption("vector record: " + std::to_string(stored_dimension) + " dimensions and " +
+                              std::to_string(reader.remaining_bytes()) + " codes, expected " +
+                              std::to_string(dimension) + " of each");
+  }
+  const Bytes rest = reader.Rest();
+  const std::span<const std::int8_t> codes(reinterpret_cast<const std::int8_t*>(rest.data()), rest.size());
+  const bool is_zero = scale == 0.0F && !std::signbit(scale);
+  if (!is_zero && !(std::isfinite(scale) && scale >= std::numeric_limits<float>::min())) {
+    return Status::Corruption("vector record: scale is " + std::to_string(scale) +
+                              ", expected 0 or a finite number of at least 2^-126");
+  }
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (codes[i] < -kVectorCodeMax || (is_zero && codes[i] != 0)) {
+      return Status::Corruption("vector record: code " + std::to_string(i) + " is " + std::to_string(codes[i]) +
+                                (is_zero ? " with scale 0, expected 0" : ", expected -127..127"));
+    }
+  }
+  return VectorRecord{scale, codes};
+}
+
+void DequantizeVector(const VectorRecord& record, std::span<float> values) {
+  assert(values.size() == record.codes.size());
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = record.scale * static_cast<float>(record.codes[i]);
+}
+
+}  // namespace foreshore

@@ -1,0 +1,126 @@
+// The vector index: approximate nearest neighbours over int8 records, for many readers at once, each in its own
+// snapshot. It is derived data: everything in it can be rebuilt from the records in the store.
+//
+// Time. Every call that changes the index names the change-log sequence it belongs to. An entry is visible to a
+// search at snapshot S when born <= S < died; at any S a document has at most one visible entry. Applying the same
+// part of the log again is harmless: an operation older than the document's live entry changes nothing.
+//
+// Threads: every member is safe from any thread. Searches run side by side; a change waits for them and they for it.
+// Neither the caller's predicate nor the time between two Next() calls holds a lock.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "foreshore/bytes.h"
+#include "foreshore/status.h"
+#include "index/vector_metric.h"
+#include "index/vector_query.h"
+
+namespace foreshore {
+
+struct VectorIndexConfig {
+  std::string name = "vector index";  // Opens every message, such as: vector index "notes.embedding".
+  VectorMetric metric = VectorMetric::kCosine;
+  std::uint32_t dimension = 0;          // 2..4096.
+  std::uint32_t links_per_node = 16;    // M of the HNSW paper (Malkov and Yashunin 2016), 4..64.
+  std::uint32_t ef_construction = 128;  // Candidates kept while inserting, 8..4096.
+  // Up to so many entries a scan of all codes is chosen over the graph.
+  std::uint32_t exact_scan_entries_max = 2000;
+};
+
+enum class VectorStrategy : std::uint8_t {
+  kAuto = 0,   // The graph, or a scan where the index is small or a predicate lets little through.
+  kGraph = 1,  // The graph first, whatever the size.
+  kExact = 2,  // A scan of every visible code: exact on the codes.
+};
+
+struct VectorSearchOptions {
+  std::size_t ef = 64;      // Candidates of the first graph search: more finds better and costs more. 1..100,000.
+  std::size_t k_hint = 10;  // How many results the caller will probably take.
+  VectorStrategy strategy = VectorStrategy::kAuto;
+  // Where set, only documents for which it returns true are yielded. Called once per document at most, nearest
+  // first, on the thread of Next() and without a lock; it must not throw.
+  std::function<bool(std::int64_t docid)> predicate;
+};
+
+struct VectorMatch {
+  std::int64_t docid = 0;
+  double distance = 0;  // See index/vector_metric.h.
+  friend bool operator==(const VectorMatch&, const VectorMatch&) = default;
+};
+
+// Streams matches nearest first until every visible entry that passes the predicate has been yielded, each once. It
+// begins with a graph search, widens it as more is asked for, and ends with a scan of what is left; so the order is
+// that of an approximate search: a match may come after one that is a little farther, never a second time.
+//
+// Lifetime: must not outlive its index. Threads: one thread at a time.
+class VectorCursor {
+ public:
+  virtual ~VectorCursor() = default;
+  // The next match, or nothing when all were yielded.
+  virtual Result<std::optional<VectorMatch>> Next() = 0;
+  // What was done so far, such as "hnsw ef=64, then exact scan of 10000 codes".
+  virtual std::string strategy() const = 0;
+  // For scoring, with identical distances, records that the index does not hold yet.
+  virtual const VectorQuery& query() const = 0;
+};
+
+class VectorIndex {
+ public:
+  virtual ~VectorIndex() = default;
+
+  // The document's vector from `sequence` on; an earlier entry of it dies there. `record` is one of
+  // index/quantizer.h. After kInternal (out of memory) the index refuses everything and must be rebuilt.
+  virtual Status Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) = 0;
+  // The document has no vector from `sequence` on. Ok where it had none.
+  virtual Status Remove(std::int64_t docid, std::uint64_t sequence) = 0;
+
+  // Says that no search will come at a snapshot below `sequence`: what died by then is garbage. Cheap; the space
+  // comes back with Compact().
+  virtual void ForgetBefore(std::uint64_t sequence) = 0;
+  // Whether garbage is so large a part of the graph that Compact() would pay.
+  virtual bool ShouldCompact() const = 0;
+  // Rebuilds the graph without its garbage. Searches and changes go on meanwhile, except for a short last step. Takes
+  // about as long as inserting every entry anew. kBusy while another Compact() runs.
+  virtual Status Compact() = 0;
+
+  // The last change-log sequence that is fully applied, 0 at first. Carried by snapshots.
+  virtual std::uint64_t applied_seq() const = 0;
+  virtual void SetAppliedSeq(std::uint64_t sequence) = 0;
+
+  // A stream of what is near `query` in the snapshot. The errors of VectorQuery::Prepare().
+  virtual Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
+                                                          VectorSearchOptions options) const = 0;
+  // What NewCursor() would do, with estimates, for EXPLAIN: "hnsw ef=64 over 10000 codes", "exact scan of 812 codes".
+  virtual std::string DescribeStrategy(const VectorSearchOptions& options) const = 0;
+
+  // Writes the whole index (docs/file-format.md, "Vector index snapshot") to `path`, atomically and durably. Changes
+  // wait until it is written; searches do not.
+  virtual Status SaveSnapshot(const std::string& path) const = 0;
+
+  virtual const VectorIndexConfig& config() const = 0;
+  virtual std::uint64_t entry_count() const = 0;    // Documents with a vector now.
+  virtual std::uint64_t garbage_count() const = 0;  // Dead entries that no search can see any more.
+  virtual std::uint64_t memory_bytes() const = 0;   // About what the index occupies.
+
+  // The `k` nearest by a scan of every visible code: what small indexes use, and the oracle for the graph.
+  Result<std::vector<VectorMatch>> ExactSearch(std::span<const float> query, std::uint64_t snapshot_sequence,
+                                               std::size_t k,
+                                               std::function<bool(std::int64_t docid)> predicate = nullptr) const;
+};
+
+// An empty index over hnswlib's graph. kInvalidArgument where a number of `config` is out of its range.
+Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config);
+
+// The index that SaveSnapshot() wrote. kNotFound where there is no file; kUnsupported for another version of the
+// format; kCorruption for a file that is damaged, or that was written with another metric, dimension, links_per_node or
+// ef_construction than `config` says. On any error the caller may delete the file and rebuild.
+Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path);
+
+}  // namespace foreshore

@@ -1,0 +1,59 @@
+// A query vector prepared once and compared with many stored vectors. The one place where the distances that users
+// see are made: the index, the scan of what is not yet indexed and a transaction's own writes all come here, so that
+// equal vectors have equal distances wherever they are found.
+//
+// The query keeps about 15 bits per component, as a first code and the code of what that left over; the dot product
+// with a stored code is then two exact integer sums and one rounding. So distances carry the error of the stored
+// side only, and are the same on every processor. A vector stored and then searched for is found at a small distance
+// that need not be 0.
+//
+// Threads: const members are safe from any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "foreshore/bytes.h"
+#include "foreshore/status.h"
+#include "index/vector_code.h"
+#include "index/vector_metric.h"
+
+namespace foreshore {
+
+class VectorQuery {
+ public:
+  // kInvalidArgument for a wrong length, NaN, infinity, or, under cosine, a query of zeros, which has no direction.
+  static Result<VectorQuery> Prepare(VectorMetric metric, std::uint32_t dimension, std::span<const float> values);
+
+  // The distance (index/vector_metric.h) to a stored record; the errors of DecodeVectorRecord().
+  Result<double> DistanceToRecord(Bytes record) const;
+  // The same for a code of index/vector_code.h with this dimension.
+  double DistanceToCode(const void* code) const {
+    return Distance(CodeScale(code), CodeSquaredNorm(code), CodeValues(code));
+  }
+
+  VectorMetric metric() const { return metric_; }
+  std::uint32_t dimension() const { return dimension_; }
+  // The query as a code, for walking graphs. Lives as long as this object stays where it is.
+  const void* code() const { return code_.data(); }
+
+ private:
+  VectorQuery() = default;
+  double Distance(float scale, std::int32_t squared_norm, const std::int8_t* codes) const;
+
+  VectorMetric metric_ = VectorMetric::kCosine;
+  std::uint32_t dimension_ = 0;
+  DotInt8 dot_ = nullptr;
+  std::vector<char> code_;             // The query, as a code.
+  std::vector<std::int8_t> residual_;  // What the code leaves over, in units of residual_scale_.
+  double scale_ = 0;                   // Of code_.
+  double residual_scale_ = 0;          // scale_ / 254.
+  double squared_norm_ = 0;            // Of the query as represented.
+};
+
+// The distance between two float vectors without quantization, in double: for SQL's vector_distance() and as the
+// oracle of tests. Under cosine, 1 when either is zero. The errors of CheckVector(), both against a.size().
+Result<double> ExactVectorDistance(VectorMetric metric, std::span<const float> a, std::span<const float> b);
+
+}  // namespace foreshore
