@@ -1,37 +1,4 @@
-// How two vectors are compared, and the bounds that every part of floor 2 shares.
-//
-// Distances, as users see them; smaller is nearer:
-//   cosine  1 - cos(a, b), in 0..2. A stored vector of zeros has no direction: its distance is 1 to everything.
-//   dot     -(a . b), any sign.
-//   l2      the Euclidean distance (not squared), from 0.
+// The metric is public; inside the floors it goes by this name.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string_view>
-
-namespace foreshore {
-
-// Stored in snapshots and catalogs: never renumber one.
-enum class VectorMetric : std::uint8_t { kCosine = 0, kDot = 1, kL2 = 2 };
-
-inline constexpr std::uint32_t kVectorDimensionMin = 2;
-inline constexpr std::uint32_t kVectorDimensionMax = 4096;
-
-constexpr std::string_view VectorMetricName(VectorMetric metric) {
-  switch (metric) {
-    case VectorMetric::kCosine: return "cosine";
-    case VectorMetric::kDot: return "dot";
-    case VectorMetric::kL2: return "l2";
-  }
-  return "unknown";
-}
-
-constexpr std::optional<VectorMetric> VectorMetricFromName(std::string_view name) {
-  for (const VectorMetric metric : {VectorMetric::kCosine, VectorMetric::kDot, VectorMetric::kL2}) {
-    if (VectorMetricName(metric) == name) return metric;
-  }
-  return std::nullopt;
-}
-
-}  // namespace foreshore
+#include "foreshore/vector_metric.h"

@@ -23,6 +23,7 @@
 #include "foreshore/sql.h"
 #include "foreshore/status.h"
 #include "foreshore/storage_options.h"
+#include "foreshore/vector_metric.h"
 
 namespace foreshore {
 
@@ -37,8 +38,6 @@ struct DatabaseOptions {
   unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included.
   bool embed_in_background = true;      // False: vectors are filled only inside WaitEmbedded.
 };
-
-enum class VectorMetric : std::uint8_t { kCosine = 1, kDot = 2, kL2 = 3 };  // Stored: never renumber.
 
 // A vector field of a collection. With a model, `field` is filled on write from the text at `source_paths` (joined by
 // a line break); without one, documents carry it as a JSON array of `dimension` numbers.
