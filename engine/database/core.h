@@ -41,6 +41,7 @@ class DatabaseCore;
 class DerivedVectorIndex;
 class EmbeddingWorker;
 class ModelRegistry;
+class ModelRows;
 
 // What a core takes from outside; empty members mean the real thing.
 struct Environment {
@@ -152,15 +153,11 @@ class WriteView : public ReadView {
     std::size_t lost_count = 0;
   };
   Result<ApplyOutcome> Apply(const CollectionDefinition& collection, const DocumentChange& change);
-  // A collection that a change from elsewhere needs; made at once and kept even if this transaction rolls back. The
-  // reference is valid until the next call of this function.
-  Result<const CollectionDefinition*> EnsureCollection(const std::string& name);
-
   // Small named values that commit with the transaction: cursors of sync and the like. Keys up to 200 bytes, values up
   // to 2 KiB.
   Status PutSetting(const std::string& key, Bytes value);
   Status DropSetting(const std::string& key);
-  // Forgets that the document's rescued values were never sent (after an acknowledgement).
+  // Positions in the change log, such as "sync.push"; the log is kept until each has passed.
   Status MoveLogCursor(const std::string& name, std::int64_t sequence);
 
   // Vector codes of one document, from the embedding worker. `stored` is an encoded StoredVector, empty to remove.
@@ -218,6 +215,8 @@ class DatabaseCore {
 
   std::shared_ptr<const Catalog> catalog() const;
   Status CreateCollection(const std::string& name);  // Library names ("_models") included.
+  // The same, ok where it exists: for changes from elsewhere, called before the transaction that applies them begins.
+  Status EnsureCollection(const std::string& name);
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
   Result<std::vector<IndexInfo>> ListIndexes();
@@ -271,7 +270,6 @@ class DatabaseCore {
   Status LoadIdentity(const Environment& environment);
   Status OpenIndexes();
   Status OpenKeyspaces(CollectionDefinition& collection);
-  Status MakeCollection(const std::string& name, WriteView* inside);
   std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;
   Status CatchUpIndexes(std::int64_t sequence);
   std::int64_t OldestSnapshot();
@@ -286,6 +284,7 @@ class DatabaseCore {
   std::unique_ptr<Store> store_;
   std::unique_ptr<ChangeLog> log_;
   std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<ModelRows> model_rows_;
   std::unique_ptr<ModelRegistry> models_;
   std::unique_ptr<EmbeddingWorker> embedder_;
   KeyspaceId settings_ = 0;  // "settings": text -> bytes.

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,8 +25,15 @@
 
 namespace foreshore {
 
-class DatabaseCore;
-class ReadView;
+// Where model rows live. The database implements it over the collection "_models"; each call is one transaction.
+class ModelRows {
+ public:
+  virtual ~ModelRows() = default;
+  virtual Result<std::optional<std::string>> Get(const std::string& name) = 0;  // The row's body.
+  virtual Result<std::vector<std::string>> List() = 0;                          // Bodies, by name.
+  virtual Status Put(const std::string& name, std::string_view body) = 0;
+  virtual Status Delete(const std::string& name) = 0;  // kNotFound
+};
 
 // A text model ready to run.
 class TextModel {
@@ -38,7 +46,8 @@ class TextModel {
 
 class ModelRegistry {
  public:
-  explicit ModelRegistry(DatabaseCore& core);
+  // Both outlive the registry. `thread_count`: what all models together may use, the caller's thread included.
+  ModelRegistry(ModelRows& rows, BlobStore& blobs, unsigned thread_count);
   ~ModelRegistry();
 
   Result<ModelInfo> Add(const std::string& name, const std::string& path, const ModelImportOptions& options);
@@ -57,7 +66,9 @@ class ModelRegistry {
 
  private:
   struct Loaded;
-  DatabaseCore& core_;
+  ModelRows& rows_;
+  BlobStore& blobs_;
+  unsigned thread_count_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Loaded>> loaded_;  // Guarded by mutex_; shared with running calls.
 };
