@@ -114,6 +114,22 @@ Result<ByteString> ReadFile(const std::string& path, std::uint64_t size_bytes_ma
   return content;
 }
 
+Status ReadFilePieces(const std::string& path, const std::function<Status(Bytes)>& visit) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return IoStatus("open", path, errno);
+  ByteString buffer(1 << 20, '\0');
+  Status status;
+  while (status.ok()) {
+    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) status = IoStatus("read", path, errno);
+    if (count <= 0) break;
+    status = visit(Bytes(buffer).substr(0, static_cast<std::size_t>(count)));
+  }
+  ::close(descriptor);
+  return status;
+}
+
 Status WriteFileAtomic(const std::string& path, Bytes content) {
   static std::atomic<unsigned> counter{0};  // Two writers of one path must not share a temporary.
   const std::string temporary =
@@ -137,6 +153,12 @@ Status RenameDurably(const std::string& from, const std::string& to) {
 Result<std::unique_ptr<File>> File::Create(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor < 0) return IoStatus("create", path, errno);
+  return std::unique_ptr<File>(new File(path, descriptor));
+}
+
+Result<std::unique_ptr<File>> File::OpenForAppend(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (descriptor < 0) return IoStatus("open", path, errno);
   return std::unique_ptr<File>(new File(path, descriptor));
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,13 +32,19 @@ Status SyncDirectory(const std::string& path);
 Result<ByteString> ReadFile(const std::string& path, std::uint64_t size_bytes_max = 1ULL << 32);
 // Replaces `path` atomically and durably.
 Status WriteFileAtomic(const std::string& path, Bytes content);
+// Calls `visit` for the content piece by piece, each at most 1 MiB and living during the call only; stops at the
+// first error of `visit` and returns it.
+Status ReadFilePieces(const std::string& path, const std::function<Status(Bytes)>& visit);
 // Moves `from` over `to` and syncs the directory of `to`.
 Status RenameDurably(const std::string& from, const std::string& to);
 
-// A file being written from its start. Close() says whether everything arrived; the destructor closes silently.
+// A file being written from its start, or from its end. Close() says whether everything arrived; the destructor closes
+// silently.
 class File {
  public:
   static Result<std::unique_ptr<File>> Create(const std::string& path);
+  // Keeps what is there; creates the file where it is missing.
+  static Result<std::unique_ptr<File>> OpenForAppend(const std::string& path);
   ~File();
   File(const File&) = delete;
   File& operator=(const File&) = delete;
