@@ -2,12 +2,18 @@
 // synced and renamed into place before the transaction that refers to it commits, so a reference never dangles
 // after a crash; a blob that no transaction came to refer to is garbage, found by comparing with the references.
 //
-// Threads: safe from any thread. A BlobWriter belongs to one thread.
+//   blobs/ab/abcd…      the blob
+//   blobs/tmp/…         being written; removed at open
+//   blobs/partial/…     arriving in pieces; kept at open
+//
+// Threads: safe from any thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -23,7 +29,8 @@ inline constexpr std::uint64_t kBlobBytesMax = 8ULL << 30;
 
 class BlobStore {
  public:
-  // `path` is the blobs directory; created where missing. Temporaries of a crashed writer are removed.
+  // `path` is the blobs directory; created where missing. Temporaries of a crashed writer are removed. One BlobStore
+  // per directory: the database's lock sees to that.
   static Result<std::unique_ptr<BlobStore>> Open(const std::string& path);
 
   // Writes the bytes durably; does nothing where the blob exists.
@@ -43,7 +50,8 @@ class BlobStore {
   // A blob that arrives in pieces and may be resumed after a restart: bytes gather under partial/<id>.
   // How many bytes are already there (0 where none).
   Result<std::uint64_t> PartialBytes(const BlobId& id) const;
-  // Appends at `offset`, which must equal PartialBytes (kConflict otherwise).
+  // Appends at `offset`, which must equal PartialBytes (kConflict otherwise). kLimit above kBlobBytesMax. Not synced:
+  // after a power cut the pieces may be damaged, which FinishPartial finds.
   Status AppendPartial(const BlobId& id, std::uint64_t offset, Bytes chunk);
   // Verifies the hash, syncs and renames into place; kCorruption where the hash differs (the partial is removed).
   Status FinishPartial(const BlobId& id);
@@ -53,7 +61,14 @@ class BlobStore {
 
  private:
   explicit BlobStore(std::string path) : path_(std::move(path)) {}
+  std::string TemporaryPath();
+  std::string PartialPath(const BlobId& id) const;
+  // Moves a finished, synced file to its name.
+  Status MoveIntoPlace(const std::string& from, const BlobId& id);
+
   std::string path_;
+  std::atomic<std::uint64_t> temporary_count_{0};
+  std::mutex partial_mutex_;  // Held while a partial file is measured, written or finished.
 };
 
 }  // namespace foreshore

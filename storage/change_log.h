@@ -43,27 +43,33 @@ class ChangeLog {
  public:
   static Result<std::unique_ptr<ChangeLog>> Open(Store& store);
 
-  // Appends one transaction's changes; called once per transaction, at its end. Returns the last sequence.
+  // Appends one transaction's changes; called once per transaction, at its end. Returns the last sequence. Fails
+  // like Put.
   Result<std::int64_t> Append(WriteTxn& txn, std::span<const Change> changes);
   // The last sequence committed in the state that `txn` sees; 0 where there is none.
   Result<std::int64_t> Head(ReadTxn& txn);
   // The first sequence still kept; Head + 1 where all is trimmed.
   Result<std::int64_t> Tail(ReadTxn& txn);
   // Calls `visit` for entries with sequence > `after`, in order, until it returns false. kConflict where the
-  // entry after `after` has already been trimmed: the reader must rebuild.
+  // entry after `after` has already been trimmed, or `after` is beyond Head (the store was restored): the reader
+  // must rebuild. kCorruption for a gap or a damaged entry. `visit` may read from `txn`.
   Status ReadAfter(ReadTxn& txn, std::int64_t after, const std::function<bool(const Change&)>& visit);
 
   // Named positions ("index.3", "sync.push"), kept in the store and moved in the caller's transaction.
   Status SetCursor(WriteTxn& txn, const std::string& name, std::int64_t sequence);
   Status DropCursor(WriteTxn& txn, const std::string& name);
   Result<std::optional<std::int64_t>> GetCursor(ReadTxn& txn, const std::string& name);
-  // Removes the entries that every named cursor has passed, at most `entry_count_max` at a time. Returns how many.
+  // Removes the entries that every named cursor has passed (all of them where there is no cursor), at most
+  // `entry_count_max` at a time. Returns how many.
   Result<std::int64_t> Trim(WriteTxn& txn, std::int64_t entry_count_max);
 
  private:
   ChangeLog(KeyspaceId log, KeyspaceId cursors) : log_(log), cursors_(cursors) {}
+  Result<std::int64_t> StoredTail(ReadTxn& txn);
+  Result<std::int64_t> SlowestCursor(ReadTxn& txn);
+
   KeyspaceId log_;      // "log": sequence -> entry.
-  KeyspaceId cursors_;  // "log.cursors": name -> sequence; also "head" and "tail" under names no caller may use.
+  KeyspaceId cursors_;  // "log.cursors": name -> sequence; also the tail, under a name that no caller may use.
 };
 
 }  // namespace foreshore

@@ -1,13 +1,13 @@
 // The directory of one database: which storage it has, its lock and its identity.
 //
-//   FORMAT     "foreshore 1 sqlite\n" or "foreshore 1 rocksdb\n"; written last at creation, so that a directory
-//              without it is not a database
+//   FORMAT     "foreshore 1 sqlite\n" or "foreshore 1 rocksdb\n"; written last at creation, after the empty store,
+//              so that a directory without it is not a database and a database without its store is damaged
 //   LOCK       flock, plus a registry inside the process; holds the owner's pid and program for the error message
 //   INSTANCE   replica identity and open count, kept outside the store: a store that was restored from a backup
 //              disagrees with it and is noticed
 //   store.db or store/, blobs/, index/
 //
-// Threads: Open is safe from any thread; the object has no mutable state.
+// Threads: Open is safe from any thread; the object does not change afterwards.
 #pragma once
 
 #include <array>
@@ -35,7 +35,8 @@ class DatabaseDirectory {
  public:
   // Takes the lock, kBusy names the holder. Where `create` and there is no database, makes the directory, FORMAT
   // and a fresh INSTANCE. kNotFound where there is none and not `create`; kUnsupported for a FORMAT from the future;
-  // kInvalidArgument where `create` asks for another storage kind than the one there.
+  // kInvalidArgument where `create` asks for another storage kind than the one there, or the directory holds
+  // something else.
   static Result<std::unique_ptr<DatabaseDirectory>> Open(const std::string& path, bool create,
                                                          StorageKind kind_if_created, Random& random);
   ~DatabaseDirectory();  // Releases the lock.
@@ -53,12 +54,14 @@ class DatabaseDirectory {
   Result<std::optional<InstanceRecord>> ReadInstance() const;
   Status WriteInstance(const InstanceRecord& record) const;  // Atomic and durable.
 
-  // Opens the store this directory holds.
+  // Opens the store this directory holds; options.create is ignored. kCorruption where the store is missing.
   Result<std::unique_ptr<Store>> OpenStore(const StoreOptions& options) const;
 
  private:
   DatabaseDirectory(std::string path, int lock_descriptor, StorageKind kind, bool created)
       : path_(std::move(path)), lock_descriptor_(lock_descriptor), storage_kind_(kind), created_(created) {}
+  Status Create(Random& random);
+
   std::string path_;
   int lock_descriptor_;
   StorageKind storage_kind_;

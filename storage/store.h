@@ -38,6 +38,8 @@ struct KeyspaceInfo {
 
 // Key and value together in a byte keyspace: a document id of 255 bytes, a path of 512 and their frame fit.
 inline constexpr std::size_t kEntryBytesMax = 4096;
+// A value in an integer keyspace; larger content belongs into a blob.
+inline constexpr std::size_t kValueBytesMax = 64ULL << 20;
 
 // Moves over one keyspace in key order, in the state its transaction sees. After the transaction wrote to the
 // keyspace, position the cursor anew before reading it.
@@ -75,7 +77,10 @@ class ReadTxn {
 };
 
 // Reads see the transaction's own writes. Rolls back unless Commit() returned ok; after a failed Commit nothing of
-// it is in the store (kIo and kNoSpace included) and the object is only good for destruction.
+// it is in the store (kIo and kNoSpace included). After Commit the object is only good for destruction, and another
+// writer may begin, unless cursors of this one are still open.
+// Errors: kLimit and kInvalidArgument refuse the one call and change nothing; any other failed write dooms the
+// transaction, and every later write and Commit returns the same error.
 class WriteTxn : public ReadTxn {
  public:
   virtual Status Put(KeyspaceId keyspace, std::int64_t key, Bytes value) = 0;
@@ -86,7 +91,7 @@ class WriteTxn : public ReadTxn {
 };
 
 struct StoreStats {
-  std::uint64_t disk_bytes = 0;
+  std::uint64_t disk_bytes = 0;  // All files, the write-ahead log included.
   std::uint64_t write_ahead_bytes = 0;
   std::uint64_t open_reader_count = 0;
   std::int64_t oldest_reader_age_ms = 0;
@@ -96,6 +101,7 @@ struct StoreOptions {
   Durability durability = Durability::kFull;
   bool create = false;  // kNotFound where there is none and this is false.
   std::uint64_t cache_bytes = 16ULL << 20;
+  std::string sqlite_vfs;  // For tests: the name of a registered SQLite VFS; empty for the system's own.
 };
 
 class Store {
