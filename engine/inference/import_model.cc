@@ -1,0 +1,223 @@
+#include "engine/inference/import_model.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "engine/inference/json_reader.h"
+#include "engine/inference/safetensors.h"
+#include "engine/inference/safetensors_bert.h"
+#include "engine/inference/tokenizer_files.h"
+#include "storage/base/file.h"
+
+namespace foreshore {
+
+namespace {
+
+using simdjson::dom::object;
+
+constexpr std::size_t kSmallJsonBytesMax = 1ULL << 20;
+constexpr std::size_t kTokenizerFileBytesMax = 64ULL << 20;
+constexpr std::size_t kReadmeBytesMax = 16ULL << 20;
+
+std::string DirectoryOf(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+bool IsDirectory(const std::string& path) {
+  return ListDirectory(path).ok();
+}
+
+// The file's content, or nothing where there is no such file.
+Result<std::optional<ByteString>> ReadOptional(const std::string& path, std::size_t size_bytes_max) {
+  if (!FileExists(path)) return std::optional<ByteString>();
+  FORESHORE_ASSIGN_OR_RETURN(ByteString content, ReadFile(path, size_bytes_max));
+  return std::optional<ByteString>(std::move(content));
+}
+
+// How sentence-transformers says to make one vector of the hidden states.
+struct SentenceSettings {
+  std::optional<std::uint32_t> token_count_max;
+  bool normalise = true;
+  std::string pooling_path;  // The pooling module's folder, relative; empty where modules.json names none.
+};
+
+// modules.json lists what follows the transformer. Only mean pooling and normalisation can follow ours.
+Status ReadModules(const std::string& directory, SentenceSettings& settings) {
+  const std::string path = directory + "/modules.json";
+  FORESHORE_ASSIGN_OR_RETURN(const auto text, ReadOptional(path, kSmallJsonBytesMax));
+  settings.pooling_path = "1_Pooling";
+  if (!text.has_value()) return Status::Ok();
+  // The file is an array; JsonReader reads objects.
+  JsonReader reader;
+  FORESHORE_RETURN_IF_ERROR(reader.Parse(path, "{\"modules\":" + *text + "}", kSmallJsonBytesMax + 16));
+  const auto modules = JsonArray(reader.root(), "modules");
+  if (!modules.has_value()) return Status::Corruption(path + ": expected an array of modules");
+  settings.normalise = false;
+  std::string unsupported;
+  for (const simdjson::dom::element element : *modules) {
+    object module;
+    if (element.get(module) != simdjson::SUCCESS) return Status::Corruption(path + ": a module is not an object");
+    const std::string_view type = JsonString(module, "type").value_or("no type");
+    if (type.ends_with(".Transformer")) continue;
+    if (type.ends_with(".Normalize")) {
+      settings.normalise = true;
+    } else if (type.ends_with(".Pooling")) {
+      settings.pooling_path = JsonString(module, "path").value_or("1_Pooling");
+    } else {
+      unsupported += (unsupported.empty() ? "" : ", ") + std::string(type.substr(0, 128));
+    }
+  }
+  if (!unsupported.empty()) {
+    return Status::Unsupported(path + ": modules " + unsupported + ", expected Transformer, Pooling and Normalize");
+  }
+  return Status::Ok();
+}
+
+Status CheckPooling(const std::string& directory, const std::string& pooling_path) {
+  // The folder's name comes from a file: it must stay inside the model's directory.
+  if (pooling_path.starts_with('/') || pooling_path.find("..") != std::string::npos) {
+    return Status::InvalidArgument(directory + "/modules.json: pooling path \"" + pooling_path.substr(0, 128) +
+                                   "\" leaves the model's directory");
+  }
+  const std::string path = directory + "/" + pooling_path + "/config.json";
+  FORESHORE_ASSIGN_OR_RETURN(const auto text, ReadOptional(path, kSmallJsonBytesMax));
+  if (!text.has_value()) return Status::Ok();
+  JsonReader reader;
+  FORESHORE_RETURN_IF_ERROR(reader.Parse(path, *text, kSmallJsonBytesMax));
+  std::string unsupported;
+  bool mean = false;
+  for (const auto [key, value] : reader.root()) {
+    bool on = false;
+    if (!key.starts_with("pooling_mode_") || value.get(on) != simdjson::SUCCESS || !on) continue;
+    if (key == "pooling_mode_mean_tokens") {
+      mean = true;
+    } else {
+      unsupported += (unsupported.empty() ? "" : ", ") + std::string(key.substr(0, 128));
+    }
+  }
+  if (unsupported.empty() && mean) return Status::Ok();
+  return Status::Unsupported(path + ": pooling is " + (unsupported.empty() ? "not set" : unsupported) +
+                             ", expected pooling_mode_mean_tokens alone");
+}
+
+Result<SentenceSettings> ReadSentenceSettings(const std::string& directory) {
+  SentenceSettings settings;
+  FORESHORE_RETURN_IF_ERROR(ReadModules(directory, settings));
+  FORESHORE_RETURN_IF_ERROR(CheckPooling(directory, settings.pooling_path));
+  const std::string path = directory + "/sentence_bert_config.json";
+  FORESHORE_ASSIGN_OR_RETURN(const auto text, ReadOptional(path, kSmallJsonBytesMax));
+  if (!text.has_value()) return settings;
+  JsonReader reader;
+  FORESHORE_RETURN_IF_ERROR(reader.Parse(path, *text, kSmallJsonBytesMax));
+  if (const auto length = JsonUnsigned(reader.root(), "max_seq_length")) {
+    settings.token_count_max =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(*length, std::numeric_limits<std::uint32_t>::max()));
+  }
+  return settings;
+}
+
+Result<WordPieceTokenizer> ReadTokenizerFile(const std::string& path) {
+  FORESHORE_ASSIGN_OR_RETURN(const ByteString text, ReadFile(path, kTokenizerFileBytesMax));
+  if (path.ends_with(".json")) return ReadTokenizerJson(path, text);
+  FORESHORE_ASSIGN_OR_RETURN(const auto config,
+                             ReadOptional(DirectoryOf(path) + "/tokenizer_config.json", kTokenizerFileBytesMax));
+  return ReadVocabularyText(path, text, config.value_or(""));
+}
+
+// tokenizer.json says more than vocab.txt, so it comes first.
+Result<WordPieceTokenizer> FindTokenizer(const std::string& directory, const std::string& tokenizer_path) {
+  std::string place = tokenizer_path.empty() ? directory : tokenizer_path;
+  if (!IsDirectory(place)) return ReadTokenizerFile(place);
+  for (const char* file : {"/tokenizer.json", "/vocab.txt"}) {
+    if (FileExists(place + file)) return ReadTokenizerFile(place + file);
+  }
+  return Status::NotFound(place + ": found neither tokenizer.json nor vocab.txt, expected one of them");
+}
+
+// The value of `license:` in the front matter of the model card.
+std::string ReadLicence(const std::string& directory) {
+  const auto text = ReadOptional(directory + "/README.md", kReadmeBytesMax);
+  if (!text.ok() || !text->has_value()) return "";
+  Bytes rest = **text;
+  if (!rest.starts_with("---\n")) return "";
+  rest.remove_prefix(4);
+  while (!rest.empty()) {
+    const std::size_t line_end = std::min(rest.find('\n'), rest.size());
+    Bytes line = rest.substr(0, line_end);
+    rest.remove_prefix(std::min(line_end + 1, rest.size()));
+    if (line.starts_with("---")) return "";
+    if (!line.starts_with("license:")) continue;
+    line.remove_prefix(8);
+    while (line.starts_with(' ')) line.remove_prefix(1);
+    while (line.ends_with(' ') || line.ends_with('\r')) line.remove_suffix(1);
+    return std::string(line.substr(0, 256));
+  }
+  return "";
+}
+
+struct Weights {
+  BertModel model;
+  std::string origin;
+};
+
+Result<Weights> LoadSafetensors(const std::string& path, const std::string& directory) {
+  const std::string config_path = directory + "/config.json";
+  FORESHORE_ASSIGN_OR_RETURN(const ByteString config_text, ReadFile(config_path, kSmallJsonBytesMax));
+  FORESHORE_ASSIGN_OR_RETURN(BertConfigFile config, ReadBertConfigJson(config_path, config_text));
+  FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
+  FORESHORE_ASSIGN_OR_RETURN(const SafetensorsFile tensors, ReadSafetensors(path, file->bytes()));
+  FORESHORE_ASSIGN_OR_RETURN(BertModel model, BertFromSafetensors(path, config.config, tensors.tensors));
+  return Weights{std::move(model), std::move(config.origin)};
+}
+
+// One length for tokenizer and model: what the sentence settings say, else the tokenizer's, at most the positions.
+Status AgreeOnLength(const std::string& path, const SentenceSettings& settings, ImportedModel& imported) {
+  BertConfig& config = imported.model.config;
+  if (imported.tokenizer.vocabulary_size() > config.vocabulary_size) {
+    return Status::InvalidArgument(path + ": tokenizer has " + std::to_string(imported.tokenizer.vocabulary_size()) +
+                                   " tokens, the model's embedding has " + std::to_string(config.vocabulary_size));
+  }
+  config.token_count_max =
+      std::min(settings.token_count_max.value_or(imported.tokenizer.config().token_count_max), config.position_count);
+  config.normalise = settings.normalise;
+  const Status valid = ValidateBertConfig(config);
+  if (!valid.ok()) return valid.WithContext(path);
+  return imported.tokenizer.SetTokenCountMax(config.token_count_max);
+}
+
+// The weights' file of a path that may be a directory.
+Result<std::string> FindWeights(const std::string& path) {
+  if (!IsDirectory(path)) {
+    if (FileExists(path)) return path;
+    return Status::NotFound(path + ": no such file or directory");
+  }
+  for (const char* file : {"/model.safetensors", "/model.onnx", "/onnx/model.onnx"}) {
+    if (FileExists(path + file)) return path + file;
+  }
+  return Status::NotFound(path + ": found neither model.safetensors nor model.onnx, expected one of them");
+}
+
+}  // namespace
+
+Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options) {
+  FORESHORE_ASSIGN_OR_RETURN(const std::string weights_path, FindWeights(path));
+  const std::string directory = IsDirectory(path) ? path : DirectoryOf(path);
+  if (!weights_path.ends_with(".safetensors")) {
+    return Status::Unsupported(weights_path + ": unknown kind of model file, expected .safetensors");
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(directory));
+  FORESHORE_ASSIGN_OR_RETURN(WordPieceTokenizer tokenizer, FindTokenizer(directory, options.tokenizer_path));
+  FORESHORE_ASSIGN_OR_RETURN(Weights weights, LoadSafetensors(weights_path, directory));
+  ImportedModel imported{std::move(weights.model), std::move(tokenizer), "safetensors", ReadLicence(directory),
+                         std::move(weights.origin)};
+  FORESHORE_RETURN_IF_ERROR(AgreeOnLength(path, settings, imported));
+  return imported;
+}
+
+}  // namespace foreshore

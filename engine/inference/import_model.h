@@ -1,0 +1,37 @@
+// One entry for every model file that Foreshore takes in.
+//
+//   a directory     model.safetensors with config.json, or model.onnx (also in onnx/); beside it tokenizer.json or
+//                   vocab.txt with tokenizer_config.json, and what sentence-transformers writes: modules.json,
+//                   sentence_bert_config.json, 1_Pooling/config.json
+//   *.safetensors   the directory that holds it, with this file as the weights
+//   *.onnx          the graph; tokenizer and the rest beside it, or where `tokenizer_path` says
+//
+// Threads: pure functions; files are mapped for the time of the call and copied from.
+#pragma once
+
+#include <string>
+
+#include "engine/inference/bert.h"
+#include "engine/inference/wordpiece.h"
+#include "foreshore/status.h"
+
+namespace foreshore {
+
+struct ImportOptions {
+  // tokenizer.json, vocab.txt or a directory with one of them; empty: beside the model.
+  std::string tokenizer_path;
+};
+
+struct ImportedModel {
+  BertModel model;  // F32, validated by ValidateBertTensors, every value finite.
+  WordPieceTokenizer tokenizer;
+  std::string format;   // "safetensors" or "onnx".
+  std::string licence;  // As the model's README states it, such as "apache-2.0"; empty if nothing says.
+  std::string origin;   // Where the files say the model comes from; empty if nothing says.
+};
+
+// kNotFound for a missing file, kUnsupported naming at once everything in the model that this library cannot run,
+// kCorruption and kLimit for bytes that are not what they claim. Every message begins with the file's path.
+Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options = {});
+
+}  // namespace foreshore

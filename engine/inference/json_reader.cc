@@ -1,0 +1,93 @@
+#include "engine/inference/json_reader.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace foreshore {
+
+namespace {
+
+// Recursion is bounded by the parser's depth limit.
+std::optional<std::string> FindDuplicateKey(simdjson::dom::element element) {
+  if (element.is_array()) {
+    for (const simdjson::dom::element child : simdjson::dom::array(element.get_array().value_unsafe())) {
+      if (auto duplicate = FindDuplicateKey(child)) return duplicate;
+    }
+    return std::nullopt;
+  }
+  if (!element.is_object()) return std::nullopt;
+  std::vector<std::string_view> keys;
+  for (const auto [key, value] : simdjson::dom::object(element.get_object().value_unsafe())) {
+    keys.push_back(key);
+    if (auto duplicate = FindDuplicateKey(value)) return duplicate;
+  }
+  std::sort(keys.begin(), keys.end());
+  const auto twin = std::adjacent_find(keys.begin(), keys.end());
+  if (twin == keys.end()) return std::nullopt;
+  return std::string(twin->substr(0, 128));
+}
+
+}  // namespace
+
+Status JsonReader::Parse(std::string_view name, Bytes text, std::size_t size_bytes_max) {
+  const std::string object(name);
+  if (text.size() > size_bytes_max) {
+    return Status::Limit(object + ": " + std::to_string(text.size()) + " bytes of JSON, at most " +
+                         std::to_string(size_bytes_max) + " are allowed");
+  }
+  if (parser_.allocate(std::max<std::size_t>(text.size(), 64), kDepthMax) != simdjson::SUCCESS) {
+    return Status::Limit(object + ": no memory to parse " + std::to_string(text.size()) + " bytes of JSON");
+  }
+  simdjson::dom::element element;
+  const simdjson::error_code error = parser_.parse(text.data(), text.size()).get(element);
+  if (error == simdjson::DEPTH_ERROR) {
+    return Status::Limit(object + ": JSON is nested deeper than " + std::to_string(kDepthMax) + " levels");
+  }
+  if (error != simdjson::SUCCESS) {
+    return Status::Corruption(object + ": not valid JSON: " + simdjson::error_message(error));
+  }
+  if (element.get(root_) != simdjson::SUCCESS) {
+    return Status::Corruption(object + ": JSON is not an object");
+  }
+  if (const auto duplicate = FindDuplicateKey(element)) {
+    return Status::Corruption(object + ": JSON has the key \"" + *duplicate + "\" twice in one object");
+  }
+  return Status::Ok();
+}
+
+namespace {
+
+template <typename T>
+std::optional<T> Get(simdjson::dom::object object, std::string_view key) {
+  T value;
+  if (object.at_key(key).get(value) != simdjson::SUCCESS) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+std::optional<simdjson::dom::element> JsonMember(simdjson::dom::object object, std::string_view key) {
+  auto element = Get<simdjson::dom::element>(object, key);
+  if (element.has_value() && element->is_null()) return std::nullopt;
+  return element;
+}
+std::optional<std::string_view> JsonString(simdjson::dom::object object, std::string_view key) {
+  return Get<std::string_view>(object, key);
+}
+std::optional<std::uint64_t> JsonUnsigned(simdjson::dom::object object, std::string_view key) {
+  return Get<std::uint64_t>(object, key);
+}
+std::optional<double> JsonNumber(simdjson::dom::object object, std::string_view key) {
+  return Get<double>(object, key);
+}
+std::optional<bool> JsonBool(simdjson::dom::object object, std::string_view key) {
+  return Get<bool>(object, key);
+}
+std::optional<simdjson::dom::object> JsonObject(simdjson::dom::object object, std::string_view key) {
+  return Get<simdjson::dom::object>(object, key);
+}
+std::optional<simdjson::dom::array> JsonArray(simdjson::dom::object object, std::string_view key) {
+  return Get<simdjson::dom::array>(object, key);
+}
+
+}  // namespace foreshore

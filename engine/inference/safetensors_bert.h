@@ -1,0 +1,30 @@
+// BERT as the transformers library saves it: config.json and tensors under its names.
+//
+// Threads: pure functions.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "engine/inference/bert.h"
+#include "engine/inference/tensor.h"
+#include "foreshore/bytes.h"
+#include "foreshore/status.h"
+
+namespace foreshore {
+
+struct BertConfigFile {
+  BertConfig config;   // token_count_max = position_count; normalise = true.
+  std::string origin;  // "_name_or_path", or empty.
+};
+
+// kUnsupported names at once every setting of config.json that is not the post-layer-norm encoder with absolute
+// positions and erf GELU; kCorruption a size that is missing.
+Result<BertConfigFile> ReadBertConfigJson(std::string_view name, Bytes text);
+
+// Renames and converts to F32. The names may begin with "bert."; the pooler, the pre-training heads and position_ids
+// are left out. kInvalidArgument lists every tensor that is missing, unknown or of the wrong shape.
+Result<BertModel> BertFromSafetensors(std::string_view name, const BertConfig& config,
+                                      const std::vector<TensorView>& tensors);
+
+}  // namespace foreshore
