@@ -37,6 +37,24 @@ Status CheckVector(std::string_view what, std::span<const float> values, std::ui
   return Status::Ok();
 }
 
+Status CheckVectorCode(float scale, std::span<const std::int8_t> codes) {
+  const bool is_zero = scale == 0.0F && !std::signbit(scale);
+  if (!is_zero && !(std::isfinite(scale) && scale >= std::numeric_limits<float>::min())) {
+    return Status::Corruption("scale is " + std::to_string(scale) +
+                              ", expected 0 or a finite number of at least 2^-126");
+  }
+  // Both checks in one branch-free pass: every vector that is read goes through here.
+  std::int8_t lowest = 0;
+  std::uint8_t any = 0;
+  for (const std::int8_t code : codes) {
+    lowest = std::min(lowest, code);
+    any |= static_cast<std::uint8_t>(code);
+  }
+  if (lowest < -kVectorCodeMax) return Status::Corruption("a code is -128, expected -127..127");
+  if (is_zero && any != 0) return Status::Corruption("scale is 0 and a code is not, expected every code 0");
+  return Status::Ok();
+}
+
 float QuantizeVector(std::span<const float> values, std::span<std::int8_t> codes) {
   assert(values.size() == codes.size());
   float largest = 0;
@@ -90,17 +108,7 @@ Result<VectorRecord> DecodeVectorRecord(Bytes record, std::uint32_t dimension) {
   }
   const Bytes rest = reader.Rest();
   const std::span<const std::int8_t> codes(reinterpret_cast<const std::int8_t*>(rest.data()), rest.size());
-  const bool is_zero = scale == 0.0F && !std::signbit(scale);
-  if (!is_zero && !(std::isfinite(scale) && scale >= std::numeric_limits<float>::min())) {
-    return Status::Corruption("vector record: scale is " + std::to_string(scale) +
-                              ", expected 0 or a finite number of at least 2^-126");
-  }
-  for (std::size_t i = 0; i < codes.size(); ++i) {
-    if (codes[i] < -kVectorCodeMax || (is_zero && codes[i] != 0)) {
-      return Status::Corruption("vector record: code " + std::to_string(i) + " is " + std::to_string(codes[i]) +
-                                (is_zero ? " with scale 0, expected 0" : ", expected -127..127"));
-    }
-  }
+  FORESHORE_RETURN_IF_ERROR(CheckVectorCode(scale, codes).WithContext("vector record"));
   return VectorRecord{scale, codes};
 }
 

@@ -49,6 +49,9 @@ void DequantizeVector(const VectorRecord& record, std::span<float> values);
 // `values` are finite and `codes` has as many places. EncodeVectorRecord() is this with checks and a frame.
 float QuantizeVector(std::span<const float> values, std::span<std::int8_t> codes);
 
+// kCorruption unless `scale` and `codes` are what QuantizeVector() can produce: for decoders.
+Status CheckVectorCode(float scale, std::span<const std::int8_t> codes);
+
 // kInvalidArgument unless `values` has `dimension` finite numbers; `what` opens the message.
 Status CheckVector(std::string_view what, std::span<const float> values, std::uint32_t dimension);
 

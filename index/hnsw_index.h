@@ -1,0 +1,82 @@
+// VectorIndex over HnswGraph: keeps, beside the graph, who each slot is and in which snapshots it is visible.
+//
+// Invariants: entries_[slot] describes the graph's slot; live_ maps each docid to its only entry that has not died;
+// a slot's code never changes and, until Compact() replaces the graph, neither does its number.
+//
+// Threads: as VectorIndex says. Lock order: compact_mutex_, then mutex_.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <queue>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "index/fair_shared_mutex.h"
+#include "index/hnsw_graph.h"
+#include "index/hnsw_snapshot.h"
+#include "index/vector_index.h"
+
+namespace foreshore {
+
+class HnswIndex final : public VectorIndex {
+ public:
+  // `snapshot` holds an empty graph, or what was read.
+  HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot);
+
+  Status Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) override;
+  Status Remove(std::int64_t docid, std::uint64_t sequence) override;
+  void ForgetBefore(std::uint64_t sequence) override;
+  bool ShouldCompact() const override;
+  Status Compact() override;
+  std::uint64_t applied_seq() const override;
+  void SetAppliedSeq(std::uint64_t sequence) override;
+  Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
+                                                  VectorSearchOptions options) const override;
+  std::string DescribeStrategy(const VectorSearchOptions& options) const override;
+  Status SaveSnapshot(const std::string& path) const override;
+  const VectorIndexConfig& config() const override { return config_; }
+  std::uint64_t entry_count() const override;
+  std::uint64_t garbage_count() const override;
+  std::uint64_t memory_bytes() const override;
+
+  // For the cursor. What one graph search found.
+  struct Candidates {
+    std::vector<VectorMatch> visible;  // Nearest first.
+    // So many of them lay in the nearer half of what was found, where an approximate search is at its best.
+    std::size_t settled_count = 0;
+    bool graph_exhausted = false;  // The search met every node that it can reach.
+  };
+  Result<Candidates> SearchGraph(const VectorQuery& query, std::size_t ef, std::uint64_t snapshot_sequence) const;
+  // Every visible entry with its distance, in no order.
+  Result<std::vector<VectorMatch>> ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const;
+  std::uint32_t node_count() const;
+
+ private:
+  struct Compaction;
+  // Those with mutex_ held for writing:
+  Status AddLocked(std::int64_t docid, const void* code, std::uint64_t sequence);
+  void KillLocked(std::uint32_t slot, std::uint64_t sequence);
+  void CountLocked();  // Makes live_, deaths_ and garbage_count_ from entries_.
+  // With mutex_ held for reading at least:
+  Status CheckUsableLocked() const;
+
+  Status BuildWithoutGarbage(Compaction& compaction) const;
+
+  const VectorIndexConfig config_;
+  std::mutex compact_mutex_;  // Held by the one Compact().
+
+  mutable FairSharedMutex mutex_;  // Guards everything below.
+  std::unique_ptr<HnswGraph> graph_;
+  std::vector<HnswEntry> entries_;
+  std::unordered_map<std::int64_t, std::uint32_t> live_;
+  // The deaths that some reader may still see past, earliest first.
+  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> deaths_;
+  std::uint64_t forgotten_seq_ = 0;  // The greatest ForgetBefore().
+  std::uint64_t garbage_count_ = 0;  // Entries with died <= forgotten_seq_.
+  std::uint64_t applied_seq_ = 0;
+  bool is_broken_ = false;  // An insertion ran out of memory half-way.
+};
+
+}  // namespace foreshore

@@ -1,0 +1,85 @@
+// Goal: searches, changes, snapshots and compaction go on side by side and each search sees its own snapshot.
+// Method: run under the thread sanitizer as well; each reader checks what it got against what its snapshot must hold.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "index/vector_index.h"
+#include "tests/index/synthetic_vectors.h"
+#include "tests/temporary_directory.h"
+
+namespace foreshore {
+
+TEST_CASE("hnsw index: concurrent searches see whole snapshots while it is changed, saved and compacted") {
+  constexpr std::uint32_t kDimension = 16;
+  constexpr std::int64_t kDocuments = 300;
+  constexpr int kRounds = 6;
+  SyntheticVectors vectors(kDimension, 10, 77);
+  const auto index = NewIndex(kDimension);
+  std::atomic<std::uint64_t> committed{0};
+  std::atomic<bool> is_writing{true};
+  std::atomic<int> failure_count{0};
+  std::atomic<int> search_count{0};
+  const TemporaryDirectory directory;
+
+  const auto read = [&](unsigned seed) {
+    SyntheticVectors queries(kDimension, 10, seed);
+    while (is_writing) {
+      const std::uint64_t snapshot = committed;
+      VectorSearchOptions options;
+      options.strategy = seed % 2 == 0 ? VectorStrategy::kGraph : VectorStrategy::kAuto;
+      const auto cursor = index->NewCursor(queries.Next(), snapshot, options).value();
+      std::set<std::int64_t> docids;
+      std::size_t count = 0;
+      while (true) {
+        const auto match = cursor->Next();
+        if (!match.ok()) ++failure_count;
+        if (!match.ok() || !match->has_value()) break;
+        docids.insert((*match)->docid);
+        ++count;
+      }
+      // Documents are written in order and never removed: at sequence s there are min(s, all) of them.
+      const auto expected = std::min<std::size_t>(snapshot, kDocuments);
+      if (count != expected || docids.size() != expected) ++failure_count;
+      ++search_count;
+    }
+  };
+  const auto save = [&] {
+    while (is_writing) {
+      const std::string path = directory.path() + "/snapshot";
+      if (!index->SaveSnapshot(path).ok()) ++failure_count;
+      if (!LoadHnswIndex(index->config(), path).ok()) ++failure_count;
+      if (!index->Compact().ok()) ++failure_count;
+      (void)index->memory_bytes();
+    }
+  };
+  std::thread reader_even(read, 2);
+  std::thread reader_odd(read, 3);
+  std::thread keeper(save);
+  std::uint64_t sequence = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    for (std::int64_t docid = 0; docid < kDocuments; ++docid) {
+      if (!index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok()) ++failure_count;
+      index->SetAppliedSeq(sequence);
+      committed = sequence;
+    }
+    // Nothing is forgotten: the readers hold no registered snapshot here.
+  }
+  while (search_count < 10) std::this_thread::yield();
+  is_writing = false;
+  reader_even.join();
+  reader_odd.join();
+  keeper.join();
+  CHECK(failure_count == 0);
+  CHECK(index->entry_count() == kDocuments);
+  index->ForgetBefore(sequence);
+  CHECK(index->garbage_count() == sequence - kDocuments);
+  REQUIRE(index->Compact().ok());
+  CHECK(index->ExactSearch(vectors.Next(), sequence, SIZE_MAX).value().size() == kDocuments);
+}
+
+}  // namespace foreshore
