@@ -10,7 +10,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
@@ -45,21 +44,32 @@ class SessionTable {
   static Result<Entry> DecodeEntry(Bytes bytes);
 
  private:
+  std::uint32_t AddLocked(const Entry& entry);
+
   mutable std::shared_mutex mutex_;
   std::map<SessionKey, std::uint32_t> numbers_;  // Guarded by mutex_.
-  std::vector<std::unique_ptr<Entry>> entries_;  // Guarded by mutex_; pointers so that KeyOf stays valid.
-  std::uint32_t saved_count_ = 0;                // Guarded by mutex_.
+  std::map<std::uint32_t, Entry> entries_;       // Guarded by mutex_; never erased, so that KeyOf stays valid.
+  std::uint32_t saved_end_ = 0;                  // Guarded by mutex_. All numbers below are saved.
 };
 
 // `body` must be Materialise(state).
 ByteString EncodeRecord(const DocumentState& state, std::string_view body, SessionTable& sessions);
+
+// The record of a document that never existed before, for its first put: to the byte what DiffPut, JoinGroup,
+// Materialise and EncodeRecord make of it, without building the state. `body` is normalised.
+struct NewRecord {
+  ByteString record;
+  std::uint32_t op_last = 0;  // The last op it used; the creation is `first_op`.
+};
+NewRecord EncodeNewDocument(std::string_view id, std::string_view body, std::uint64_t hlc, const SessionKey& session,
+                            std::uint32_t first_op, SessionTable& sessions);
 
 // What every read needs, without decoding the header. Views into `record`.
 struct RecordView {
   std::string_view id;
   std::string_view body;  // Empty for a deleted document (a tombstone that is kept for merging).
   bool alive = false;
-  std::size_t header_bytes = 0;
+  std::size_t header_bytes = 0;  // All but id and body.
 };
 // kCorruption where the frame does not hold.
 Result<RecordView> ViewRecord(Bytes record);
