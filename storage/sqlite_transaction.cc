@@ -238,8 +238,14 @@ Status SqliteWriteTxn::Write(KeyspaceId keyspace, Key key, const Bytes* value) {
       return Status::Ok();
     }
   }
+  const std::string_view what = value == nullptr ? "delete" : "put";
+  Status status = connection_.KeyspaceError(result_code, what, keyspace);
+  if (status.code() == ErrorCode::kNotFound) {  // Dropped: refused before it changed anything.
+    sqlite3_reset(statement);
+    return status;
+  }
   // Some errors make SQLite roll back on its own; writing on would then commit each write by itself.
-  failure_ = connection_.Error(result_code, value == nullptr ? "delete" : "put");
+  failure_ = status.ok() ? connection_.Error(result_code, what) : std::move(status);
   sqlite3_reset(statement);
   connection_.Rollback();
   return failure_;
