@@ -1,0 +1,391 @@
+#include "engine/inference/bert_executor.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "engine/inference/float_kernels.h"
+#include "engine/inference/int8_gemm.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kTokenBudgetDefault = 512;
+// Tokens that one worker takes through a layer together: enough to amortise reading the weights, few enough for the
+// intermediate activations to stay in a second-level cache.
+constexpr std::size_t kBlockTokensMax = 96;
+// Blocks are not cut smaller than this to occupy more workers.
+constexpr std::size_t kBlockTokensMin = 16;
+constexpr std::size_t kBlockTokensMultiple = 8;
+constexpr std::size_t kArenaAlignment = 64;
+
+constexpr std::size_t RoundUp(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// Hands out aligned pieces of one allocation: first measured with a null base, then carved.
+class Arena {
+ public:
+  explicit Arena(char* base) : base_(base) {}
+  template <typename T>
+  T* Take(std::size_t count) {
+    const std::size_t offset = size_bytes_;
+    size_bytes_ += RoundUp(count * sizeof(T), kArenaAlignment);
+    return base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + offset);
+  }
+  std::size_t size_bytes() const { return size_bytes_; }
+
+ private:
+  char* base_;
+  std::size_t size_bytes_ = 0;
+};
+
+struct ArenaDelete {
+  void operator()(char* memory) const { ::operator delete[](memory, std::align_val_t(kArenaAlignment)); }
+};
+
+// What one worker needs to itself.
+struct Scratch {
+  std::int8_t* codes;   // [block][depth]
+  char* packed;         // The same, as the integer kernel wants it.
+  float* row_scales;    // [block]
+  char* workspace;      // Of the integer kernel.
+  std::int32_t* sums;   // [block][64]
+  float* intermediate;  // [block][I padded to 64]
+  float* projected;     // [block][H padded to 64]
+  float* attention;     // Workspace of one head.
+};
+
+struct TokenRange {
+  std::size_t first;
+  std::size_t count;
+};
+
+std::string NameOfToken(std::size_t sequence, std::size_t token) {
+  return "embed: sequence " + std::to_string(sequence) + " token " + std::to_string(token);
+}
+
+}  // namespace
+
+class BertExecutor::Plan {
+ public:
+  Plan(const PackedBert& packed, std::size_t token_budget, ThreadPool* pool, CpuLevel level)
+      : packed_(packed),
+        config_(packed.config()),
+        token_budget_(token_budget),
+        pool_(pool),
+        worker_count_(pool == nullptr ? 1 : pool->thread_count() + 1),
+        gemm_(Int8GemmFor(level)),
+        kernels_(FloatKernelsFor(level)),
+        hidden_stride_(RoundUp(config_.hidden_size, kInt8PanelColumns)),
+        qkv_stride_(RoundUp(3 * std::size_t{config_.hidden_size}, kInt8PanelColumns)),
+        intermediate_stride_(RoundUp(config_.intermediate_size, kInt8PanelColumns)),
+        scratch_(std::make_unique<Scratch[]>(worker_count_)) {
+    Arena measure(nullptr);
+    Carve(measure);
+    memory_bytes_ = measure.size_bytes();
+    memory_.reset(static_cast<char*>(::operator new[](memory_bytes_, std::align_val_t(kArenaAlignment))));
+    Arena arena(memory_.get());
+    Carve(arena);
+  }
+
+  Status CheckInput(std::span<const std::span<const std::int32_t>> sequences, std::size_t out_count) const;
+  // `sequences` fit the budget together; `out` takes their embeddings.
+  void Run(std::span<const std::span<const std::int32_t>> sequences, float* out);
+
+  const BertConfig& config() const { return config_; }
+  std::size_t token_budget() const { return token_budget_; }
+  std::size_t memory_bytes() const { return memory_bytes_; }
+
+ private:
+  void Carve(Arena& arena);
+  void PlaceTokens(std::span<const std::span<const std::int32_t>> sequences);
+  template <typename Body>
+  void ForEach(std::size_t count, const Body& body);
+  TokenRange BlockAt(std::size_t index) const;
+
+  void EmbedTokens(TokenRange range);
+  void ProjectQkv(const PackedBertLayer& layer, TokenRange range, Scratch& scratch);
+  void AttendHead(std::size_t sequence, std::size_t head, Scratch& scratch);
+  void FinishLayer(const PackedBertLayer& layer, TokenRange range, Scratch& scratch);
+  void Pool(std::size_t sequence, float* out) const;
+  void Linear(const PackedLinear& linear, const float* in, std::size_t in_stride, std::size_t row_count,
+              Activation activation, Scratch& scratch, float* out, std::size_t out_stride) const;
+
+  const PackedBert& packed_;
+  const BertConfig& config_;
+  const std::size_t token_budget_;
+  ThreadPool* const pool_;
+  const std::size_t worker_count_;
+  const Int8Gemm& gemm_;
+  const FloatKernels& kernels_;
+  const std::size_t hidden_stride_;
+  const std::size_t qkv_stride_;
+  const std::size_t intermediate_stride_;
+
+  std::unique_ptr<char[], ArenaDelete> memory_;
+  std::size_t memory_bytes_ = 0;
+  std::unique_ptr<Scratch[]> scratch_;  // One per worker.
+  float* hidden_ = nullptr;             // [budget][hidden_stride_]
+  float* qkv_ = nullptr;                // [budget][qkv_stride_]
+  float* context_ = nullptr;            // [budget][hidden_stride_]
+  std::int32_t* ids_ = nullptr;         // [budget]
+  std::int32_t* positions_ = nullptr;   // [budget]
+  std::size_t* starts_ = nullptr;       // [budget + 1], the first token of each sequence and the end.
+
+  // Of the run in progress.
+  std::size_t token_count_ = 0;
+  std::size_t sequence_count_ = 0;
+  std::size_t block_count_ = 0;
+  std::size_t block_tokens_ = 0;
+};
+
+void BertExecutor::Plan::Carve(Arena& arena) {
+  hidden_ = arena.Take<float>(token_budget_ * hidden_stride_);
+  qkv_ = arena.Take<float>(token_budget_ * qkv_stride_);
+  context_ = arena.Take<float>(token_budget_ * hidden_stride_);
+  ids_ = arena.Take<std::int32_t>(token_budget_);
+  positions_ = arena.Take<std::int32_t>(token_budget_);
+  starts_ = arena.Take<std::size_t>(token_budget_ + 1);
+  const std::size_t block = std::min(kBlockTokensMax, RoundUp(token_budget_, kBlockTokensMultiple));
+  const std::size_t depth = RoundUp(std::max(config_.hidden_size, config_.intermediate_size), kInt8DepthMultiple);
+  const std::size_t head_width = config_.hidden_size / config_.head_count;
+  for (std::size_t worker = 0; worker < worker_count_; ++worker) {
+    Scratch& scratch = scratch_[worker];
+    scratch.codes = arena.Take<std::int8_t>(block * depth);
+    scratch.packed = arena.Take<char>(gemm_.PackedBytes(block, depth));
+    scratch.row_scales = arena.Take<float>(block);
+    scratch.workspace = arena.Take<char>(Int8Gemm::WorkspaceBytes(depth));
+    scratch.sums = arena.Take<std::int32_t>(block * kInt8PanelColumns);
+    scratch.intermediate = arena.Take<float>(block * intermediate_stride_);
+    scratch.projected = arena.Take<float>(block * hidden_stride_);
+    scratch.attention = arena.Take<float>(AttentionWorkspaceFloats(config_.token_count_max, head_width));
+  }
+}
+
+Status BertExecutor::Plan::CheckInput(std::span<const std::span<const std::int32_t>> sequences,
+                                      std::size_t out_count) const {
+  if (out_count != sequences.size() * config_.hidden_size) {
+    return Status::InvalidArgument("embed: output has room for " + std::to_string(out_count) + " floats, " +
+                                   std::to_string(sequences.size()) + " embeddings of " +
+                                   std::to_string(config_.hidden_size) + " need " +
+                                   std::to_string(sequences.size() * config_.hidden_size));
+  }
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    if (sequences[i].empty() || sequences[i].size() > config_.token_count_max) {
+      return Status::InvalidArgument("embed: sequence " + std::to_string(i) + " has " +
+                                     std::to_string(sequences[i].size()) + " tokens, expected 1.." +
+                                     std::to_string(config_.token_count_max));
+    }
+    for (std::size_t token = 0; token < sequences[i].size(); ++token) {
+      const std::int32_t id = sequences[i][token];
+      if (id >= 0 && static_cast<std::uint32_t>(id) < config_.vocabulary_size) continue;
+      return Status::InvalidArgument(NameOfToken(i, token) + " is " + std::to_string(id) + ", expected 0.." +
+                                     std::to_string(config_.vocabulary_size - 1));
+    }
+  }
+  return Status::Ok();
+}
+
+void BertExecutor::Plan::PlaceTokens(std::span<const std::span<const std::int32_t>> sequences) {
+  token_count_ = 0;
+  sequence_count_ = sequences.size();
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    starts_[i] = token_count_;
+    for (std::size_t token = 0; token < sequences[i].size(); ++token, ++token_count_) {
+      ids_[token_count_] = sequences[i][token];
+      positions_[token_count_] = static_cast<std::int32_t>(token);
+    }
+  }
+  starts_[sequence_count_] = token_count_;
+  // Blocks of equal size: as few as the scratch allows, or one per worker where that leaves each enough to do.
+  const std::size_t for_scratch = (token_count_ + kBlockTokensMax - 1) / kBlockTokensMax;
+  const std::size_t for_workers = std::min(worker_count_, token_count_ / kBlockTokensMin);
+  block_count_ = std::max(for_scratch, for_workers);
+  block_tokens_ =
+      std::min(kBlockTokensMax, RoundUp((token_count_ + block_count_ - 1) / block_count_, kBlockTokensMultiple));
+  block_count_ = (token_count_ + block_tokens_ - 1) / block_tokens_;
+}
+
+TokenRange BertExecutor::Plan::BlockAt(std::size_t index) const {
+  const std::size_t first = index * block_tokens_;
+  return {first, std::min(block_tokens_, token_count_ - first)};
+}
+
+// body(index, scratch) for each index below `count`, on as many workers as there are.
+template <typename Body>
+void BertExecutor::Plan::ForEach(std::size_t count, const Body& body) {
+  const std::size_t worker_count = std::min(worker_count_, count);
+  if (worker_count <= 1) {
+    for (std::size_t index = 0; index < count; ++index) body(index, scratch_[0]);
+    return;
+  }
+  std::atomic<std::size_t> next{0};
+  pool_->ParallelFor(worker_count, [&](std::size_t worker) {
+    for (std::size_t index = next++; index < count; index = next++) body(index, scratch_[worker]);
+  });
+}
+
+void BertExecutor::Plan::Run(std::span<const std::span<const std::int32_t>> sequences, float* out) {
+  PlaceTokens(sequences);
+  const std::vector<PackedBertLayer>& layers = packed_.layers();
+  ForEach(block_count_, [&](std::size_t block, Scratch& scratch) {
+    EmbedTokens(BlockAt(block));
+    ProjectQkv(layers.front(), BlockAt(block), scratch);
+  });
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    ForEach(sequence_count_ * config_.head_count, [&](std::size_t index, Scratch& scratch) {
+      AttendHead(index / config_.head_count, index % config_.head_count, scratch);
+    });
+    ForEach(block_count_, [&](std::size_t block, Scratch& scratch) {
+      FinishLayer(layers[i], BlockAt(block), scratch);
+      if (i + 1 < layers.size()) ProjectQkv(layers[i + 1], BlockAt(block), scratch);
+    });
+  }
+  for (std::size_t i = 0; i < sequence_count_; ++i) Pool(i, out + i * config_.hidden_size);
+}
+
+void BertExecutor::Plan::EmbedTokens(TokenRange range) {
+  const std::size_t hidden = config_.hidden_size;
+  for (std::size_t token = range.first; token < range.first + range.count; ++token) {
+    const auto id = static_cast<std::size_t>(ids_[token]);
+    const auto position = static_cast<std::size_t>(positions_[token]);
+    float* row = hidden_ + token * hidden_stride_;
+    // Token type 0 throughout: a sentence embedding has one segment.
+    kernels_.embed_token(packed_.word_codes() + id * hidden, packed_.word_scales()[id],
+                         packed_.positions() + position * hidden, packed_.types(), hidden, row);
+    kernels_.layer_norm(row, packed_.norm().gamma, packed_.norm().beta, config_.layer_norm_epsilon, hidden, row);
+  }
+}
+
+void BertExecutor::Plan::Linear(const PackedLinear& linear, const float* in, std::size_t in_stride,
+                                std::size_t row_count, Activation activation, Scratch& scratch, float* out,
+                                std::size_t out_stride) const {
+  for (std::size_t row = 0; row < row_count; ++row) {
+    std::int8_t* codes = scratch.codes + row * linear.depth;
+    scratch.row_scales[row] = kernels_.quantize_row(in + row * in_stride, linear.input_count, codes);
+    std::memset(codes + linear.input_count, 0, linear.depth - linear.input_count);
+  }
+  gemm_.pack_rows(scratch.codes, row_count, linear.depth, scratch.packed);
+  for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
+    const std::size_t column = panel * kInt8PanelColumns;
+    gemm_.multiply_panel(scratch.packed, row_count, linear.depth, linear.panel(panel), scratch.workspace, scratch.sums);
+    kernels_.dequantize_panel(scratch.sums, row_count, scratch.row_scales, linear.scales + column, linear.bias + column,
+                              activation, out + column, out_stride);
+  }
+}
+
+void BertExecutor::Plan::ProjectQkv(const PackedBertLayer& layer, TokenRange range, Scratch& scratch) {
+  Linear(layer.qkv, hidden_ + range.first * hidden_stride_, hidden_stride_, range.count, Activation::kNone, scratch,
+         qkv_ + range.first * qkv_stride_, qkv_stride_);
+}
+
+void BertExecutor::Plan::AttendHead(std::size_t sequence, std::size_t head, Scratch& scratch) {
+  const std::size_t hidden = config_.hidden_size;
+  const std::size_t width = hidden / config_.head_count;
+  const std::size_t first = starts_[sequence];
+  const float* query = qkv_ + first * qkv_stride_ + head * width;
+  kernels_.attend({.query = query,
+                   .key = query + hidden,
+                   .value = query + 2 * hidden,
+                   .stride = qkv_stride_,
+                   .token_count = starts_[sequence + 1] - first,
+                   .width = width,
+                   .score_scale = 1.0F / std::sqrt(static_cast<float>(width)),
+                   .out = context_ + first * hidden_stride_ + head * width,
+                   .out_stride = hidden_stride_},
+                  scratch.attention);
+}
+
+void BertExecutor::Plan::FinishLayer(const PackedBertLayer& layer, TokenRange range, Scratch& scratch) {
+  const std::size_t hidden = config_.hidden_size;
+  float* rows = hidden_ + range.first * hidden_stride_;
+  const auto add_and_normalise = [&](const PackedNorm& norm) {
+    for (std::size_t row = 0; row < range.count; ++row) {
+      float* target = rows + row * hidden_stride_;
+      kernels_.add_layer_norm(scratch.projected + row * hidden_stride_, target, norm.gamma, norm.beta,
+                              config_.layer_norm_epsilon, hidden, target);
+    }
+  };
+  Linear(layer.output, context_ + range.first * hidden_stride_, hidden_stride_, range.count, Activation::kNone, scratch,
+         scratch.projected, hidden_stride_);
+  add_and_normalise(layer.attention_norm);
+  Linear(layer.up, rows, hidden_stride_, range.count, Activation::kGelu, scratch, scratch.intermediate,
+         intermediate_stride_);
+  Linear(layer.down, scratch.intermediate, intermediate_stride_, range.count, Activation::kNone, scratch,
+         scratch.projected, hidden_stride_);
+  add_and_normalise(layer.norm);
+}
+
+void BertExecutor::Plan::Pool(std::size_t sequence, float* out) const {
+  const std::size_t hidden = config_.hidden_size;
+  const std::size_t first = starts_[sequence];
+  const std::size_t count = starts_[sequence + 1] - first;
+  std::memset(out, 0, hidden * sizeof(float));
+  for (std::size_t token = first; token < first + count; ++token) {
+    kernels_.accumulate(hidden_ + token * hidden_stride_, hidden, out);
+  }
+  double squares = 0;
+  for (std::size_t i = 0; i < hidden; ++i) {
+    out[i] /= static_cast<float>(count);
+    squares += static_cast<double>(out[i]) * out[i];
+  }
+  if (!config_.normalise || squares == 0) return;
+  const auto inverse = static_cast<float>(1.0 / std::sqrt(squares));
+  for (std::size_t i = 0; i < hidden; ++i) out[i] *= inverse;
+}
+
+BertExecutor::BertExecutor(std::unique_ptr<Plan> plan) : plan_(std::move(plan)) {}
+BertExecutor::~BertExecutor() = default;
+
+Result<std::unique_ptr<BertExecutor>> BertExecutor::Create(const PackedBert& packed, const Options& options) {
+  const std::size_t token_count_max = packed.config().token_count_max;
+  const std::size_t token_budget =
+      options.token_budget == 0 ? std::max(kTokenBudgetDefault, token_count_max) : options.token_budget;
+  if (token_budget < token_count_max) {
+    return Status::InvalidArgument("BERT executor: token budget is " + std::to_string(token_budget) +
+                                   ", the model's longest sequence has " + std::to_string(token_count_max));
+  }
+  const CpuLevel level = options.cpu_level.value_or(DetectCpuLevel());
+  if (!CpuSupports(level)) {
+    return Status::InvalidArgument("BERT executor: this processor has no " + std::string(CpuLevelName(level)));
+  }
+  return std::unique_ptr<BertExecutor>(
+      new BertExecutor(std::make_unique<Plan>(packed, token_budget, options.pool, level)));
+}
+
+Status BertExecutor::Embed(std::span<const std::span<const std::int32_t>> sequences, std::span<float> out) {
+  FORESHORE_RETURN_IF_ERROR(plan_->CheckInput(sequences, out.size()));
+  for (std::size_t first = 0; first < sequences.size();) {
+    std::size_t end = first;
+    std::size_t token_count = 0;
+    while (end < sequences.size() && token_count + sequences[end].size() <= plan_->token_budget()) {
+      token_count += sequences[end].size();
+      ++end;
+    }
+    plan_->Run(sequences.subspan(first, end - first), out.data() + first * config().hidden_size);
+    first = end;
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (std::isfinite(out[i])) continue;
+    return Status::Corruption("embed: the model's embedding of sequence " + std::to_string(i / config().hidden_size) +
+                              " is not finite");
+  }
+  return Status::Ok();
+}
+
+const BertConfig& BertExecutor::config() const {
+  return plan_->config();
+}
+std::size_t BertExecutor::token_budget() const {
+  return plan_->token_budget();
+}
+std::size_t BertExecutor::MemoryBytes() const {
+  return plan_->memory_bytes();
+}
+
+}  // namespace foreshore

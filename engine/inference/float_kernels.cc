@@ -1,0 +1,13 @@
+#include "engine/inference/float_kernels.h"
+
+namespace foreshore {
+
+const FloatKernels& FloatKernelsFor(CpuLevel level) {
+#if defined(__x86_64__)
+  if (level == CpuLevel::kAvx2 || level == CpuLevel::kAvx512Vnni) return FloatKernelsAvx2();
+#endif
+  (void)level;
+  return FloatKernelsPortable();
+}
+
+}  // namespace foreshore

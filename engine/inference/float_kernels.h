@@ -1,0 +1,81 @@
+// The floating-point half of a transformer layer: everything between two integer products.
+//
+// One text (float_kernels.inc) is compiled per instruction set, with 4 lanes for any processor and 8 lanes with FMA
+// for AVX2. Sums are taken in lane order, so results differ between levels by rounding only; for one level they
+// depend on nothing but the values of the row itself. Stated bounds, against exact arithmetic on the same inputs:
+//   exp: relative 2e-7 · GELU: absolute 1.5e-6 for |x| ≤ 10, and 1e-6 + 1e-7·|x| beyond
+//   layer norm: absolute 2e-5 per unit of gamma, for rows of at most 4,096 values of like magnitude
+//
+// Threads: kernels are stateless; callers own every buffer. No alignment is needed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "storage/base/cpu.h"
+
+namespace foreshore {
+
+// One head of one sequence. query, key and value have `token_count` rows, `stride` floats apart, of which the first
+// `width` belong to the head; so has `out`, `out_stride` apart.
+struct AttentionHead {
+  const float* query;
+  const float* key;
+  const float* value;
+  std::size_t stride;
+  std::size_t token_count;
+  std::size_t width;
+  float score_scale;  // 1 / √width.
+  float* out;
+  std::size_t out_stride;
+};
+
+enum class Activation { kNone, kGelu };
+
+struct FloatKernels {
+  CpuLevel level;
+
+  // codes[i] = round_to_even(values[i] · 127 / max|values|); returns the scale with values ≈ scale · codes, 0 for a row
+  // of zeros (or of values below 1e-30). A row that is not finite gives a scale that is not finite.
+  float (*quantize_row)(const float* values, std::size_t count, std::int8_t* codes);
+
+  // out[r][c] = activation(sums[r][c] · row_scales[r] · column_scales[c] + bias[c]) for `row_count` rows of 64; sums
+  // lie 64 apart, out lies `out_stride` apart.
+  void (*dequantize_panel)(const std::int32_t* sums, std::size_t row_count, const float* row_scales,
+                           const float* column_scales, const float* bias, Activation activation, float* out,
+                           std::size_t out_stride);
+
+  // out = gamma · (values − mean) / √(variance + epsilon) + beta. out may alias values.
+  void (*layer_norm)(const float* values, const float* gamma, const float* beta, float epsilon, std::size_t count,
+                     float* out);
+
+  // The same of values + residual. out may alias either.
+  void (*add_layer_norm)(const float* values, const float* residual, const float* gamma, const float* beta,
+                         float epsilon, std::size_t count, float* out);
+
+  // out = scale · codes + position + type.
+  void (*embed_token)(const std::int8_t* codes, float scale, const float* position, const float* type,
+                      std::size_t count, float* out);
+
+  // sum += values.
+  void (*accumulate)(const float* values, std::size_t count, float* sum);
+
+  // out = softmax(query · keyᵀ · score_scale) · value. `workspace` holds AttentionWorkspaceFloats(...).
+  void (*attend)(const AttentionHead& head, float* workspace);
+};
+
+// Keys transposed, values, and the scores of four rows, all padded to 16 columns.
+constexpr std::size_t AttentionWorkspaceFloats(std::size_t token_count, std::size_t width) {
+  const std::size_t token_columns = (token_count + 15) / 16 * 16;
+  const std::size_t width_columns = (width + 15) / 16 * 16;
+  return width * token_columns + token_count * width_columns + 4 * token_columns;
+}
+
+const FloatKernels& FloatKernelsFor(CpuLevel level);
+
+const FloatKernels& FloatKernelsPortable();
+#if defined(__x86_64__)
+const FloatKernels& FloatKernelsAvx2();
+#endif
+
+}  // namespace foreshore

@@ -1,0 +1,182 @@
+#include "engine/inference/float_kernels.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+namespace foreshore {
+namespace {
+
+std::vector<const FloatKernels*> KernelsToTest() {
+  std::vector<const FloatKernels*> kernels = {&FloatKernelsPortable()};
+  if (CpuSupports(CpuLevel::kAvx2)) kernels.push_back(&FloatKernelsFor(CpuLevel::kAvx2));
+  return kernels;
+}
+
+std::vector<float> RandomFloats(std::size_t count, std::uint32_t seed, float deviation = 1.0F) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0F, deviation);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("float kernels: quantized rows are the nearest codes") {
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    CAPTURE(CpuLevelName(kernels->level));
+    for (const std::size_t count : {1, 3, 7, 8, 13, 64, 385}) {
+      CAPTURE(count);
+      const std::vector<float> values = RandomFloats(count, 7, 3.0F);
+      std::vector<std::int8_t> codes(count);
+      const float scale = kernels->quantize_row(values.data(), count, codes.data());
+      int max_code = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        CHECK(std::fabs(values[i] - scale * static_cast<float>(codes[i])) <= scale * 0.5001F);
+        max_code = std::max(max_code, std::abs(static_cast<int>(codes[i])));
+      }
+      CHECK(max_code == 127);
+    }
+  }
+}
+
+TEST_CASE("float kernels: every level gives the same codes") {
+  const std::vector<float> values = RandomFloats(1001, 11, 2.0F);
+  std::vector<std::int8_t> expected(values.size());
+  const float scale = FloatKernelsPortable().quantize_row(values.data(), values.size(), expected.data());
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    std::vector<std::int8_t> codes(values.size());
+    CHECK(kernels->quantize_row(values.data(), values.size(), codes.data()) == scale);
+    CHECK(codes == expected);
+  }
+}
+
+TEST_CASE("float kernels: a row of zeros has scale 0, a row with NaN or infinity a scale that is not finite") {
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    for (const std::size_t count : {5, 24, 29}) {
+      std::vector<float> values(count);
+      std::vector<std::int8_t> codes(count, 9);
+      CHECK(kernels->quantize_row(values.data(), count, codes.data()) == 0.0F);
+      CHECK(codes == std::vector<std::int8_t>(count, 0));
+      for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        for (const std::size_t position : {std::size_t{0}, count - 1}) {
+          values.assign(count, 1.0F);
+          values[position] = bad;
+          CHECK_FALSE(std::isfinite(kernels->quantize_row(values.data(), count, codes.data())));
+        }
+      }
+    }
+  }
+}
+
+// Steps through -12..12 by way of the integer sums, so that every lane is used.
+TEST_CASE("float kernels: GELU stays within its bound") {
+  constexpr int kCount = 64 * 400;
+  std::vector<std::int32_t> sums(kCount);
+  for (int i = 0; i < kCount; ++i) sums[i] = i - kCount / 2;
+  const std::vector<float> row_scales(400, 24.0F / kCount);
+  const std::vector<float> column_scales(64, 1.0F);
+  const std::vector<float> bias(64, 0.0F);
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    CAPTURE(CpuLevelName(kernels->level));
+    std::vector<float> linear(kCount);
+    std::vector<float> gelu(kCount);
+    kernels->dequantize_panel(sums.data(), 400, row_scales.data(), column_scales.data(), bias.data(), Activation::kNone,
+                              linear.data(), 64);
+    kernels->dequantize_panel(sums.data(), 400, row_scales.data(), column_scales.data(), bias.data(), Activation::kGelu,
+                              gelu.data(), 64);
+    double max_error = 0;
+    for (int i = 0; i < kCount; ++i) {
+      const double x = linear[i];
+      CHECK(x == doctest::Approx(24.0 / kCount * (i - kCount / 2)).epsilon(1e-6));
+      max_error = std::max(max_error, std::fabs(gelu[i] - 0.5 * x * std::erfc(-x / std::sqrt(2.0))));
+    }
+    CHECK(max_error <= 1.5e-6);
+  }
+}
+
+TEST_CASE("float kernels: layer norm matches double arithmetic, with and without a residual") {
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    for (const std::size_t count : {1, 6, 64, 385}) {
+      CAPTURE(count);
+      const std::vector<float> values = RandomFloats(count, 1, 3.0F);
+      const std::vector<float> residual = RandomFloats(count, 2, 3.0F);
+      const std::vector<float> gamma = RandomFloats(count, 3);
+      const std::vector<float> beta = RandomFloats(count, 4);
+      for (const bool with_residual : {false, true}) {
+        double mean = 0;
+        double variance = 0;
+        std::vector<double> sum(count);
+        for (std::size_t i = 0; i < count; ++i) sum[i] = values[i] + (with_residual ? residual[i] : 0.0F);
+        for (const double value : sum) mean += value / static_cast<double>(count);
+        for (const double value : sum) variance += (value - mean) * (value - mean) / static_cast<double>(count);
+        std::vector<float> out(count);
+        if (with_residual) {
+          kernels->add_layer_norm(values.data(), residual.data(), gamma.data(), beta.data(), 1e-5F, count, out.data());
+        } else {
+          kernels->layer_norm(values.data(), gamma.data(), beta.data(), 1e-5F, count, out.data());
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+          const double expected = (sum[i] - mean) / std::sqrt(variance + 1e-5F) * gamma[i] + beta[i];
+          CHECK(std::fabs(out[i] - expected) <= 2e-5 * (1.0 + std::fabs(gamma[i])));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "float kernels: attention matches double arithmetic for any length and head width, and writes only its columns") {
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    CAPTURE(CpuLevelName(kernels->level));
+    for (const std::size_t width : {1, 5, 16, 32, 40}) {
+      for (const std::size_t token_count : {1, 2, 5, 16, 17, 33}) {
+        CAPTURE(width);
+        CAPTURE(token_count);
+        const std::size_t stride = 3 * width + 2;
+        const std::vector<float> qkv = RandomFloats(token_count * stride, 5, 2.0F);
+        std::vector<float> out(token_count * (width + 3), -77.0F);
+        std::vector<float> workspace(AttentionWorkspaceFloats(token_count, width));
+        const float score_scale = 1.0F / std::sqrt(static_cast<float>(width));
+        kernels->attend({qkv.data(), qkv.data() + width, qkv.data() + 2 * width, stride, token_count, width,
+                         score_scale, out.data(), width + 3},
+                        workspace.data());
+        for (std::size_t t = 0; t < token_count; ++t) {
+          std::vector<double> expected(width);
+          double sum = 0;
+          for (std::size_t u = 0; u < token_count; ++u) {
+            double score = 0;
+            for (std::size_t i = 0; i < width; ++i) {
+              score += static_cast<double>(qkv[t * stride + i]) * qkv[u * stride + width + i];
+            }
+            const double weight = std::exp(score * score_scale);
+            sum += weight;
+            for (std::size_t i = 0; i < width; ++i) expected[i] += weight * qkv[u * stride + 2 * width + i];
+          }
+          for (std::size_t i = 0; i < width; ++i) {
+            CHECK(std::fabs(out[t * (width + 3) + i] - expected[i] / sum) <= 2e-5);
+          }
+          for (std::size_t i = width; i < width + 3; ++i) CHECK(out[t * (width + 3) + i] == -77.0F);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("float kernels: scores far apart leave the largest alone") {
+  const std::vector<float> query = {1.0F, 1.0F};
+  const std::vector<float> key = {-3000.0F, 3000.0F};
+  const std::vector<float> value = {5.0F, 7.0F};
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    std::vector<float> out(2);
+    std::vector<float> workspace(AttentionWorkspaceFloats(2, 1));
+    kernels->attend({query.data(), key.data(), value.data(), 1, 2, 1, 1.0F, out.data(), 1}, workspace.data());
+    CHECK(out == std::vector<float>{7.0F, 7.0F});
+  }
+}
+
+}  // namespace foreshore
