@@ -11,9 +11,7 @@ namespace {
 constexpr int kBusyTimeoutMs = 5000;
 // After a checkpoint the log file is cut to this, so that one large transaction does not keep the disk for ever.
 constexpr std::int64_t kLogBytesKept = 16LL << 20;
-// Pages in the log that make a commit run a checkpoint: 4 MiB, SQLite's own default, stated because the speed of
-// commits depends on it.
-constexpr int kCheckpointPages = 1000;
+constexpr std::uint64_t kPageBytes = 4096;  // The unit of most flash translation layers and file systems.
 constexpr std::size_t kStatementCountMax = 512;
 
 // What "%" stands for is the table's name.
@@ -118,8 +116,7 @@ Status SqliteConnection::Configure(Role role, const StoreOptions& options) {
 }
 
 Status SqliteConnection::BecomeWriter(const StoreOptions& options) {
-  // Takes effect in a new file only. 4 KiB is the unit of most flash translation layers and file systems.
-  FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA page_size = 4096"));
+  FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA page_size = " + std::to_string(kPageBytes)));  // New files only.
   FORESHORE_ASSIGN_OR_RETURN(const std::string mode, QueryText("PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
     return Status::Io("store \"" + path_ + "\": journal mode is \"" + mode + "\", expected \"wal\"");
@@ -130,7 +127,8 @@ Status SqliteConnection::BecomeWriter(const StoreOptions& options) {
       Execute(options.durability == Durability::kFull ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
   // On Apple's systems fsync() does not reach the medium without these; elsewhere they change nothing.
   FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON"));
-  FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA wal_autocheckpoint = " + std::to_string(kCheckpointPages)));
+  const std::uint64_t checkpoint_pages = std::clamp<std::uint64_t>(options.checkpoint_bytes / kPageBytes, 1, 1 << 20);
+  FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA wal_autocheckpoint = " + std::to_string(checkpoint_pages)));
   return Execute("PRAGMA journal_size_limit = " + std::to_string(kLogBytesKept));
 }
 
