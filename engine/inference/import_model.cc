@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/inference/json_reader.h"
+#include "engine/inference/onnx_bert_import.h"
 #include "engine/inference/safetensors.h"
 #include "engine/inference/safetensors_bert.h"
 #include "engine/inference/tokenizer_files.h"
@@ -176,6 +177,12 @@ Result<Weights> LoadSafetensors(const std::string& path, const std::string& dire
   return Weights{std::move(model), std::move(config.origin)};
 }
 
+Result<Weights> LoadOnnx(const std::string& path) {
+  FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
+  FORESHORE_ASSIGN_OR_RETURN(OnnxBert bert, ImportOnnxBert(path, file->bytes()));
+  return Weights{std::move(bert.model), std::move(bert.origin)};
+}
+
 // One length for tokenizer and model: what the sentence settings say, else the tokenizer's, at most the positions.
 Status AgreeOnLength(const std::string& path, const SentenceSettings& settings, ImportedModel& imported) {
   BertConfig& config = imported.model.config;
@@ -208,14 +215,22 @@ Result<std::string> FindWeights(const std::string& path) {
 Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options) {
   FORESHORE_ASSIGN_OR_RETURN(const std::string weights_path, FindWeights(path));
   const std::string directory = IsDirectory(path) ? path : DirectoryOf(path);
-  if (!weights_path.ends_with(".safetensors")) {
-    return Status::Unsupported(weights_path + ": unknown kind of model file, expected .safetensors");
+  const bool is_onnx = weights_path.ends_with(".onnx");
+  if (!is_onnx && !weights_path.ends_with(".safetensors")) {
+    return Status::Unsupported(weights_path + ": unknown kind of model file, expected .safetensors or .onnx");
   }
-  FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(directory));
+  // What belongs to the tokenizer lies with it: its length limit and the pooling after the encoder.
+  std::string settings_directory = directory;
+  if (!options.tokenizer_path.empty()) {
+    const std::string& place = options.tokenizer_path;
+    settings_directory = IsDirectory(place) ? place : DirectoryOf(place);
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(settings_directory));
   FORESHORE_ASSIGN_OR_RETURN(WordPieceTokenizer tokenizer, FindTokenizer(directory, options.tokenizer_path));
-  FORESHORE_ASSIGN_OR_RETURN(Weights weights, LoadSafetensors(weights_path, directory));
-  ImportedModel imported{std::move(weights.model), std::move(tokenizer), "safetensors", ReadLicence(directory),
-                         std::move(weights.origin)};
+  FORESHORE_ASSIGN_OR_RETURN(Weights weights,
+                             is_onnx ? LoadOnnx(weights_path) : LoadSafetensors(weights_path, directory));
+  ImportedModel imported{std::move(weights.model), std::move(tokenizer), is_onnx ? "onnx" : "safetensors",
+                         ReadLicence(directory), std::move(weights.origin)};
   FORESHORE_RETURN_IF_ERROR(AgreeOnLength(path, settings, imported));
   return imported;
 }

@@ -18,7 +18,8 @@
 namespace foreshore {
 
 struct ImportOptions {
-  // tokenizer.json, vocab.txt or a directory with one of them; empty: beside the model.
+  // tokenizer.json, vocab.txt or a directory with one of them; empty: beside the model. modules.json,
+  // sentence_bert_config.json and 1_Pooling/config.json are then read from there too.
   std::string tokenizer_path;
 };
 
@@ -31,7 +32,7 @@ struct ImportedModel {
 };
 
 // kNotFound for a missing file, kUnsupported naming at once everything in the model that this library cannot run,
-// kCorruption and kLimit for bytes that are not what they claim. Every message begins with the file's path.
+// kCorruption and kLimit for bytes that are not what they claim. Messages name the file.
 Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options = {});
 
 }  // namespace foreshore
