@@ -195,7 +195,7 @@ class Joiner {
   }
 
   void OvertakeLife(std::uint32_t life, const Stamp& stamp) {
-    if (life < 2 || !MayBeOurs(stamp.session, stamp.hlc)) return;  // Life 1 covers nothing.
+    if (stamp.hlc == 0 || !MayBeOurs(stamp.session, stamp.hlc)) return;
     Register change;
     change.life = life;
     change.stamp = stamp;
