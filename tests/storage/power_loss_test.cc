@@ -5,13 +5,12 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
-#include <map>
 #include <random>
 #include <string>
 
-#include "storage/change_log.h"
 #include "tests/storage/power_loss_vfs.h"
 #include "tests/storage/store_backends.h"
+#include "tests/storage/store_load.h"
 
 namespace foreshore {
 namespace {
@@ -20,109 +19,6 @@ using I = std::int64_t;
 
 constexpr int kCutsPerDisk = 5;
 constexpr std::uint64_t kOperationsMax = 160;  // Between an open and its cut.
-
-std::uint64_t FromEnvironment(const char* name, std::uint64_t otherwise) {
-  const char* given = std::getenv(name);
-  return given != nullptr ? std::strtoull(given, nullptr, 10) : otherwise;
-}
-
-// The state after some number of transactions.
-struct Model {
-  std::map<I, std::string> bodies;
-  std::map<std::string, std::string> entries;
-  I count = 0;        // Transactions so far; stored as entry "count".
-  I log_entries = 0;  // Changes so far.
-};
-
-struct Keyspaces {
-  KeyspaceId bodies;
-  KeyspaceId entries;
-  std::unique_ptr<ChangeLog> log;
-};
-
-// Transaction number n of a load is a function of (seed, n), so that any prefix can be computed again.
-class Load {
- public:
-  explicit Load(std::uint64_t seed) : seed_(seed) {}
-
-  // Does transaction number model.count + 1 to the model, and to the store where there is one.
-  Status Step(Model& model, WriteTxn* txn, const Keyspaces* keyspaces) const {
-    std::mt19937_64 random(seed_ * 1000003 + static_cast<std::uint64_t>(model.count) + 1);
-    const auto below = [&](std::uint64_t bound) { return random() % bound; };
-    ++model.count;
-    const std::string number = std::to_string(model.count);
-    const std::uint64_t writes = 1 + below(4);
-    for (std::uint64_t write = 0; write < writes; ++write) {
-      const I key = static_cast<I>(below(30));
-      // Some values span many pages, a few more than the page cache holds, so that it spills before the commit.
-      const std::uint64_t size = below(60) == 0 ? 400000 : below(12) == 0 ? 30000 : below(600);
-      const std::string value = number + std::string(size, static_cast<char>('a' + below(26)));
-      model.bodies[key] = value;
-      if (txn != nullptr) FORESHORE_RETURN_IF_ERROR(txn->Put(keyspaces->bodies, key, value));
-    }
-    if (below(3) == 0) {
-      const I key = static_cast<I>(below(30));
-      model.bodies.erase(key);
-      if (txn != nullptr) FORESHORE_RETURN_IF_ERROR(txn->Delete(keyspaces->bodies, key));
-    }
-    for (const std::string& key : {std::string("count"), "k" + std::to_string(below(200))}) {
-      model.entries[key] = number;
-      if (txn != nullptr) FORESHORE_RETURN_IF_ERROR(txn->Put(keyspaces->entries, Bytes(key), Bytes(number)));
-    }
-    model.log_entries += static_cast<I>(writes);
-    if (txn == nullptr) return Status::Ok();
-    return keyspaces->log->Append(*txn, std::vector<Change>(writes)).status();
-  }
-
-  Model After(I count) const {
-    Model model;
-    while (model.count < count) Step(model, nullptr, nullptr).IgnoreError();
-    return model;
-  }
-
- private:
-  const std::uint64_t seed_;
-};
-
-Result<Keyspaces> OpenKeyspaces(Store& store) {
-  Keyspaces keyspaces{};
-  FORESHORE_ASSIGN_OR_RETURN(keyspaces.bodies, store.OpenKeyspace("bodies", KeyspaceKind::kInteger));
-  FORESHORE_ASSIGN_OR_RETURN(keyspaces.entries, store.OpenKeyspace("entries", KeyspaceKind::kBytes));
-  FORESHORE_ASSIGN_OR_RETURN(keyspaces.log, ChangeLog::Open(store));
-  return keyspaces;
-}
-
-Result<Model> ReadAll(Store& store, const Keyspaces& keyspaces) {
-  Model model;
-  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store.BeginRead());
-  {
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(keyspaces.bodies));
-    FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
-    while (cursor->valid()) {
-      model.bodies.emplace(cursor->integer_key(), cursor->value());
-      FORESHORE_RETURN_IF_ERROR(cursor->Next());
-    }
-  }
-  {
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(keyspaces.entries));
-    FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
-    while (cursor->valid()) {
-      model.entries.emplace(cursor->bytes_key(), cursor->value());
-      FORESHORE_RETURN_IF_ERROR(cursor->Next());
-    }
-  }
-  const auto count = model.entries.find("count");
-  if (count != model.entries.end()) model.count = std::strtoll(count->second.c_str(), nullptr, 10);
-  bool last_ends = true;
-  const auto visit = [&](const Change& change) {
-    ++model.log_entries;
-    last_ends = change.ends_transaction;
-    return true;
-  };
-  FORESHORE_RETURN_IF_ERROR(keyspaces.log->ReadAfter(*txn, 0, visit));
-  if (!last_ends) return Status::Corruption("the log ends inside a transaction");
-  return model;
-}
 
 struct Outcome {
   int cuts = 0;
@@ -163,7 +59,7 @@ class Campaign {
   void RunUntilCut() {
     const Status status = [this]() -> Status {
       FORESHORE_ASSIGN_OR_RETURN(const auto store, OpenSqliteStore("store.db", options_));
-      FORESHORE_ASSIGN_OR_RETURN(const Keyspaces keyspaces, OpenKeyspaces(*store));
+      FORESHORE_ASSIGN_OR_RETURN(const LoadKeyspaces keyspaces, OpenKeyspaces(*store));
       std::unique_ptr<ReadTxn> reader;
       while (true) {
         // A reader that stays open for a while keeps checkpoints from finishing.
@@ -203,7 +99,7 @@ class Campaign {
     if (found->count < least || found->count > model_.count) {
       return "found " + std::to_string(found->count) + " commits, expected " + range;
     }
-    const Model expected = load_.After(found->count);
+    const LoadModel expected = load_.After(found->count);
     if (found->bodies != expected.bodies) return "bodies differ from commit " + std::to_string(found->count);
     if (found->entries != expected.entries) return "entries differ from commit " + std::to_string(found->count);
     if (found->log_entries != expected.log_entries)
@@ -216,9 +112,9 @@ class Campaign {
   const std::uint64_t seed_;
   std::mt19937_64 random_;
   PowerLossDisk disk_;
-  const Load load_;
+  const StoreLoad load_;
   StoreOptions options_;
-  Model model_;  // After what was tried last.
+  LoadModel model_;  // After what was tried last.
   I acknowledged_ = 0;
   std::string unexpected_;
 };
