@@ -1,0 +1,13 @@
+// Syncs of this process that fail on demand, whichever library asks for them: the functions of the C library are
+// replaced in the test's executable.
+//
+// Threads: safe from any thread.
+#pragma once
+
+namespace foreshore {
+
+// The next `count` calls of fsync() and fdatasync() fail with EIO; 0 ends it. Resets FailedSyncCount().
+void FailSyncs(int count);
+int FailedSyncCount();
+
+}  // namespace foreshore
