@@ -52,7 +52,7 @@ struct ArenaDelete {
 struct Scratch {
   std::int8_t* codes;   // [block][depth]
   char* packed;         // The same, as the integer kernel wants it.
-  float* row_scales;    // [block]
+  RowCode* row_codes;   // [block]
   char* workspace;      // Of the integer kernel.
   std::int32_t* sums;   // [block][64]
   float* intermediate;  // [block][I padded to 64]
@@ -158,7 +158,7 @@ void BertExecutor::Plan::Carve(Arena& arena) {
     Scratch& scratch = scratch_[worker];
     scratch.codes = arena.Take<std::int8_t>(block * depth);
     scratch.packed = arena.Take<char>(gemm_.PackedBytes(block, depth));
-    scratch.row_scales = arena.Take<float>(block);
+    scratch.row_codes = arena.Take<RowCode>(block);
     scratch.workspace = arena.Take<char>(Int8Gemm::WorkspaceBytes(depth));
     scratch.sums = arena.Take<std::int32_t>(block * kInt8PanelColumns);
     scratch.intermediate = arena.Take<float>(block * intermediate_stride_);
@@ -267,15 +267,16 @@ void BertExecutor::Plan::Linear(const PackedLinear& linear, const float* in, std
                                 std::size_t out_stride) const {
   for (std::size_t row = 0; row < row_count; ++row) {
     std::int8_t* codes = scratch.codes + row * linear.depth;
-    scratch.row_scales[row] = kernels_.quantize_row(in + row * in_stride, linear.input_count, codes);
+    scratch.row_codes[row] = kernels_.quantize_row(in + row * in_stride, linear.input_count, codes);
     std::memset(codes + linear.input_count, 0, linear.depth - linear.input_count);
   }
   gemm_.pack_rows(scratch.codes, row_count, linear.depth, scratch.packed);
   for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
     const std::size_t column = panel * kInt8PanelColumns;
     gemm_.multiply_panel(scratch.packed, row_count, linear.depth, linear.panel(panel), scratch.workspace, scratch.sums);
-    kernels_.dequantize_panel(scratch.sums, row_count, scratch.row_scales, linear.scales + column, linear.bias + column,
-                              activation, out + column, out_stride);
+    kernels_.dequantize_panel(scratch.sums, row_count, scratch.row_codes, linear.scales + column,
+                              linear.column_weights + column, linear.bias + column, activation, out + column,
+                              out_stride);
   }
 }
 

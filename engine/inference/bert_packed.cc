@@ -24,7 +24,7 @@ constexpr std::uint64_t RoundUp(std::uint64_t value, std::uint64_t multiple) {
 struct LinearOffsets {
   std::uint64_t outputs;  // Padded.
   std::uint64_t depth;    // Padded.
-  std::uint64_t codes, scales, bias, column_sums, pair_sums;
+  std::uint64_t codes, scales, bias, column_weights, column_sums, pair_sums;
 };
 struct NormOffsets {
   std::uint64_t gamma, beta;
@@ -79,6 +79,7 @@ class Layout {
     linear.codes = Take(linear.outputs * linear.depth);
     linear.scales = Take(linear.outputs * sizeof(float));
     linear.bias = Take(linear.outputs * sizeof(float));
+    linear.column_weights = Take(linear.outputs * sizeof(float));
     linear.column_sums = Take(linear.outputs * sizeof(std::int32_t));
     linear.pair_sums = Take(linear.outputs * sizeof(std::int32_t));
     return linear;
@@ -105,8 +106,13 @@ class Packer {
   std::uint64_t CopyLinear(const std::string& name, const LinearOffsets& offsets, std::uint64_t first_output) {
     const TensorView& weight = *tensors_.at(name + ".weight");
     const std::uint64_t output_count = weight.shape[0];
+    const Bytes scales = tensors_.at(name + ".weight.scale")->bytes;
     for (std::uint64_t output = 0; output < output_count; ++output) {
-      CopyRow(weight.bytes.substr(output * weight.shape[1], weight.shape[1]), offsets, first_output + output);
+      const std::int32_t column_sum =
+          CopyRow(weight.bytes.substr(output * weight.shape[1], weight.shape[1]), offsets, first_output + output);
+      const float column_weight =
+          LoadFixed<float>(scales.data() + output * sizeof(float)) * static_cast<float>(column_sum);
+      Store(offsets.column_weights, first_output + output, column_weight);
     }
     Copy(name + ".weight.scale", offsets.scales + first_output * sizeof(float));
     Copy(name + ".bias", offsets.bias + first_output * sizeof(float));
@@ -114,7 +120,13 @@ class Packer {
   }
 
  private:
-  void CopyRow(Bytes row, const LinearOffsets& offsets, std::uint64_t output) {
+  template <typename T>
+  void Store(std::uint64_t section, std::uint64_t index, T value) {
+    std::memcpy(blob_.data() + section + index * sizeof(T), &value, sizeof(T));
+  }
+
+  // Returns the sum of the row's codes.
+  std::int32_t CopyRow(Bytes row, const LinearOffsets& offsets, std::uint64_t output) {
     char* panel = blob_.data() + offsets.codes + output / kInt8PanelColumns * kInt8PanelColumns * offsets.depth;
     const auto code_at = [row](std::size_t k) {
       return k < row.size() ? static_cast<std::int32_t>(static_cast<std::int8_t>(row[k])) : 0;
@@ -128,8 +140,9 @@ class Packer {
       column_sum += code;
       if (k % kInt8DepthMultiple < kInt8DepthStep) pair_sum += code * code_at(k + kInt8DepthStep);
     }
-    std::memcpy(blob_.data() + offsets.column_sums + output * sizeof(column_sum), &column_sum, sizeof(column_sum));
-    std::memcpy(blob_.data() + offsets.pair_sums + output * sizeof(pair_sum), &pair_sum, sizeof(pair_sum));
+    Store(offsets.column_sums, output, column_sum);
+    Store(offsets.pair_sums, output, pair_sum);
+    return column_sum;
   }
 
   ByteString& blob_;
@@ -257,6 +270,7 @@ Result<PackedBert> PackedBert::Open(Bytes blob) {
                         codes_at(offsets.codes),
                         floats_at(offsets.scales),
                         floats_at(offsets.bias),
+                        floats_at(offsets.column_weights),
                         integers_at(offsets.column_sums),
                         integers_at(offsets.pair_sums)};
   };

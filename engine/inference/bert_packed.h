@@ -17,9 +17,10 @@
 //               word codes i8 [V][H] · word scales f32 [V] · position f32 [P][H] · type f32 [T][H] · norm
 //               then per layer: qkv linear · output linear · attention norm · up linear · down linear · norm
 //   norm   = gamma f32 [H] · beta f32 [H]
-//   linear = codes i8 [N/64][K/4][64][4] · scales f32 [N] · bias f32 [N] · column sums i32 [N] · pair sums i32 [N]
+//   linear = codes i8 [N/64][K/4][64][4] · scales f32 [N] · bias f32 [N] · column weights f32 [N] ·
+//            column sums i32 [N] · pair sums i32 [N]
 //            with N the outputs padded to 64 and K the inputs padded to 8, by zeros; qkv is query, key, value
-//            one below the other; the sums are those of Int8Panel
+//            one below the other; the sums are those of Int8Panel; a column weight is scale · column sum
 // Reader: an unknown version or layout is kUnsupported; any other mismatch is kCorruption.
 //
 // Lifetime: a PackedBert borrows the bytes it was opened on; they must outlive it and every executor over it.
@@ -48,6 +49,7 @@ struct PackedLinear {
   const std::int8_t* codes = nullptr;
   const float* scales = nullptr;
   const float* bias = nullptr;
+  const float* column_weights = nullptr;  // Σ_k of the weights of each output.
   const std::int32_t* column_sums = nullptr;
   const std::int32_t* pair_sums = nullptr;
 

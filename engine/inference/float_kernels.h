@@ -32,18 +32,27 @@ struct AttentionHead {
 
 enum class Activation { kNone, kGelu };
 
+// A row of activations in 8 bits: value ≈ offset + scale · code.
+struct RowCode {
+  float scale;
+  float offset;
+};
+
 struct FloatKernels {
   CpuLevel level;
 
-  // codes[i] = round_to_even(values[i] · 127 / max|values|); returns the scale with values ≈ scale · codes, 0 for a row
-  // of zeros (or of values below 1e-30). A row that is not finite gives a scale that is not finite.
-  float (*quantize_row)(const float* values, std::size_t count, std::int8_t* codes);
+  // codes[i] = round_to_even((values[i] − offset) / scale) with offset in the middle between the row's smallest and
+  // largest value and scale such that these become ∓127. (Activations after GELU or layer norm lean to one side: a
+  // scale through zero would leave many codes unused.) Scale is 0 where all values are equal, and not finite where a
+  // value is not finite.
+  RowCode (*quantize_row)(const float* values, std::size_t count, std::int8_t* codes);
 
-  // out[r][c] = activation(sums[r][c] · row_scales[r] · column_scales[c] + bias[c]) for `row_count` rows of 64; sums
-  // lie 64 apart, out lies `out_stride` apart.
-  void (*dequantize_panel)(const std::int32_t* sums, std::size_t row_count, const float* row_scales,
-                           const float* column_scales, const float* bias, Activation activation, float* out,
-                           std::size_t out_stride);
+  // The product's value for `row_count` rows of 64, activation applied: out[r][c] =
+  //   activation(sums[r][c] · rows[r].scale · column_scales[c] + rows[r].offset · column_weights[c] + bias[c])
+  // where column_weights[c] is the sum of the weights of output c. sums lie 64 apart, out lies `out_stride` apart.
+  void (*dequantize_panel)(const std::int32_t* sums, std::size_t row_count, const RowCode* rows,
+                           const float* column_scales, const float* column_weights, const float* bias,
+                           Activation activation, float* out, std::size_t out_stride);
 
   // out = gamma · (values − mean) / √(variance + epsilon) + beta. out may alias values.
   void (*layer_norm)(const float* values, const float* gamma, const float* beta, float epsilon, std::size_t count,

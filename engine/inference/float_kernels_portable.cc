@@ -4,6 +4,10 @@
 
 #include "engine/inference/float_kernels.h"
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #define FORESHORE_LANES 4
 #include "engine/inference/float_kernels.inc"
 

@@ -62,6 +62,7 @@ TEST_CASE("packed bert: what was packed is found again, query, key and value bel
     const bool is_padding = output >= 3 * 36;
     const std::string name = std::string("layer.1.") + parts[is_padding ? 0 : output / 36];
     CHECK(qkv.scales[output] == (is_padding ? 0.0F : FloatsOf(Find(int8, name + ".weight.scale").view())[output % 36]));
+    CHECK(qkv.column_weights[output] == qkv.scales[output] * static_cast<float>(column_sum));
     CHECK(qkv.bias[output] == (is_padding ? 0.0F : FloatsOf(Find(int8, name + ".bias").view())[output % 36]));
   }
 }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -33,13 +34,13 @@ TEST_CASE("float kernels: quantized rows are the nearest codes") {
       CAPTURE(count);
       const std::vector<float> values = RandomFloats(count, 7, 3.0F);
       std::vector<std::int8_t> codes(count);
-      const float scale = kernels->quantize_row(values.data(), count, codes.data());
-      int max_code = 0;
+      const RowCode row = kernels->quantize_row(values.data(), count, codes.data());
       for (std::size_t i = 0; i < count; ++i) {
-        CHECK(std::fabs(values[i] - scale * static_cast<float>(codes[i])) <= scale * 0.5001F);
-        max_code = std::max(max_code, std::abs(static_cast<int>(codes[i])));
+        CHECK(std::fabs(values[i] - (row.offset + row.scale * static_cast<float>(codes[i]))) <= row.scale * 0.5001F);
       }
-      CHECK(max_code == 127);
+      if (count == 1) continue;
+      CHECK(*std::max_element(codes.begin(), codes.end()) == 127);
+      CHECK(*std::min_element(codes.begin(), codes.end()) == -127);
     }
   }
 }
@@ -47,26 +48,30 @@ TEST_CASE("float kernels: quantized rows are the nearest codes") {
 TEST_CASE("float kernels: every level gives the same codes") {
   const std::vector<float> values = RandomFloats(1001, 11, 2.0F);
   std::vector<std::int8_t> expected(values.size());
-  const float scale = FloatKernelsPortable().quantize_row(values.data(), values.size(), expected.data());
+  const RowCode expected_row = FloatKernelsPortable().quantize_row(values.data(), values.size(), expected.data());
   for (const FloatKernels* kernels : KernelsToTest()) {
     std::vector<std::int8_t> codes(values.size());
-    CHECK(kernels->quantize_row(values.data(), values.size(), codes.data()) == scale);
+    const RowCode row = kernels->quantize_row(values.data(), values.size(), codes.data());
+    CHECK(row.scale == expected_row.scale);
+    CHECK(row.offset == expected_row.offset);
     CHECK(codes == expected);
   }
 }
 
-TEST_CASE("float kernels: a row of zeros has scale 0, a row with NaN or infinity a scale that is not finite") {
+TEST_CASE("float kernels: a row of equal values has scale 0, a row with NaN or infinity a scale that is not finite") {
   for (const FloatKernels* kernels : KernelsToTest()) {
     for (const std::size_t count : {5, 24, 29}) {
-      std::vector<float> values(count);
+      std::vector<float> values(count, -2.5F);
       std::vector<std::int8_t> codes(count, 9);
-      CHECK(kernels->quantize_row(values.data(), count, codes.data()) == 0.0F);
+      const RowCode equal = kernels->quantize_row(values.data(), count, codes.data());
+      CHECK(equal.scale == 0.0F);
+      CHECK(equal.offset == -2.5F);
       CHECK(codes == std::vector<std::int8_t>(count, 0));
       for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         for (const std::size_t position : {std::size_t{0}, count - 1}) {
           values.assign(count, 1.0F);
           values[position] = bad;
-          CHECK_FALSE(std::isfinite(kernels->quantize_row(values.data(), count, codes.data())));
+          CHECK_FALSE(std::isfinite(kernels->quantize_row(values.data(), count, codes.data()).scale));
         }
       }
     }
@@ -78,21 +83,22 @@ TEST_CASE("float kernels: GELU stays within its bound") {
   constexpr int kCount = 64 * 400;
   std::vector<std::int32_t> sums(kCount);
   for (int i = 0; i < kCount; ++i) sums[i] = i - kCount / 2;
-  const std::vector<float> row_scales(400, 24.0F / kCount);
+  const std::vector<RowCode> rows(400, {24.0F / kCount, 0.5F});
   const std::vector<float> column_scales(64, 1.0F);
-  const std::vector<float> bias(64, 0.0F);
+  const std::vector<float> column_weights(64, 3.0F);
+  const std::vector<float> bias(64, -1.5F);
   for (const FloatKernels* kernels : KernelsToTest()) {
     CAPTURE(CpuLevelName(kernels->level));
     std::vector<float> linear(kCount);
     std::vector<float> gelu(kCount);
-    kernels->dequantize_panel(sums.data(), 400, row_scales.data(), column_scales.data(), bias.data(), Activation::kNone,
-                              linear.data(), 64);
-    kernels->dequantize_panel(sums.data(), 400, row_scales.data(), column_scales.data(), bias.data(), Activation::kGelu,
-                              gelu.data(), 64);
+    kernels->dequantize_panel(sums.data(), 400, rows.data(), column_scales.data(), column_weights.data(), bias.data(),
+                              Activation::kNone, linear.data(), 64);
+    kernels->dequantize_panel(sums.data(), 400, rows.data(), column_scales.data(), column_weights.data(), bias.data(),
+                              Activation::kGelu, gelu.data(), 64);
     double max_error = 0;
     for (int i = 0; i < kCount; ++i) {
       const double x = linear[i];
-      CHECK(x == doctest::Approx(24.0 / kCount * (i - kCount / 2)).epsilon(1e-6));
+      CHECK(std::fabs(x - 24.0 / kCount * (i - kCount / 2)) <= 1e-6);
       max_error = std::max(max_error, std::fabs(gelu[i] - 0.5 * x * std::erfc(-x / std::sqrt(2.0))));
     }
     CHECK(max_error <= 1.5e-6);
