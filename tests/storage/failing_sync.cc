@@ -11,6 +11,7 @@ namespace {
 
 std::atomic<int> to_fail{0};
 std::atomic<int> failed{0};
+std::atomic<bool> skipping{false};
 
 bool TakeFailure() {
   int left = to_fail.load();
@@ -27,6 +28,7 @@ int Sync(long call, int descriptor) {
     errno = EIO;
     return -1;
   }
+  if (skipping) return 0;
   return static_cast<int>(::syscall(call, descriptor));
 }
 
@@ -39,6 +41,10 @@ void FailSyncs(int count) {
 
 int FailedSyncCount() {
   return failed.load();
+}
+
+void SkipSyncs() {
+  skipping = true;
 }
 
 }  // namespace foreshore

@@ -9,5 +9,7 @@ namespace foreshore {
 // The next `count` calls of fsync() and fdatasync() fail with EIO; 0 ends it. Resets FailedSyncCount().
 void FailSyncs(int count);
 int FailedSyncCount();
+// From now on syncs say ok and do nothing, for tests in which no power is cut and that open many stores.
+void SkipSyncs();
 
 }  // namespace foreshore
