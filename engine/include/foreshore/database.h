@@ -42,11 +42,11 @@ struct DatabaseOptions {
 // A vector field of a collection. With a model, `field` is filled on write from the text at `source_paths` (joined by
 // a line break); without one, documents carry it as a JSON array of `dimension` numbers.
 struct VectorFieldOptions {
-  std::string field;
+  std::string field = {};
   std::uint32_t dimension = 0;  // 2..4096; may be 0 with a model.
   VectorMetric metric = VectorMetric::kCosine;
-  std::string model;
-  std::vector<std::string> source_paths;  // "text", "site.name".
+  std::string model = {};
+  std::vector<std::string> source_paths = {};  // "text", "site.name".
 };
 
 struct IndexInfo {
@@ -77,11 +77,11 @@ class Document {
 };
 
 struct SearchRequest {
-  std::string field;          // May be empty where the collection has one vector field.
-  std::string text;           // Embedded with the field's model, or
-  std::vector<float> vector;  // the query itself.
+  std::string field = {};          // May be empty where the collection has one vector field.
+  std::string text = {};           // Embedded with the field's model, or
+  std::vector<float> vector = {};  // the query itself.
   std::size_t k = 10;
-  std::string where;  // A SQL expression over the collection's columns, or empty.
+  std::string where = {};  // A SQL expression over the collection's columns, or empty.
 };
 struct SearchHit {
   std::string id;
