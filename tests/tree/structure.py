@@ -197,12 +197,11 @@ def check_inference(tree):
 def check_bindings_use_public_headers(tree):
     headers = public_headers(tree)
     for name in tree.sources():
-        if not name.startswith(("bindings/cli/", "bindings/c/")):
+        if not name.startswith("bindings/"):
             continue
-        own = "/".join(name.split("/")[:2]) + "/"
         for number, _, include in tree.includes(name):
             target = resolve(include, headers, tree)
-            if target and not target.startswith(own) and target not in headers.values():
+            if target and not target.startswith("bindings/") and target not in headers.values():
                 yield f'{name}:{number}: a binding includes "{include}", expected public headers only'
 
 

@@ -1,0 +1,325 @@
+/* Foreshore's C interface: the embedded database for documents, vectors and models, as a stable ABI.
+ *
+ *   foreshore_error error;
+ *   foreshore_open_options options = {sizeof options};
+ *   options.create = 1;
+ *   foreshore_database* db = NULL;
+ *   if (foreshore_open("plant.foreshore", &options, &db, &error) != FORESHORE_OK) puts(error.message);
+ *
+ * Results. A function that can fail returns a code, FORESHORE_OK being 0, and fills the caller's `error`, which may be
+ * NULL. Output parameters are set only on success. No exception leaves a function, and there is no hidden
+ * per-thread state.
+ *
+ * Memory. What is returned through `char**` is a NUL-terminated copy for the caller to foreshore_free; its size,
+ * where it may hold NUL bytes, is returned beside it without the terminator. Handles have a free or close function
+ * of their own. Every free function takes NULL. Arguments are borrowed during the call only.
+ *
+ * Text is UTF-8. `const char*` with a size beside it need not end in NUL; without one it must. A collection, id, field
+ * or model that is NULL where it is needed is FORESHORE_INVALID_ARGUMENT.
+ *
+ * Options. A struct that begins with `size_bytes` grows in later versions: set it to sizeof and the rest to zero, which
+ * is the default of every field. A smaller size than today's means a caller compiled against an older header.
+ *
+ * Threads. A database may be used from any thread; a transaction, statement, document or result by one at a time.
+ */
+#ifndef FORESHORE_H_
+#define FORESHORE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define FORESHORE_API __attribute__((visibility("default")))
+#else
+#define FORESHORE_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Grows when functions are added; foreshore_abi_version() tells what the loaded library has. */
+#define FORESHORE_ABI_VERSION 1
+
+enum {
+  FORESHORE_OK = 0,
+  FORESHORE_NOT_FOUND = 1,        /* The named object does not exist. */
+  FORESHORE_ALREADY_EXISTS = 2,   /* The named object exists and must not. */
+  FORESHORE_INVALID_ARGUMENT = 3, /* The input is malformed or does not fit the object. */
+  FORESHORE_LIMIT = 4,            /* The input is larger than a documented limit. */
+  FORESHORE_CORRUPTION = 5,       /* Stored or received bytes contradict their format. */
+  FORESHORE_IO = 6,               /* The operating system refused a read, write or sync. */
+  FORESHORE_NO_SPACE = 7,         /* The disk is full; nothing was committed. */
+  FORESHORE_BUSY = 8,             /* Another holder has the object; trying again may succeed. */
+  FORESHORE_CONFLICT = 9,         /* The state the caller relied on has changed. */
+  FORESHORE_UNSUPPORTED = 10,     /* Well formed, and not something this build can do. */
+  FORESHORE_NETWORK = 11,         /* The peer was not reached or went away. */
+  FORESHORE_UNAUTHORISED = 12,    /* The peer refused the credentials. */
+  FORESHORE_CANCELLED = 13,       /* The caller asked to stop. */
+  FORESHORE_INTERNAL = 14         /* A mistake of this library. */
+};
+
+/* Belongs to the caller. `message` is one line, cut at a character's boundary where it is longer. */
+typedef struct foreshore_error {
+  int32_t code;
+  char message[1020];
+} foreshore_error;
+
+typedef struct foreshore_database foreshore_database;
+typedef struct foreshore_document foreshore_document;
+typedef struct foreshore_transaction foreshore_transaction;
+typedef struct foreshore_statement foreshore_statement;
+typedef struct foreshore_hits foreshore_hits;
+
+FORESHORE_API int32_t foreshore_abi_version(void);
+/* "0.1.0"; static. */
+FORESHORE_API const char* foreshore_version(void);
+/* "not_found" for FORESHORE_NOT_FOUND; static. */
+FORESHORE_API const char* foreshore_code_name(int32_t code);
+FORESHORE_API void foreshore_free(void* memory);
+
+/* ---- Databases ---- */
+
+enum { FORESHORE_STORAGE_SQLITE = 1, FORESHORE_STORAGE_ROCKSDB = 2 };
+enum { FORESHORE_DURABILITY_FULL = 1, FORESHORE_DURABILITY_NORMAL = 2 };
+
+typedef struct foreshore_open_options {
+  uint32_t size_bytes;
+  int32_t create;                  /* 1: make the directory where there is none. */
+  int32_t storage;                 /* Of a new database; 0 is SQLite. An existing one keeps its own. */
+  int32_t durability;              /* 0 is full: a commit survives a power cut. */
+  uint64_t cache_bytes;            /* 0: 16 MiB. */
+  uint32_t inference_thread_count; /* 0: 1. */
+  int32_t embed_on_wait_only;      /* 1: vectors are filled only inside foreshore_wait_embedded. */
+} foreshore_open_options;
+
+/* `options` may be NULL. FORESHORE_BUSY names the process that has the directory open. */
+FORESHORE_API int32_t foreshore_open(const char* path, const foreshore_open_options* options,
+                                     foreshore_database** database, foreshore_error* error);
+/* Gives up the handle whatever is returned, except for FORESHORE_BUSY while statements or transactions are open. */
+FORESHORE_API int32_t foreshore_close(foreshore_database* database, foreshore_error* error);
+
+FORESHORE_API int32_t foreshore_create_collection(foreshore_database* database, const char* collection,
+                                                  foreshore_error* error);
+/* A JSON array of names. */
+FORESHORE_API int32_t foreshore_list_collections(foreshore_database* database, char** json, foreshore_error* error);
+
+/* ---- Documents: JSON objects, one transaction each ---- */
+
+/* Writes what differs from the document that is there. Ids are 1 to 255 bytes. */
+FORESHORE_API int32_t foreshore_put(foreshore_database* database, const char* collection, const char* id,
+                                    const char* json, size_t json_bytes, foreshore_error* error);
+/* With a fresh id, which is returned. */
+FORESHORE_API int32_t foreshore_put_new(foreshore_database* database, const char* collection, const char* json,
+                                        size_t json_bytes, char** id, foreshore_error* error);
+/* `json_bytes` may be NULL. */
+FORESHORE_API int32_t foreshore_get(foreshore_database* database, const char* collection, const char* id, char** json,
+                                    size_t* json_bytes, foreshore_error* error);
+/* JSON merge patch (RFC 7396). */
+FORESHORE_API int32_t foreshore_patch(foreshore_database* database, const char* collection, const char* id,
+                                      const char* json, size_t json_bytes, foreshore_error* error);
+FORESHORE_API int32_t foreshore_delete(foreshore_database* database, const char* collection, const char* id,
+                                       foreshore_error* error);
+
+/* Reads a document to write it back later: foreshore_put_over writes what differs from the version that was read, so
+ * that an edit which arrived in between is kept. */
+FORESHORE_API int32_t foreshore_read(foreshore_database* database, const char* collection, const char* id,
+                                     foreshore_document** document, foreshore_error* error);
+/* Valid until foreshore_document_free. `json_bytes` may be NULL. */
+FORESHORE_API const char* foreshore_document_json(const foreshore_document* document, size_t* json_bytes);
+FORESHORE_API int32_t foreshore_put_over(foreshore_database* database, const char* collection,
+                                         const foreshore_document* document, const char* json, size_t json_bytes,
+                                         foreshore_error* error);
+FORESHORE_API void foreshore_document_free(foreshore_document* document);
+
+/* ---- Transactions: several documents and collections at once ---- */
+
+/* FORESHORE_BUSY after `timeout_ms` behind another writer; negative: 5,000. */
+FORESHORE_API int32_t foreshore_begin(foreshore_database* database, int64_t timeout_ms,
+                                      foreshore_transaction** transaction, foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_put(foreshore_transaction* transaction, const char* collection,
+                                                const char* id, const char* json, size_t json_bytes,
+                                                foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_put_new(foreshore_transaction* transaction, const char* collection,
+                                                    const char* json, size_t json_bytes, char** id,
+                                                    foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_get(foreshore_transaction* transaction, const char* collection,
+                                                const char* id, char** json, size_t* json_bytes,
+                                                foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_patch(foreshore_transaction* transaction, const char* collection,
+                                                  const char* id, const char* json, size_t json_bytes,
+                                                  foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_delete(foreshore_transaction* transaction, const char* collection,
+                                                   const char* id, foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_commit(foreshore_transaction* transaction, foreshore_error* error);
+/* Undoes what was not committed, and frees. */
+FORESHORE_API void foreshore_transaction_free(foreshore_transaction* transaction);
+
+/* ---- SQL ---- */
+
+enum { FORESHORE_NULL = 0, FORESHORE_INTEGER = 1, FORESHORE_REAL = 2, FORESHORE_TEXT = 3, FORESHORE_BLOB = 4 };
+
+/* A value of SQL. `data` and `data_bytes` are for text and blobs. */
+typedef struct foreshore_value {
+  int32_t type;
+  int32_t reserved;
+  int64_t integer;
+  double real;
+  const char* data;
+  size_t data_bytes;
+} foreshore_value;
+
+FORESHORE_API int32_t foreshore_prepare(foreshore_database* database, const char* sql, size_t sql_bytes,
+                                        foreshore_statement** statement, foreshore_error* error);
+/* From 1. */
+FORESHORE_API int32_t foreshore_bind(foreshore_statement* statement, int32_t index, const foreshore_value* value,
+                                     foreshore_error* error);
+/* `name` with its sign: ":site". */
+FORESHORE_API int32_t foreshore_bind_named(foreshore_statement* statement, const char* name,
+                                           const foreshore_value* value, foreshore_error* error);
+/* `has_row` becomes 1 for a row, 0 at the end. A statement that writes commits at its end. */
+FORESHORE_API int32_t foreshore_step(foreshore_statement* statement, int32_t* has_row, foreshore_error* error);
+/* For another run; parameters stay bound. */
+FORESHORE_API int32_t foreshore_reset(foreshore_statement* statement, foreshore_error* error);
+FORESHORE_API int32_t foreshore_column_count(const foreshore_statement* statement);
+/* Valid until foreshore_statement_free; NULL out of range. */
+FORESHORE_API const char* foreshore_column_name(const foreshore_statement* statement, int32_t index);
+/* Of the current row, from 0. What it points to is valid until the next step, reset or free. */
+FORESHORE_API int32_t foreshore_column(foreshore_statement* statement, int32_t index, foreshore_value* value,
+                                       foreshore_error* error);
+/* Documents written by INSERT, UPDATE or DELETE. */
+FORESHORE_API int64_t foreshore_changed_count(const foreshore_statement* statement);
+FORESHORE_API void foreshore_statement_free(foreshore_statement* statement);
+
+/* ---- Vectors ---- */
+
+enum { FORESHORE_METRIC_COSINE = 1, FORESHORE_METRIC_DOT = 2, FORESHORE_METRIC_L2 = 3 };
+
+typedef struct foreshore_vector_index_options {
+  uint32_t size_bytes;
+  uint32_t dimension; /* 2 to 4096; may be 0 with a model. */
+  const char* field;
+  const char* model; /* NULL: documents carry the vector themselves. */
+  const char* const* source_paths;
+  size_t source_path_count;
+  int32_t metric; /* 0 is cosine. */
+} foreshore_vector_index_options;
+
+FORESHORE_API int32_t foreshore_create_vector_index(foreshore_database* database, const char* collection,
+                                                    const foreshore_vector_index_options* options,
+                                                    foreshore_error* error);
+FORESHORE_API int32_t foreshore_drop_vector_index(foreshore_database* database, const char* collection,
+                                                  const char* field, foreshore_error* error);
+/* A JSON array of objects: name, collection, field, dimension, metric, model, source_paths, vector_count,
+ * pending_count, memory_bytes, strategy, opened_from. */
+FORESHORE_API int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error);
+
+typedef struct foreshore_search_request {
+  uint32_t size_bytes;
+  uint32_t k;          /* 0: 10. */
+  const char* field;   /* NULL where the collection has one vector field. */
+  const char* text;    /* Embedded with the field's model, or */
+  const float* vector; /* the query itself. */
+  size_t vector_count;
+  const char* where; /* A SQL expression over the collection's columns, or NULL. */
+} foreshore_search_request;
+
+typedef struct foreshore_hit {
+  const char* id;
+  const char* json;
+  size_t json_bytes;
+  double distance;
+} foreshore_hit;
+
+/* The k nearest that match `where`, nearest first. */
+FORESHORE_API int32_t foreshore_search(foreshore_database* database, const char* collection,
+                                       const foreshore_search_request* request, foreshore_hits** hits,
+                                       foreshore_error* error);
+FORESHORE_API size_t foreshore_hits_count(const foreshore_hits* hits);
+/* What it points to is valid until foreshore_hits_free. FORESHORE_INVALID_ARGUMENT out of range. */
+FORESHORE_API int32_t foreshore_hits_at(const foreshore_hits* hits, size_t index, foreshore_hit* hit);
+FORESHORE_API void foreshore_hits_free(foreshore_hits* hits);
+
+/* Until no vector is missing or stale; FORESHORE_BUSY after `timeout_ms`, negative: a day. */
+FORESHORE_API int32_t foreshore_wait_embedded(foreshore_database* database, int64_t timeout_ms, foreshore_error* error);
+
+/* ---- Models ---- */
+
+enum { FORESHORE_QUANTIZE_INT8 = 0, FORESHORE_QUANTIZE_NONE = 1 };
+
+typedef struct foreshore_model_options {
+  uint32_t size_bytes;
+  int32_t quantization;
+  const char* vocabulary_path; /* For an .onnx file without its vocabulary beside it. */
+  const char* licence;
+  const char* origin;
+} foreshore_model_options;
+
+/* Imports a file or folder. The same content again changes nothing. `json`, which may be NULL, describes the model:
+ * name, version, architecture, quantization, dimension, token_count_max, tensor_count, tensor_bytes, licence, origin,
+ * is_complete. */
+FORESHORE_API int32_t foreshore_model_add(foreshore_database* database, const char* name, const char* path,
+                                          const foreshore_model_options* options, char** json, foreshore_error* error);
+/* A JSON array of such descriptions. */
+FORESHORE_API int32_t foreshore_list_models(foreshore_database* database, char** json, foreshore_error* error);
+FORESHORE_API int32_t foreshore_model_remove(foreshore_database* database, const char* name, foreshore_error* error);
+/* Writes the model's dimension of floats to `vector` and their count to `count`. FORESHORE_LIMIT where `capacity` is
+ * less; `count` then says how many are needed. */
+FORESHORE_API int32_t foreshore_embed(foreshore_database* database, const char* model, const char* text,
+                                      size_t text_bytes, float* vector, size_t capacity, size_t* count,
+                                      foreshore_error* error);
+/* `input` is JSON (for a text model a string or {"text": …}); so is the result. */
+FORESHORE_API int32_t foreshore_predict(foreshore_database* database, const char* model, const char* input,
+                                        size_t input_bytes, char** json, foreshore_error* error);
+
+/* ---- Sync ---- */
+
+typedef struct foreshore_sync_progress {
+  uint64_t documents_pushed;
+  uint64_t documents_pulled;
+  uint64_t blobs_sent;
+  uint64_t blobs_received;
+  uint64_t bytes_sent;
+  uint64_t bytes_received;
+  uint64_t push_lag; /* Local changes not yet acknowledged. */
+  uint64_t pull_lag; /* Remote changes not yet applied. */
+} foreshore_sync_progress;
+
+/* Called from the syncing thread; 0 asks to stop (FORESHORE_CANCELLED, resumable). */
+typedef int32_t (*foreshore_sync_callback)(const foreshore_sync_progress* progress, void* context);
+
+typedef struct foreshore_sync_options {
+  uint32_t size_bytes;
+  uint32_t timeout_ms; /* Of one request; 0: 30,000. */
+  const char* url;     /* "http://host:port" or "https://host/prefix" */
+  const char* token;   /* Bearer token, or NULL. */
+  foreshore_sync_callback progress;
+  void* context;
+} foreshore_sync_options;
+
+/* Pushes, pulls and fetches blobs until both sides are level. `json`, which may be NULL, reports: documents_pushed,
+ * documents_pulled, documents_changed, values_rescued, blobs_sent, blobs_received, bytes_sent, bytes_received,
+ * identity_forked, resynced, clock_corrected, blobs_missing. */
+FORESHORE_API int32_t foreshore_sync_once(foreshore_database* database, const foreshore_sync_options* options,
+                                          char** json, foreshore_error* error);
+/* A JSON array of values that lost against a concurrent write: rescue_id, collection, document_id, path, value.
+ * `collection` may be NULL for all. */
+FORESHORE_API int32_t foreshore_list_rescued(foreshore_database* database, const char* collection, char** json,
+                                             foreshore_error* error);
+
+/* ---- Care ---- */
+
+/* A JSON object; see docs/cli.md, `foreshore stats --format json`, which prints the same. */
+FORESHORE_API int32_t foreshore_stats(foreshore_database* database, char** json, foreshore_error* error);
+/* {"document_count", "vector_count", "blob_count", "problems": […]}; an error means that the check could not run. */
+FORESHORE_API int32_t foreshore_verify(foreshore_database* database, char** json, foreshore_error* error);
+FORESHORE_API int32_t foreshore_checkpoint(foreshore_database* database, foreshore_error* error);
+FORESHORE_API int32_t foreshore_compact(foreshore_database* database, foreshore_error* error);
+/* To a directory that must not exist. */
+FORESHORE_API int32_t foreshore_backup(foreshore_database* database, const char* destination, foreshore_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

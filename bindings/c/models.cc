@@ -1,0 +1,173 @@
+// Vector fields, search and models.
+#include "bindings/c/call.h"
+#include "bindings/json/reports.h"
+
+using foreshore::Status;
+using foreshore::c::Call;
+using foreshore::c::CopyOut;
+using foreshore::c::OrEmpty;
+using foreshore::c::ReadOptions;
+using foreshore::c::Required;
+
+namespace {
+
+constexpr std::size_t kSourcePathCountMax = 64;
+
+foreshore::Result<foreshore::VectorFieldOptions> ToField(const foreshore_vector_index_options& given) {
+  foreshore::VectorFieldOptions field;
+  FORESHORE_RETURN_IF_ERROR(Required(given.field, "field"));
+  field.field = given.field;
+  field.dimension = given.dimension;
+  field.model = OrEmpty(given.model);
+  if (given.metric != 0) {
+    if (given.metric < FORESHORE_METRIC_COSINE || given.metric > FORESHORE_METRIC_L2) {
+      return Status::InvalidArgument("metric is " + std::to_string(given.metric) + ", expected 1 to 3");
+    }
+    field.metric = static_cast<foreshore::VectorMetric>(given.metric);
+  }
+  if (given.source_path_count > kSourcePathCountMax) {
+    return Status::Limit("source_paths: found " + std::to_string(given.source_path_count) + ", expected at most " +
+                         std::to_string(kSourcePathCountMax));
+  }
+  if (given.source_path_count > 0) FORESHORE_RETURN_IF_ERROR(Required(given.source_paths, "source_paths"));
+  for (std::size_t index = 0; index < given.source_path_count; ++index) {
+    FORESHORE_RETURN_IF_ERROR(Required(given.source_paths[index], "source_paths"));
+    field.source_paths.emplace_back(given.source_paths[index]);
+  }
+  return field;
+}
+
+}  // namespace
+
+int32_t foreshore_create_vector_index(foreshore_database* database, const char* collection,
+                                      const foreshore_vector_index_options* options, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection", options, "options"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto given, ReadOptions(options, "foreshore_vector_index_options"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto field, ToField(given));
+    return database->database->CreateVectorIndex(collection, field);
+  });
+}
+
+int32_t foreshore_drop_vector_index(foreshore_database* database, const char* collection, const char* field,
+                                    foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection", field, "field"));
+    return database->database->DropVectorIndex(collection, field);
+  });
+}
+
+int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", json, "json"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->database->ListIndexes());
+    return CopyOut(foreshore::IndexesJson(indexes), json);
+  });
+}
+
+int32_t foreshore_search(foreshore_database* database, const char* collection, const foreshore_search_request* request,
+                         foreshore_hits** hits, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(
+        Required(database, "database", collection, "collection", request, "request", hits, "hits"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto given, ReadOptions(request, "foreshore_search_request"));
+    foreshore::SearchRequest search;
+    search.field = OrEmpty(given.field);
+    search.text = OrEmpty(given.text);
+    search.where = OrEmpty(given.where);
+    if (given.k != 0) search.k = given.k;
+    if (given.vector_count > 0) {
+      FORESHORE_RETURN_IF_ERROR(Required(given.vector, "vector"));
+      search.vector.assign(given.vector, given.vector + given.vector_count);
+    }
+    FORESHORE_ASSIGN_OR_RETURN(auto found, database->database->Search(collection, search));
+    *hits = new foreshore_hits{std::move(found)};
+    return Status::Ok();
+  });
+}
+
+size_t foreshore_hits_count(const foreshore_hits* hits) {
+  return hits == nullptr ? 0 : hits->hits.size();
+}
+
+int32_t foreshore_hits_at(const foreshore_hits* hits, size_t index, foreshore_hit* hit) {
+  if (hit == nullptr || index >= foreshore_hits_count(hits)) return FORESHORE_INVALID_ARGUMENT;
+  const foreshore::SearchHit& found = hits->hits[index];
+  hit->id = found.id.c_str();
+  hit->json = found.body.c_str();
+  hit->json_bytes = found.body.size();
+  hit->distance = found.distance;
+  return FORESHORE_OK;
+}
+
+void foreshore_hits_free(foreshore_hits* hits) {
+  delete hits;
+}
+
+int32_t foreshore_wait_embedded(foreshore_database* database, int64_t timeout_ms, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database"));
+    const std::chrono::milliseconds timeout = timeout_ms < 0 ? std::chrono::hours(24)  //
+                                                             : std::chrono::milliseconds(timeout_ms);
+    return database->database->WaitEmbedded(timeout);
+  });
+}
+
+int32_t foreshore_model_add(foreshore_database* database, const char* name, const char* path,
+                            const foreshore_model_options* options, char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", name, "name", path, "path"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto given, ReadOptions(options, "foreshore_model_options"));
+    foreshore::ModelImportOptions import;
+    if (given.quantization != FORESHORE_QUANTIZE_INT8 && given.quantization != FORESHORE_QUANTIZE_NONE) {
+      return Status::InvalidArgument("quantization is " + std::to_string(given.quantization) + ", expected 0 or 1");
+    }
+    import.quantization =
+        given.quantization == FORESHORE_QUANTIZE_NONE ? foreshore::Quantization::kNone : foreshore::Quantization::kInt8;
+    import.vocabulary_path = OrEmpty(given.vocabulary_path);
+    import.licence = OrEmpty(given.licence);
+    import.origin = OrEmpty(given.origin);
+    FORESHORE_ASSIGN_OR_RETURN(const auto model, database->database->AddModel(name, path, import));
+    return json == nullptr ? Status::Ok() : CopyOut(foreshore::ModelJson(model), json);
+  });
+}
+
+int32_t foreshore_list_models(foreshore_database* database, char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", json, "json"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto models, database->database->ListModels());
+    return CopyOut(foreshore::ModelsJson(models), json);
+  });
+}
+
+int32_t foreshore_model_remove(foreshore_database* database, const char* name, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", name, "name"));
+    return database->database->RemoveModel(name);
+  });
+}
+
+int32_t foreshore_embed(foreshore_database* database, const char* model, const char* text, size_t text_bytes,
+                        float* vector, size_t capacity, size_t* count, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", model, "model", text, "text", count, "count"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto embedding, database->database->Embed(model, {text, text_bytes}));
+    *count = embedding.size();
+    if (capacity < embedding.size()) {
+      return Status::Limit("embedding has " + std::to_string(embedding.size()) + " dimensions, the buffer has " +
+                           std::to_string(capacity));
+    }
+    FORESHORE_RETURN_IF_ERROR(Required(vector, "vector"));
+    std::copy(embedding.begin(), embedding.end(), vector);
+    return Status::Ok();
+  });
+}
+
+int32_t foreshore_predict(foreshore_database* database, const char* model, const char* input, size_t input_bytes,
+                          char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", model, "model", input, "input", json, "json"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto output, database->database->Predict(model, {input, input_bytes}));
+    return CopyOut(output, json);
+  });
+}

@@ -1,0 +1,131 @@
+// create, stats, verify, compact, backup, and what several verbs share.
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include "bindings/cli/command.h"
+#include "bindings/cli/progress.h"
+#include "bindings/json/reports.h"
+
+namespace foreshore::cli {
+
+Result<std::unique_ptr<Database>> OpenExisting(const std::string& path, unsigned inference_thread_count) {
+  DatabaseOptions options;
+  options.inference_thread_count = inference_thread_count;
+  return Database::Open(path, options);
+}
+
+Status RequireCollection(Database& database, const std::string& collection) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto names, database.ListCollections());
+  if (std::find(names.begin(), names.end(), collection) != names.end()) return Status::Ok();
+  std::string known;
+  for (const std::string& name : names) known += (known.empty() ? "" : ", ") + name;
+  return Status::NotFound("collection \"" + collection + "\": not found, expected " +
+                          (known.empty() ? "one that import or create --collection made" : "one of " + known));
+}
+
+std::string QuoteName(std::string_view name) {
+  std::string quoted = "\"";
+  for (const char character : name) {
+    if (character == '"') quoted += '"';
+    quoted += character;
+  }
+  return quoted + '"';
+}
+
+unsigned ThreadCount(unsigned asked) {
+  return asked > 0 ? asked : std::max(1U, std::thread::hardware_concurrency());
+}
+
+Result<std::string> ReadToken(const std::string& path) {
+  std::string token;
+  if (path.empty()) return token;
+  std::ifstream file(path);
+  if (!file) return Status::NotFound("token file \"" + path + "\": cannot be opened");
+  std::getline(file, token);
+  while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
+  if (token.empty())
+    return Status::InvalidArgument("token file \"" + path + "\": first line is empty, expected a token");
+  return token;
+}
+
+Status RunCreate(const CreateArguments& arguments) {
+  DatabaseOptions options;
+  if (arguments.storage == "rocksdb") {
+    options.storage = StorageKind::kRocksdb;
+  } else if (arguments.storage != "sqlite") {
+    return Status::InvalidArgument("storage \"" + arguments.storage + "\": expected sqlite or rocksdb");
+  }
+  Result<std::unique_ptr<Database>> database = Database::Open(arguments.database, options);
+  if (database.ok() && arguments.collections.empty()) {
+    return Status::AlreadyExists("database \"" + arguments.database + "\": exists, expected a new path");
+  }
+  if (!database.ok()) {
+    if (database.status().code() != ErrorCode::kNotFound) return database.status();
+    options.create = true;
+    database = Database::Open(arguments.database, options);
+    if (!database.ok()) return database.status();
+  }
+  for (const std::string& collection : arguments.collections) {
+    FORESHORE_RETURN_IF_ERROR((*database)->CreateCollection(collection));
+  }
+  return (*database)->Close();
+}
+
+Status RunStats(const ListArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const DatabaseStats stats, database->Stats());
+  std::vector<std::pair<std::string, std::string>> members = {
+      {"storage", stats.storage},
+      {"replica", stats.replica + (stats.identity_forked ? " (new: this directory was copied or restored)" : "")},
+      {"disk", HumanBytes(stats.disk_bytes)},
+      {"blobs", std::to_string(stats.blob_count) + ", " + HumanBytes(stats.blob_bytes)},
+      {"change log",
+       std::to_string(stats.log_entry_count) + " entries up to sequence " + std::to_string(stats.last_sequence)},
+      {"rescued values", std::to_string(stats.rescued_count)},
+      {"vectors pending", std::to_string(stats.pending_embedding_count)},
+  };
+  for (const CollectionStats& collection : stats.collections) {
+    members.emplace_back("collection " + collection.name, std::to_string(collection.document_count) + " documents");
+  }
+  for (const IndexInfo& index : stats.indexes) {
+    members.emplace_back("index " + index.name, std::to_string(index.vector_count) + " vectors of " +
+                                                    std::to_string(index.options.dimension) + " dimensions, " +
+                                                    HumanBytes(index.memory_bytes) + ", opened from " +
+                                                    index.opened_from + ", " + index.strategy);
+  }
+  return PrintObject(stdout, arguments.format, StatsJson(stats), members);
+}
+
+Status RunVerify(const ListArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const VerifyReport report, database->Verify());
+  std::vector<std::pair<std::string, std::string>> members = {
+      {"documents", std::to_string(report.document_count)},
+      {"vectors", std::to_string(report.vector_count)},
+      {"blobs", std::to_string(report.blob_count)},
+      {"problems", std::to_string(report.problems.size())},
+  };
+  for (const std::string& problem : report.problems) members.emplace_back("problem", problem);
+  FORESHORE_RETURN_IF_ERROR(PrintObject(stdout, arguments.format, VerifyJson(report), members));
+  if (report.problems.empty()) return Status::Ok();
+  return Status::Corruption("database \"" + arguments.database + "\": found " + std::to_string(report.problems.size()) +
+                            " problems, expected none; the first: " + report.problems.front());
+}
+
+Status RunCompact(const CompactArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const DatabaseStats before, database->Stats());
+  FORESHORE_RETURN_IF_ERROR(database->Compact());
+  FORESHORE_ASSIGN_OR_RETURN(const DatabaseStats after, database->Stats());
+  Say(HumanBytes(before.disk_bytes) + " before, " + HumanBytes(after.disk_bytes) + " after");
+  return database->Close();
+}
+
+Status RunBackup(const BackupArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(database->Backup(arguments.destination));
+  return database->Close();
+}
+
+}  // namespace foreshore::cli

@@ -1,0 +1,157 @@
+// The verbs of the command line: one options struct and one function each. main.cc parses, runs one and reports.
+//
+// A verb writes data to standard output and nothing else there; progress goes to standard error, on a terminal only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/cli/output.h"
+#include "foreshore/database.h"
+
+namespace foreshore::cli {
+
+struct CreateArguments {
+  std::string database;
+  std::string storage = "sqlite";
+  std::vector<std::string> collections;
+};
+Status RunCreate(const CreateArguments& arguments);
+
+struct SqlArguments {
+  std::string database;
+  std::string sql;  // One or more statements; "-" reads them from standard input.
+  Format format = Format::kTable;
+};
+Status RunSql(const SqlArguments& arguments);
+
+struct ShellArguments {
+  std::string database;
+};
+Status RunShell(const ShellArguments& arguments);
+
+struct ImportArguments {
+  std::string database;
+  std::string collection;
+  std::string file;    // "-" is standard input.
+  std::string format;  // "jsonl", "csv", or empty: by the file's suffix.
+  std::string id_field = "id";
+  std::size_t batch_count = 1000;  // Documents in one transaction.
+  unsigned thread_count = 0;       // For models; 0: one per processor.
+};
+Status RunImport(const ImportArguments& arguments);
+
+struct ExportArguments {
+  std::string database;
+  std::string collection;
+  std::string format = "jsonl";
+};
+Status RunExport(const ExportArguments& arguments);
+
+struct IndexCreateArguments {
+  std::string database;
+  std::string collection;
+  std::string path;
+  bool is_vector = false;
+  bool is_unique = false;
+  std::uint32_t dimension = 0;
+  std::string metric = "cosine";
+  std::string model;
+  std::string sources;  // Paths, separated by commas.
+  unsigned thread_count = 0;
+};
+Status RunIndexCreate(const IndexCreateArguments& arguments);
+
+struct ListArguments {
+  std::string database;
+  Format format = Format::kTable;
+};
+Status RunIndexList(const ListArguments& arguments);
+Status RunModelList(const ListArguments& arguments);
+Status RunStats(const ListArguments& arguments);
+Status RunVerify(const ListArguments& arguments);
+
+struct NameArguments {
+  std::string database;
+  std::string name;
+  Format format = Format::kTable;
+};
+Status RunIndexDrop(const NameArguments& arguments);
+Status RunModelShow(const NameArguments& arguments);
+Status RunModelRemove(const NameArguments& arguments);
+
+struct ModelAddArguments {
+  std::string database;
+  std::string name;
+  std::string path;
+  std::string quantization = "int8";
+  std::string vocabulary;
+  std::string licence;
+  std::string origin;
+  std::string calibration;
+  Format format = Format::kTable;
+};
+Status RunModelAdd(const ModelAddArguments& arguments);
+
+struct SearchArguments {
+  std::string database;
+  std::string collection;
+  std::string text;
+  std::string field;
+  std::string where;
+  std::size_t k = 10;
+  Format format = Format::kTable;
+};
+Status RunSearch(const SearchArguments& arguments);
+
+struct PredictArguments {
+  std::string database;
+  std::string model;
+  std::string input;  // JSON, or "@FILE".
+  std::string adapter;
+};
+Status RunPredict(const PredictArguments& arguments);
+
+struct SyncArguments {
+  std::string database;
+  std::string url;
+  std::string token_file;
+  bool follow = false;
+  Format format = Format::kTable;
+};
+Status RunSync(const SyncArguments& arguments);
+
+struct GatewayArguments {
+  std::string listen;  // HOST:PORT
+  std::string store;
+  std::string token_file;
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string jwt_key;
+};
+Status RunGateway(const GatewayArguments& arguments);
+
+struct CompactArguments {
+  std::string database;
+};
+Status RunCompact(const CompactArguments& arguments);
+
+struct BackupArguments {
+  std::string database;
+  std::string destination;
+};
+Status RunBackup(const BackupArguments& arguments);
+
+// Opens what is there; a path without a database is kNotFound and nothing is made.
+Result<std::unique_ptr<Database>> OpenExisting(const std::string& path, unsigned inference_thread_count = 1);
+// kNotFound naming the collections that there are.
+Status RequireCollection(Database& database, const std::string& collection);
+// A SQL identifier in quotes.
+std::string QuoteName(std::string_view name);
+unsigned ThreadCount(unsigned asked);
+// The first line of a file, for tokens; empty for an empty path.
+Result<std::string> ReadToken(const std::string& path);
+
+}  // namespace foreshore::cli

@@ -1,0 +1,244 @@
+// The command line: what may be said, and exit status 0 done, 1 the work failed, 2 usage.
+#include <clocale>
+#include <cstdio>
+#include <exception>
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+#include "bindings/cli/command.h"
+
+namespace foreshore::cli {
+namespace {
+
+// Parsed values live here while the verb runs.
+struct Arguments {
+  CreateArguments create;
+  SqlArguments sql;
+  ShellArguments shell;
+  ImportArguments import;
+  ExportArguments export_;
+  IndexCreateArguments index_create;
+  ListArguments list;
+  NameArguments name;
+  ModelAddArguments model_add;
+  SearchArguments search;
+  PredictArguments predict;
+  SyncArguments sync;
+  GatewayArguments gateway;
+  CompactArguments compact;
+  BackupArguments backup;
+  std::vector<std::string> export_words;
+  std::function<Status()> run;
+};
+
+void AddFormat(CLI::App* app, Format* format) {
+  const std::map<std::string, Format> names = {
+      {"table", Format::kTable}, {"json", Format::kJson}, {"csv", Format::kCsv}};
+  app->add_option("--format", *format, "table, json or csv")
+      ->transform(CLI::CheckedTransformer(names))
+      ->default_str("table");
+}
+
+CLI::App* AddVerb(CLI::App* parent, const std::string& name, const std::string& what, std::string* database) {
+  CLI::App* verb = parent->add_subcommand(name, what);
+  if (database != nullptr) verb->add_option("DB", *database, "the database's directory")->required();
+  return verb;
+}
+
+void AddDataVerbs(CLI::App& app, Arguments& all) {
+  CLI::App* create = AddVerb(&app, "create", "make a database", &all.create.database);
+  create->add_option("--storage", all.create.storage, "sqlite or rocksdb")
+      ->check(CLI::IsMember({"sqlite", "rocksdb"}))
+      ->capture_default_str();
+  create->add_option("--collection", all.create.collections,
+                     "also make this collection; may be given again, and for a "
+                     "database that exists");
+  create->callback([&all] { all.run = [&all] { return RunCreate(all.create); }; });
+
+  CLI::App* shell = AddVerb(&app, "shell", "a SQL shell", &all.shell.database);
+  shell->callback([&all] { all.run = [&all] { return RunShell(all.shell); }; });
+
+  CLI::App* sql = AddVerb(&app, "sql", "run SQL and print the rows", &all.sql.database);
+  sql->add_option("SQL", all.sql.sql, "statements, or - to read them from standard input")->required();
+  AddFormat(sql, &all.sql.format);
+  sql->callback([&all] { all.run = [&all] { return RunSql(all.sql); }; });
+
+  CLI::App* import = AddVerb(&app, "import", "read documents into a collection", &all.import.database);
+  import->add_option("COLLECTION", all.import.collection, "made where it is missing")->required();
+  import->add_option("FILE", all.import.file, "JSON lines or CSV; - is standard input")->required();
+  import->add_option("--format", all.import.format, "jsonl or csv; else by the file's suffix")
+      ->check(CLI::IsMember({"jsonl", "csv"}));
+  import->add_option("--id", all.import.id_field, "the field that is the document's id")->capture_default_str();
+  import->add_option("--batch", all.import.batch_count, "documents in one transaction")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  import->add_option("--threads", all.import.thread_count, "for embedding; else one per processor");
+  import->callback([&all] { all.run = [&all] { return RunImport(all.import);
+};
+}  // namespace
+);
+
+CLI::App* export_ = AddVerb(&app, "export", "print a collection in order of id", &all.export_.database);
+export_->add_option("COLLECTION", all.export_.collection, "")->required();
+export_->add_option("--format", all.export_.format, "jsonl or csv")
+    ->check(CLI::IsMember({"jsonl", "csv"}))
+    ->capture_default_str();
+export_->callback([&all] { all.run = [&all] { return RunExport(all.export_); }; });
+
+CLI::App* search = AddVerb(&app, "search", "find documents by meaning", &all.search.database);
+search->add_option("COLLECTION", all.search.collection, "")->required();
+search->add_option("TEXT", all.search.text, "what to look for")->required();
+search->add_option("-k", all.search.k, "how many")->check(CLI::Range(1, 100'000))->capture_default_str();
+search->add_option("--where", all.search.where, "a SQL expression over the collection's columns");
+search->add_option("--field", all.search.field, "the vector field, where there are several");
+AddFormat(search, &all.search.format);
+search->callback([&all] { all.run = [&all] { return RunSearch(all.search); }; });
+}  // namespace foreshore::cli
+
+void AddIndexVerbs(CLI::App& app, Arguments& all) {
+  CLI::App* index = app.add_subcommand("index", "indexes of a collection")->require_subcommand(1);
+  CLI::App* create = AddVerb(index, "create", "make an index and fill it", &all.index_create.database);
+  create->add_option("COLLECTION", all.index_create.collection, "")->required();
+  create->add_option("PATH", all.index_create.path, "the field")->required();
+  create->add_flag("--vector", all.index_create.is_vector, "an index of vectors");
+  create->add_flag("--unique", all.index_create.is_unique, "no value twice (not in this version)");
+  create->add_option("--dim", all.index_create.dimension, "numbers in a vector; known with --model")
+      ->check(CLI::Range(2, 4096));
+  create->add_option("--metric", all.index_create.metric, "cosine, dot or l2")
+      ->check(CLI::IsMember({"cosine", "dot", "l2"}))
+      ->capture_default_str();
+  create->add_option("--model", all.index_create.model, "embed on write with this model");
+  create->add_option("--source", all.index_create.sources, "paths of the text to embed, with commas between");
+  create->add_option("--threads", all.index_create.thread_count, "for embedding; else one per processor");
+  create->callback([&all] { all.run = [&all] { return RunIndexCreate(all.index_create); }; });
+
+  CLI::App* list = AddVerb(index, "list", "the indexes", &all.list.database);
+  AddFormat(list, &all.list.format);
+  list->callback([&all] { all.run = [&all] { return RunIndexList(all.list); }; });
+
+  CLI::App* drop = AddVerb(index, "drop", "remove an index", &all.name.database);
+  drop->add_option("NAME", all.name.name, "COLLECTION.FIELD")->required();
+  drop->callback([&all] { all.run = [&all] { return RunIndexDrop(all.name); }; });
+}
+
+void AddModelVerbs(CLI::App& app, Arguments& all) {
+  CLI::App* model = app.add_subcommand("model", "models in the database")->require_subcommand(1);
+  CLI::App* add = AddVerb(model, "add", "import and quantize a model", &all.model_add.database);
+  add->add_option("NAME", all.model_add.name, "")->required();
+  add->add_option("FILE", all.model_add.path, "an ONNX file or a folder with safetensors")->required();
+  add->add_option("--quantize", all.model_add.quantization, "none, int8, gptq4 or nf4")
+      ->check(CLI::IsMember({"none", "int8", "gptq4", "nf4"}))
+      ->capture_default_str();
+  add->add_option("--calibrate", all.model_add.calibration, "COLLECTION.PATH (not in this version)");
+  add->add_option("--vocab", all.model_add.vocabulary, "vocab.txt for an ONNX file without one beside it");
+  add->add_option("--licence", all.model_add.licence, "kept with the model");
+  add->add_option("--origin", all.model_add.origin, "kept with the model");
+  AddFormat(add, &all.model_add.format);
+  add->callback([&all] { all.run = [&all] { return RunModelAdd(all.model_add); }; });
+
+  CLI::App* list = AddVerb(model, "list", "the models", &all.list.database);
+  AddFormat(list, &all.list.format);
+  list->callback([&all] { all.run = [&all] { return RunModelList(all.list); }; });
+
+  CLI::App* show = AddVerb(model, "show", "one model", &all.name.database);
+  show->add_option("NAME", all.name.name, "")->required();
+  AddFormat(show, &all.name.format);
+  show->callback([&all] { all.run = [&all] { return RunModelShow(all.name); }; });
+
+  CLI::App* remove = AddVerb(model, "remove", "remove a model that no index uses", &all.name.database);
+  remove->add_option("NAME", all.name.name, "")->required();
+  remove->callback([&all] { all.run = [&all] { return RunModelRemove(all.name); }; });
+
+  CLI::App* export_ = model->add_subcommand("export", "not in this version");
+  export_->add_option("ARGUMENTS", all.export_words, "");
+  export_->callback([&all] {
+    all.run = [] { return Status::Unsupported("model export: this version does not write model files"); };
+  });
+
+  CLI::App* predict = AddVerb(&app, "predict", "run a model on one input", &all.predict.database);
+  predict->add_option("MODEL", all.predict.model, "")->required();
+  predict->add_option("--input", all.predict.input, "JSON, or @FILE")->required();
+  predict->add_option("--adapter", all.predict.adapter, "(not in this version)");
+  predict->callback([&all] { all.run = [&all] { return RunPredict(all.predict); }; });
+}
+
+void AddNetworkVerbs(CLI::App& app, Arguments& all) {
+  CLI::App* sync = AddVerb(&app, "sync", "exchange changes with a gateway", &all.sync.database);
+  sync->add_option("URL", all.sync.url, "http://host:port")->required();
+  sync->add_option("--token", all.sync.token_file, "a file whose first line is the token");
+  sync->add_flag("--follow", all.sync.follow, "keep both sides level until interrupted");
+  AddFormat(sync, &all.sync.format);
+  sync->callback([&all] { all.run = [&all] { return RunSync(all.sync); }; });
+
+  CLI::App* gateway = app.add_subcommand("gateway", "serve devices that sync; prints its URL, ends on SIGTERM");
+  gateway->add_option("--listen", all.gateway.listen, "HOST:PORT; port 0 takes a free one")->required();
+  gateway->add_option("--store", all.gateway.store, "the directory it keeps")->required();
+  gateway->add_option("--token", all.gateway.token_file, "a file whose first line clients must send");
+  gateway->add_option("--tls-cert", all.gateway.tls_certificate, "(not in this version)");
+  gateway->add_option("--tls-key", all.gateway.tls_key, "(not in this version)");
+  gateway->add_option("--jwt-key", all.gateway.jwt_key, "(not in this version)");
+  gateway->callback([&all] { all.run = [&all] { return RunGateway(all.gateway); }; });
+}
+
+void AddCareVerbs(CLI::App& app, Arguments& all) {
+  CLI::App* verify = AddVerb(&app, "verify", "check everything against everything else", &all.list.database);
+  AddFormat(verify, &all.list.format);
+  verify->callback([&all] { all.run = [&all] { return RunVerify(all.list); }; });
+
+  CLI::App* stats = AddVerb(&app, "stats", "sizes, counts and what is pending", &all.list.database);
+  AddFormat(stats, &all.list.format);
+  stats->callback([&all] { all.run = [&all] { return RunStats(all.list); }; });
+
+  CLI::App* compact = AddVerb(&app, "compact", "give unused space back", &all.compact.database);
+  compact->callback([&all] { all.run = [&all] { return RunCompact(all.compact); }; });
+
+  CLI::App* backup = AddVerb(&app, "backup", "copy the database while it is whole", &all.backup.database);
+  backup->add_option("DEST", all.backup.destination, "a directory that does not exist yet")->required();
+  backup->callback([&all] { all.run = [&all] { return RunBackup(all.backup); }; });
+}
+
+void PrintError(std::string message) {
+  // One line, whatever a file name or a statement brought in.
+  for (char& character : message) {
+    if (character == '\n' || character == '\r') character = ' ';
+  }
+  std::fprintf(stderr, "foreshore: %s\n", message.c_str());
+}
+
+int Main(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "");
+  CLI::App app("An embedded database for documents, vectors and models at the edge.", "foreshore");
+  app.set_version_flag("--version", "foreshore " FORESHORE_VERSION);
+  app.require_subcommand(1);
+  Arguments all;
+  AddDataVerbs(app, all);
+  AddIndexVerbs(app, all);
+  AddModelVerbs(app, all);
+  AddNetworkVerbs(app, all);
+  AddCareVerbs(app, all);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    PrintError(std::string(error.what()) + " (foreshore --help tells more)");
+    return 2;
+  }
+  const Status status = all.run();
+  if (status.ok()) return 0;
+  std::fflush(stdout);
+  PrintError(status.message());
+  return 1;
+}
+
+}  // namespace
+}  // namespace foreshore::cli
+
+int main(int argc, char** argv) {
+  try {
+    return foreshore::cli::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "foreshore: internal error: %s\n", error.what());
+    return 1;
+  }
+}

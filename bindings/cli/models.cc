@@ -1,0 +1,204 @@
+// index, model, search and predict.
+#include <fstream>
+#include <iterator>
+
+#include "bindings/cli/command.h"
+#include "bindings/cli/progress.h"
+#include "bindings/json/json_writer.h"
+#include "bindings/json/reports.h"
+
+namespace foreshore::cli {
+namespace {
+
+std::vector<std::string> SplitPaths(const std::string& paths) {
+  std::vector<std::string> parts;
+  std::size_t start = 0;
+  while (start <= paths.size() && !paths.empty()) {
+    const std::size_t comma = std::min(paths.find(',', start), paths.size());
+    parts.push_back(paths.substr(start, comma - start));
+    start = comma + 1;
+  }
+  return parts;
+}
+
+Result<VectorMetric> ParseMetric(const std::string& name) {
+  for (const VectorMetric metric : {VectorMetric::kCosine, VectorMetric::kDot, VectorMetric::kL2}) {
+    if (name == MetricName(metric)) return metric;
+  }
+  return Status::InvalidArgument("metric \"" + name + "\": expected cosine, dot or l2");
+}
+
+Status PrintModel(const ModelInfo& model, Format format) {
+  return PrintObject(stdout, format, ModelJson(model),
+                     {{"name", model.name},
+                      {"version", model.version},
+                      {"architecture", model.architecture},
+                      {"quantization", model.quantization},
+                      {"dimension", std::to_string(model.dimension)},
+                      {"tokens at most", std::to_string(model.token_count_max)},
+                      {"tensors", std::to_string(model.tensor_count) + ", " + HumanBytes(model.tensor_bytes)},
+                      {"licence", model.licence},
+                      {"origin", model.origin},
+                      {"complete", model.is_complete ? "yes" : "no: tensors are still on their way"}});
+}
+
+Status NoSuchIndex(const std::string& name, const std::vector<IndexInfo>& indexes) {
+  std::string known;
+  for (const IndexInfo& index : indexes) known += (known.empty() ? "" : ", ") + index.name;
+  return Status::NotFound("index \"" + name + "\": not found, expected " +
+                          (known.empty() ? "one that index create made" : "one of " + known));
+}
+
+}  // namespace
+
+Status RunIndexCreate(const IndexCreateArguments& arguments) {
+  if (!arguments.is_vector) {
+    return Status::Unsupported("index \"" + arguments.collection + "." + arguments.path +
+                               "\": found a plain index, this version builds --vector indexes only");
+  }
+  if (arguments.is_unique) return Status::Unsupported("index: --unique does not go with --vector");
+  VectorFieldOptions options;
+  options.field = arguments.path;
+  options.dimension = arguments.dimension;
+  options.model = arguments.model;
+  options.source_paths = SplitPaths(arguments.sources);
+  FORESHORE_ASSIGN_OR_RETURN(options.metric, ParseMetric(arguments.metric));
+  FORESHORE_ASSIGN_OR_RETURN(const auto database,
+                             OpenExisting(arguments.database, ThreadCount(arguments.thread_count)));
+  FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));
+  FORESHORE_RETURN_IF_ERROR(database->CreateVectorIndex(arguments.collection, options));
+  FORESHORE_ASSIGN_OR_RETURN(const DatabaseStats stats, database->Stats());
+  const std::uint64_t total = stats.pending_embedding_count;
+  ProgressBar bar("embedding", total);
+  FORESHORE_RETURN_IF_ERROR(database->WaitEmbedded(std::chrono::hours(24), [&](std::uint64_t pending) {
+    bar.Update(total > pending ? total - pending : 0, std::to_string(pending) + " left");
+  }));
+  return database->Close();
+}
+
+Status RunIndexList(const ListArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListIndexes());
+  if (arguments.format == Format::kJson) return WriteText(stdout, IndexesJson(indexes) + "\n");
+  RowPrinter printer(stdout, arguments.format);
+  printer.Begin({"name", "dimension", "metric", "model", "source", "vectors", "pending", "memory_bytes", "strategy"});
+  for (const IndexInfo& index : indexes) {
+    std::string sources;
+    for (const std::string& path : index.options.source_paths) sources += (sources.empty() ? "" : ",") + path;
+    printer.Row({index.name, std::int64_t(index.options.dimension), std::string(MetricName(index.options.metric)),
+                 index.options.model, sources, static_cast<std::int64_t>(index.vector_count),
+                 static_cast<std::int64_t>(index.pending_count), static_cast<std::int64_t>(index.memory_bytes),
+                 index.strategy});
+  }
+  return printer.End();
+}
+
+Status RunIndexDrop(const NameArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListIndexes());
+  for (const IndexInfo& index : indexes) {
+    if (index.name != arguments.name) continue;
+    FORESHORE_RETURN_IF_ERROR(database->DropVectorIndex(index.collection, index.options.field));
+    return database->Close();
+  }
+  return NoSuchIndex(arguments.name, indexes);
+}
+
+Status RunModelAdd(const ModelAddArguments& arguments) {
+  ModelImportOptions options;
+  if (arguments.quantization == "none") {
+    options.quantization = Quantization::kNone;
+  } else if (arguments.quantization == "gptq4" || arguments.quantization == "nf4") {
+    return Status::Unsupported("quantization \"" + arguments.quantization + "\": this version knows none and int8");
+  } else if (arguments.quantization != "int8") {
+    return Status::InvalidArgument("quantization \"" + arguments.quantization +
+                                   "\": expected none, int8, gptq4 or nf4");
+  }
+  if (!arguments.calibration.empty()) {
+    return Status::Unsupported("calibration: this version quantizes to int8, which needs none");
+  }
+  options.vocabulary_path = arguments.vocabulary;
+  options.licence = arguments.licence;
+  options.origin = arguments.origin;
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, database->AddModel(arguments.name, arguments.path, options));
+  FORESHORE_RETURN_IF_ERROR(database->Close());
+  return PrintModel(model, arguments.format);
+}
+
+Status RunModelList(const ListArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const auto models, database->ListModels());
+  if (arguments.format == Format::kJson) return WriteText(stdout, ModelsJson(models) + "\n");
+  RowPrinter printer(stdout, arguments.format);
+  printer.Begin({"name", "architecture", "quantization", "dimension", "tensor_bytes", "complete", "version"});
+  for (const ModelInfo& model : models) {
+    printer.Row({model.name, model.architecture, model.quantization, std::int64_t(model.dimension),
+                 static_cast<std::int64_t>(model.tensor_bytes), std::string(model.is_complete ? "yes" : "no"),
+                 model.version});
+  }
+  return printer.End();
+}
+
+Status RunModelShow(const NameArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, database->GetModel(arguments.name));
+  return PrintModel(model, arguments.format);
+}
+
+Status RunModelRemove(const NameArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(database->RemoveModel(arguments.name));
+  return database->Close();
+}
+
+Status RunSearch(const SearchArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));
+  SearchRequest request;
+  request.field = arguments.field;
+  request.text = arguments.text;
+  request.where = arguments.where;
+  request.k = arguments.k;
+  FORESHORE_ASSIGN_OR_RETURN(const auto hits, database->Search(arguments.collection, request));
+  if (arguments.format == Format::kJson) {
+    std::string text = "[";
+    for (const SearchHit& hit : hits) {
+      JsonWriter json;
+      json.BeginObject();
+      json.Key("id").Text(hit.id).Key("distance").Value(hit.distance).Key("body").Raw(hit.body);
+      json.EndObject();
+      text += (text.size() == 1 ? "\n" : ",\n") + json.Take();
+    }
+    text += hits.empty() ? "]\n" : "\n]\n";
+    FORESHORE_RETURN_IF_ERROR(WriteText(stdout, text));
+    return FlushFile(stdout);
+  }
+  RowPrinter printer(stdout, arguments.format);
+  printer.Begin({"distance", "id", "body"});
+  for (const SearchHit& hit : hits) {
+    char distance[32];
+    std::snprintf(distance, sizeof distance, "%.4f", hit.distance);
+    printer.Row({arguments.format == Format::kTable ? SqlValue(std::string(distance)) : SqlValue(hit.distance), hit.id,
+                 hit.body});
+  }
+  return printer.End();
+}
+
+Status RunPredict(const PredictArguments& arguments) {
+  if (!arguments.adapter.empty()) {
+    return Status::Unsupported("adapter \"" + arguments.adapter + "\": this version runs models without adapters");
+  }
+  std::string input = arguments.input;
+  if (input.starts_with("@")) {
+    std::ifstream file(input.substr(1), std::ios::binary);
+    if (!file) return Status::NotFound("input file \"" + input.substr(1) + "\": cannot be opened");
+    input.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const std::string output, database->Predict(arguments.model, input));
+  FORESHORE_RETURN_IF_ERROR(WriteText(stdout, output + "\n"));
+  return FlushFile(stdout);
+}
+
+}  // namespace foreshore::cli

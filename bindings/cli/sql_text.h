@@ -1,0 +1,21 @@
+// Where one SQL statement ends in a text of several, for the shell and for scripts.
+//
+// Threads: free functions.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+namespace foreshore::cli {
+
+struct SqlSplit {
+  std::vector<std::string_view> statements;  // Without the semicolon; none is blank. Views into the text.
+  std::string_view rest;                     // After the last semicolon; may be blank.
+};
+
+// Semicolons inside quotes and comments do not end a statement.
+SqlSplit SplitSql(std::string_view text);
+// White space and comments only.
+bool IsBlankSql(std::string_view text);
+
+}  // namespace foreshore::cli

@@ -1,0 +1,160 @@
+#include "bindings/json/reports.h"
+
+#include "bindings/json/json_writer.h"
+
+namespace foreshore {
+namespace {
+
+void Write(JsonWriter& json, const ModelInfo& model) {
+  json.BeginObject();
+  json.Key("name").Text(model.name);
+  json.Key("version").Text(model.version);
+  json.Key("architecture").Text(model.architecture);
+  json.Key("quantization").Text(model.quantization);
+  json.Key("dimension").Count(model.dimension);
+  json.Key("token_count_max").Count(model.token_count_max);
+  json.Key("tensor_count").Count(model.tensor_count);
+  json.Key("tensor_bytes").Count(model.tensor_bytes);
+  json.Key("licence").Text(model.licence);
+  json.Key("origin").Text(model.origin);
+  json.Key("is_complete").Bool(model.is_complete);
+  json.EndObject();
+}
+
+void Write(JsonWriter& json, const IndexInfo& index) {
+  json.BeginObject();
+  json.Key("name").Text(index.name);
+  json.Key("collection").Text(index.collection);
+  json.Key("field").Text(index.options.field);
+  json.Key("dimension").Count(index.options.dimension);
+  json.Key("metric").Text(MetricName(index.options.metric));
+  json.Key("model").Text(index.options.model);
+  json.Key("source_paths").BeginArray();
+  for (const std::string& path : index.options.source_paths) json.Text(path);
+  json.EndArray();
+  json.Key("vector_count").Count(index.vector_count);
+  json.Key("pending_count").Count(index.pending_count);
+  json.Key("memory_bytes").Count(index.memory_bytes);
+  json.Key("strategy").Text(index.strategy);
+  json.Key("opened_from").Text(index.opened_from);
+  json.EndObject();
+}
+
+}  // namespace
+
+std::string_view MetricName(VectorMetric metric) {
+  switch (metric) {
+    case VectorMetric::kCosine: return "cosine";
+    case VectorMetric::kDot: return "dot";
+    case VectorMetric::kL2: return "l2";
+  }
+  return "unknown";
+}
+
+std::string ModelJson(const ModelInfo& model) {
+  JsonWriter json;
+  Write(json, model);
+  return json.Take();
+}
+
+std::string ModelsJson(std::span<const ModelInfo> models) {
+  JsonWriter json;
+  json.BeginArray();
+  for (const ModelInfo& model : models) Write(json, model);
+  json.EndArray();
+  return json.Take();
+}
+
+std::string IndexJson(const IndexInfo& index) {
+  JsonWriter json;
+  Write(json, index);
+  return json.Take();
+}
+
+std::string IndexesJson(std::span<const IndexInfo> indexes) {
+  JsonWriter json;
+  json.BeginArray();
+  for (const IndexInfo& index : indexes) Write(json, index);
+  json.EndArray();
+  return json.Take();
+}
+
+std::string StatsJson(const DatabaseStats& stats) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Key("storage").Text(stats.storage);
+  json.Key("disk_bytes").Count(stats.disk_bytes);
+  json.Key("blob_count").Count(stats.blob_count);
+  json.Key("blob_bytes").Count(stats.blob_bytes);
+  json.Key("last_sequence").Integer(stats.last_sequence);
+  json.Key("log_entry_count").Integer(stats.log_entry_count);
+  json.Key("rescued_count").Count(stats.rescued_count);
+  json.Key("pending_embedding_count").Count(stats.pending_embedding_count);
+  json.Key("replica").Text(stats.replica);
+  json.Key("identity_forked").Bool(stats.identity_forked);
+  json.Key("collections").BeginArray();
+  for (const CollectionStats& collection : stats.collections) {
+    json.BeginObject();
+    json.Key("name").Text(collection.name);
+    json.Key("document_count").Count(collection.document_count);
+    json.EndObject();
+  }
+  json.EndArray();
+  json.Key("indexes").BeginArray();
+  for (const IndexInfo& index : stats.indexes) Write(json, index);
+  json.EndArray();
+  json.EndObject();
+  return json.Take();
+}
+
+std::string VerifyJson(const VerifyReport& report) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Key("document_count").Count(report.document_count);
+  json.Key("vector_count").Count(report.vector_count);
+  json.Key("blob_count").Count(report.blob_count);
+  json.Key("problems").BeginArray();
+  for (const std::string& problem : report.problems) json.Text(problem);
+  json.EndArray();
+  json.EndObject();
+  return json.Take();
+}
+
+std::string RescuedJson(std::span<const RescuedValue> values) {
+  JsonWriter json;
+  json.BeginArray();
+  for (const RescuedValue& value : values) {
+    json.BeginObject();
+    json.Key("rescue_id").Text(value.rescue_id);
+    json.Key("collection").Text(value.collection);
+    json.Key("document_id").Text(value.document_id);
+    json.Key("path").Text(value.path);
+    json.Key("value").Raw(value.value);
+    json.EndObject();
+  }
+  json.EndArray();
+  return json.Take();
+}
+
+std::string SyncReportJson(const SyncReport& report) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Key("documents_pushed").Count(report.totals.documents_pushed);
+  json.Key("documents_pulled").Count(report.totals.documents_pulled);
+  json.Key("documents_changed").Count(report.documents_changed);
+  json.Key("values_rescued").Count(report.values_rescued);
+  json.Key("blobs_sent").Count(report.totals.blobs_sent);
+  json.Key("blobs_received").Count(report.totals.blobs_received);
+  json.Key("bytes_sent").Count(report.totals.bytes_sent);
+  json.Key("bytes_received").Count(report.totals.bytes_received);
+  json.Key("identity_forked").Bool(report.identity_forked);
+  json.Key("resynced").Bool(report.resynced);
+  json.Key("clock_corrected").Bool(report.clock_corrected);
+  json.Key("blobs_missing").BeginArray();
+  for (const std::string& blob : report.blobs_missing) json.Text(blob);
+  json.EndArray();
+  json.EndObject();
+  return json.Take();
+}
+
+}  // namespace foreshore

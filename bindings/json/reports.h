@@ -1,0 +1,24 @@
+// The public structs as JSON, the same from the command line and the C interface. Member names are stable; new ones may
+// be added.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "foreshore/database.h"
+#include "foreshore/sync.h"
+
+namespace foreshore {
+
+std::string ModelJson(const ModelInfo& model);
+std::string ModelsJson(std::span<const ModelInfo> models);
+std::string IndexJson(const IndexInfo& index);
+std::string IndexesJson(std::span<const IndexInfo> indexes);
+std::string StatsJson(const DatabaseStats& stats);
+std::string VerifyJson(const VerifyReport& report);
+std::string RescuedJson(std::span<const RescuedValue> values);
+std::string SyncReportJson(const SyncReport& report);
+// "cosine", "dot" or "l2".
+std::string_view MetricName(VectorMetric metric);
+
+}  // namespace foreshore

@@ -1,0 +1,22 @@
+"""Foreshore: an embedded database for documents, vectors and models, that works offline and syncs.
+
+    import foreshore
+
+    with foreshore.open("plant.foreshore", create=True) as db:
+        db.create_collection("notes")
+        db.put("notes", "n1", {"text": "pump overheating", "site": "A"})
+        for row in db.sql("SELECT id, text FROM notes WHERE site = ?", "A"):
+            print(row["id"], row["text"])
+
+Documents are dicts. Everything that fails raises foreshore.Error, whose `code` tells the kind and whose text names the
+object, what was found and what was expected. A Database may be used from any thread; a Transaction and the rows of a
+statement from one at a time.
+"""
+
+from .database import Database, Document, Hit, Row, Rows, Transaction, open, version
+from .errors import (AlreadyExists, Busy, Cancelled, Conflict, Corruption, Error, InvalidArgument, IoError, Limit,
+                     NetworkError, NoSpace, NotFound, Unauthorised, Unsupported)
+
+__all__ = ["Database", "Document", "Hit", "Row", "Rows", "Transaction", "open", "version", "AlreadyExists", "Busy",
+           "Cancelled", "Conflict", "Corruption", "Error", "InvalidArgument", "IoError", "Limit", "NetworkError",
+           "NoSpace", "NotFound", "Unauthorised", "Unsupported"]

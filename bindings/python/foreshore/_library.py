@@ -1,0 +1,163 @@
+"""The C library behind the package: where it is found and how its functions are declared (bindings/c/include/foreshore.h)."""
+
+import ctypes
+import ctypes.util
+import os
+from pathlib import Path
+
+ABI_VERSION = 1
+
+
+class Error(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_int32), ("message", ctypes.c_char * 1020)]
+
+
+class OpenOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("create", ctypes.c_int32), ("storage", ctypes.c_int32),
+                ("durability", ctypes.c_int32), ("cache_bytes", ctypes.c_uint64),
+                ("inference_thread_count", ctypes.c_uint32), ("embed_on_wait_only", ctypes.c_int32)]
+
+
+class Value(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_int32), ("reserved", ctypes.c_int32), ("integer", ctypes.c_int64),
+                ("real", ctypes.c_double), ("data", ctypes.c_void_p), ("data_bytes", ctypes.c_size_t)]
+
+
+class VectorIndexOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("dimension", ctypes.c_uint32), ("field", ctypes.c_char_p),
+                ("model", ctypes.c_char_p), ("source_paths", ctypes.POINTER(ctypes.c_char_p)),
+                ("source_path_count", ctypes.c_size_t), ("metric", ctypes.c_int32)]
+
+
+class SearchRequest(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("k", ctypes.c_uint32), ("field", ctypes.c_char_p),
+                ("text", ctypes.c_char_p), ("vector", ctypes.POINTER(ctypes.c_float)),
+                ("vector_count", ctypes.c_size_t), ("where", ctypes.c_char_p)]
+
+
+class Hit(ctypes.Structure):
+    _fields_ = [("id", ctypes.c_char_p), ("json", ctypes.c_void_p), ("json_bytes", ctypes.c_size_t),
+                ("distance", ctypes.c_double)]
+
+
+class ModelOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("quantization", ctypes.c_int32),
+                ("vocabulary_path", ctypes.c_char_p), ("licence", ctypes.c_char_p), ("origin", ctypes.c_char_p)]
+
+
+class SyncProgress(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in (
+        "documents_pushed", "documents_pulled", "blobs_sent", "blobs_received", "bytes_sent", "bytes_received",
+        "push_lag", "pull_lag")]
+
+
+SyncCallback = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(SyncProgress), ctypes.c_void_p)
+
+
+class SyncOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("timeout_ms", ctypes.c_uint32), ("url", ctypes.c_char_p),
+                ("token", ctypes.c_char_p), ("progress", SyncCallback), ("context", ctypes.c_void_p)]
+
+
+_HANDLE = ctypes.c_void_p
+_TEXT = ctypes.c_char_p
+_SIZE = ctypes.c_size_t
+_OUT = ctypes.POINTER(ctypes.c_void_p)  # Handles, and text to be freed.
+_SIZE_OUT = ctypes.POINTER(ctypes.c_size_t)
+_VALUE = ctypes.POINTER(Value)
+_ERROR = ctypes.POINTER(Error)
+
+# Functions that return a code, by their arguments before the last, which is always the error.
+_CALLS = {
+    "open": [_TEXT, ctypes.POINTER(OpenOptions), _OUT],
+    "close": [_HANDLE],
+    "create_collection": [_HANDLE, _TEXT],
+    "list_collections": [_HANDLE, _OUT],
+    "put": [_HANDLE, _TEXT, _TEXT, _TEXT, _SIZE],
+    "put_new": [_HANDLE, _TEXT, _TEXT, _SIZE, _OUT],
+    "get": [_HANDLE, _TEXT, _TEXT, _OUT, _SIZE_OUT],
+    "patch": [_HANDLE, _TEXT, _TEXT, _TEXT, _SIZE],
+    "delete": [_HANDLE, _TEXT, _TEXT],
+    "read": [_HANDLE, _TEXT, _TEXT, _OUT],
+    "put_over": [_HANDLE, _TEXT, _HANDLE, _TEXT, _SIZE],
+    "begin": [_HANDLE, ctypes.c_int64, _OUT],
+    "transaction_put": [_HANDLE, _TEXT, _TEXT, _TEXT, _SIZE],
+    "transaction_put_new": [_HANDLE, _TEXT, _TEXT, _SIZE, _OUT],
+    "transaction_get": [_HANDLE, _TEXT, _TEXT, _OUT, _SIZE_OUT],
+    "transaction_patch": [_HANDLE, _TEXT, _TEXT, _TEXT, _SIZE],
+    "transaction_delete": [_HANDLE, _TEXT, _TEXT],
+    "transaction_commit": [_HANDLE],
+    "prepare": [_HANDLE, _TEXT, _SIZE, _OUT],
+    "bind": [_HANDLE, ctypes.c_int32, _VALUE],
+    "bind_named": [_HANDLE, _TEXT, _VALUE],
+    "step": [_HANDLE, ctypes.POINTER(ctypes.c_int32)],
+    "reset": [_HANDLE],
+    "column": [_HANDLE, ctypes.c_int32, _VALUE],
+    "create_vector_index": [_HANDLE, _TEXT, ctypes.POINTER(VectorIndexOptions)],
+    "drop_vector_index": [_HANDLE, _TEXT, _TEXT],
+    "list_indexes": [_HANDLE, _OUT],
+    "search": [_HANDLE, _TEXT, ctypes.POINTER(SearchRequest), _OUT],
+    "wait_embedded": [_HANDLE, ctypes.c_int64],
+    "model_add": [_HANDLE, _TEXT, _TEXT, ctypes.POINTER(ModelOptions), _OUT],
+    "list_models": [_HANDLE, _OUT],
+    "model_remove": [_HANDLE, _TEXT],
+    "embed": [_HANDLE, _TEXT, _TEXT, _SIZE, ctypes.POINTER(ctypes.c_float), _SIZE, _SIZE_OUT],
+    "predict": [_HANDLE, _TEXT, _TEXT, _SIZE, _OUT],
+    "sync_once": [_HANDLE, ctypes.POINTER(SyncOptions), _OUT],
+    "list_rescued": [_HANDLE, _TEXT, _OUT],
+    "stats": [_HANDLE, _OUT],
+    "verify": [_HANDLE, _OUT],
+    "checkpoint": [_HANDLE],
+    "compact": [_HANDLE],
+    "backup": [_HANDLE, _TEXT],
+}
+
+# The others: result and arguments.
+_OTHERS = {
+    "abi_version": (ctypes.c_int32, []),
+    "version": (_TEXT, []),
+    "code_name": (_TEXT, [ctypes.c_int32]),
+    "free": (None, [ctypes.c_void_p]),
+    "document_json": (ctypes.c_void_p, [_HANDLE, _SIZE_OUT]),
+    "document_free": (None, [_HANDLE]),
+    "transaction_free": (None, [_HANDLE]),
+    "column_count": (ctypes.c_int32, [_HANDLE]),
+    "column_name": (_TEXT, [_HANDLE, ctypes.c_int32]),
+    "changed_count": (ctypes.c_int64, [_HANDLE]),
+    "statement_free": (None, [_HANDLE]),
+    "hits_count": (_SIZE, [_HANDLE]),
+    "hits_at": (ctypes.c_int32, [_HANDLE, _SIZE, ctypes.POINTER(Hit)]),
+    "hits_free": (None, [_HANDLE]),
+}
+
+
+def _find() -> str:
+    """FORESHORE_LIBRARY, else beside the package, else where the system looks."""
+    named = os.environ.get("FORESHORE_LIBRARY")
+    if named:
+        return named
+    for name in ("libforeshore.so", "libforeshore.so.0", "libforeshore.dylib"):
+        beside = Path(__file__).parent / name
+        if beside.exists():
+            return str(beside)
+    return ctypes.util.find_library("foreshore") or "libforeshore.so.0"
+
+
+def load() -> ctypes.CDLL:
+    path = _find()
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        raise ImportError(f"libforeshore: {error}; set FORESHORE_LIBRARY to the library's path") from error
+    for name, arguments in _CALLS.items():
+        function = getattr(library, "foreshore_" + name)
+        function.restype = ctypes.c_int32
+        function.argtypes = [*arguments, _ERROR]
+    for name, (result, arguments) in _OTHERS.items():
+        function = getattr(library, "foreshore_" + name)
+        function.restype = result
+        function.argtypes = arguments
+    found = library.foreshore_abi_version()
+    if found < ABI_VERSION:
+        raise ImportError(f"{path}: has ABI version {found}, this package needs {ABI_VERSION}")
+    return library

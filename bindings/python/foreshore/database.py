@@ -1,0 +1,494 @@
+"""Databases, transactions, rows."""
+
+import ctypes
+import json
+import os
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+
+from . import _library
+from .errors import error_for
+
+_lib = _library.load()
+
+Json = Dict[str, Any]
+SqlValue = Union[None, bool, int, float, str, bytes]
+_INT64_MIN, _INT64_MAX = -2**63, 2**63 - 1
+
+
+def version() -> str:
+    """Of the library."""
+    return _lib.foreshore_version().decode()
+
+
+def _call(name: str, *arguments: Any) -> None:
+    error = _library.Error()
+    code = getattr(_lib, "foreshore_" + name)(*arguments, ctypes.byref(error))
+    if code != 0:
+        raise error_for(code, error.message.decode("utf-8", "replace"))
+
+
+def _taken(pointer: ctypes.c_void_p, size: Optional[int] = None) -> str:
+    """The text behind a pointer that the library gave to us, which is freed."""
+    try:
+        raw = ctypes.string_at(pointer, size) if size is not None else ctypes.string_at(pointer)
+        return raw.decode("utf-8")
+    finally:
+        _lib.foreshore_free(pointer)
+
+
+def _text(name: str, *arguments: Any) -> str:
+    out = ctypes.c_void_p()
+    _call(name, *arguments, ctypes.byref(out))
+    return _taken(out)
+
+
+def _encoded(text: str, what: str) -> bytes:
+    raw = text.encode("utf-8")
+    if b"\0" in raw:
+        raise error_for(3, f"{what}: found a NUL character, expected text without one")
+    return raw
+
+
+def _optional(text: Optional[str], what: str) -> Optional[bytes]:
+    return None if text is None else _encoded(text, what)
+
+
+def _document_bytes(document: Json) -> bytes:
+    # NaN and infinities are no JSON; json would write them all the same.
+    try:
+        return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise error_for(3, f"document: {error}") from error
+
+
+def _to_value(value: SqlValue) -> _library.Value:
+    out = _library.Value()
+    if value is None:
+        return out
+    if isinstance(value, (bool, int)):
+        if not _INT64_MIN <= value <= _INT64_MAX:
+            raise error_for(3, f"sql parameter {value}: expected an integer of 64 bits")
+        out.type, out.integer = 1, int(value)
+    elif isinstance(value, float):
+        out.type, out.real = 2, value
+    elif isinstance(value, (str, bytes, bytearray, memoryview)):
+        raw = value.encode("utf-8") if isinstance(value, str) else bytes(value)
+        out.type = 3 if isinstance(value, str) else 4
+        out._kept = ctypes.create_string_buffer(raw, len(raw) + 1)  # Lives as long as the struct.
+        out.data = ctypes.cast(out._kept, ctypes.c_void_p)
+        out.data_bytes = len(raw)
+    else:
+        raise error_for(3, f"sql parameter of type {type(value).__name__}: expected None, int, float, str or bytes")
+    return out
+
+
+def _from_value(value: _library.Value) -> SqlValue:
+    if value.type == 1:
+        return value.integer
+    if value.type == 2:
+        return value.real
+    if value.type in (3, 4):
+        raw = ctypes.string_at(value.data, value.data_bytes) if value.data else b""
+        return raw.decode("utf-8", "replace") if value.type == 3 else raw
+    return None
+
+
+class Row(tuple):
+    """A row: a tuple whose values are also found by column name."""
+
+    columns: Sequence[str]
+
+    def __new__(cls, values: Sequence[SqlValue], columns: Sequence[str]) -> "Row":
+        row = super().__new__(cls, values)
+        row.columns = columns
+        return row
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            try:
+                return super().__getitem__(self.columns.index(key))
+            except ValueError:
+                raise KeyError(f"column {key!r}: the row has {', '.join(self.columns)}") from None
+        return super().__getitem__(key)
+
+    def as_dict(self) -> Dict[str, SqlValue]:
+        return dict(zip(self.columns, self))
+
+
+class Rows:
+    """The rows of one statement, read as they are asked for, from one snapshot. Iterate, or call all() or one()."""
+
+    def __init__(self, database: "Database", sql: str, parameters: Sequence[SqlValue],
+                 named: Dict[str, SqlValue]) -> None:
+        self._database = database
+        self._handle: Optional[ctypes.c_void_p] = ctypes.c_void_p()
+        raw = sql.encode("utf-8")
+        _call("prepare", database._open_handle(), raw, len(raw), ctypes.byref(self._handle))
+        try:
+            database._statements.add(self)
+            for index, value in enumerate(parameters, 1):
+                _call("bind", self._handle, index, ctypes.byref(_to_value(value)))
+            for name, value in named.items():
+                _call("bind_named", self._handle, _encoded(":" + name, "parameter"), ctypes.byref(_to_value(value)))
+            count = _lib.foreshore_column_count(self._handle)
+            self.columns = [_lib.foreshore_column_name(self._handle, index).decode() for index in range(count)]
+            self.changed_count = 0
+            # A statement without columns writes; nobody would ask it for rows.
+            if not self.columns:
+                self._step()
+        except BaseException:
+            self.close()
+            raise
+
+    def _step(self) -> bool:
+        if self._handle is None:
+            return False
+        has_row = ctypes.c_int32()
+        try:
+            _call("step", self._handle, ctypes.byref(has_row))
+        except BaseException:
+            self.close()
+            raise
+        if not has_row.value:
+            self.changed_count = _lib.foreshore_changed_count(self._handle)
+            self.close()
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[Row]:
+        while self._step():
+            values = []
+            for index in range(len(self.columns)):
+                value = _library.Value()
+                _call("column", self._handle, index, ctypes.byref(value))
+                values.append(_from_value(value))
+            yield Row(values, self.columns)
+
+    def all(self) -> List[Row]:
+        return list(self)
+
+    def one(self) -> Optional[Row]:
+        """The first row or None; the statement ends."""
+        try:
+            return next(iter(self), None)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the statement and gives up its snapshot. Reaching the last row does so too."""
+        handle, self._handle = self._handle, None
+        self._database._statements.discard(self)
+        if handle is not None:
+            _lib.foreshore_statement_free(handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+
+class Hit(NamedTuple):
+    """What a search found."""
+
+    id: str
+    distance: float
+    document: Json
+
+
+class Document(dict):
+    """A document as it was read. db.put_over(document) writes what was changed in it since, so that an edit of another
+    device that arrived in between is kept."""
+
+    def __init__(self, collection: str, id: str, handle: ctypes.c_void_p) -> None:
+        self.collection = collection
+        self.id = id
+        self._handle: Optional[ctypes.c_void_p] = handle
+        size = ctypes.c_size_t()
+        pointer = _lib.foreshore_document_json(handle, ctypes.byref(size))
+        super().__init__(json.loads(ctypes.string_at(pointer, size.value)))
+
+    def __del__(self) -> None:
+        handle, self._handle = getattr(self, "_handle", None), None
+        if handle is not None:
+            _lib.foreshore_document_free(handle)
+
+
+class _Writer:
+    """What a database and a transaction share."""
+
+    _prefix = ""
+
+    def _open_handle(self) -> ctypes.c_void_p:
+        raise NotImplementedError
+
+    def put(self, collection: str, id: Optional[str], document: Json) -> str:
+        """Writes what differs from the document that is there. Without an id a fresh one is made. Returns the id."""
+        raw = _document_bytes(document)
+        name = _encoded(collection, "collection")
+        if id is None:
+            return _text(self._prefix + "put_new", self._open_handle(), name, raw, len(raw))
+        _call(self._prefix + "put", self._open_handle(), name, _encoded(id, "id"), raw, len(raw))
+        return id
+
+    def get(self, collection: str, id: str) -> Json:
+        """Raises NotFound, which is a KeyError."""
+        out, size = ctypes.c_void_p(), ctypes.c_size_t()
+        _call(self._prefix + "get", self._open_handle(), _encoded(collection, "collection"), _encoded(id, "id"),
+              ctypes.byref(out), ctypes.byref(size))
+        return json.loads(_taken(out, size.value))
+
+    def patch(self, collection: str, id: str, changes: Json) -> None:
+        """A JSON merge patch (RFC 7396): None removes a field."""
+        raw = _document_bytes(changes)
+        _call(self._prefix + "patch", self._open_handle(), _encoded(collection, "collection"), _encoded(id, "id"), raw,
+              len(raw))
+
+    def delete(self, collection: str, id: str) -> None:
+        _call(self._prefix + "delete", self._open_handle(), _encoded(collection, "collection"), _encoded(id, "id"))
+
+
+class Transaction(_Writer):
+    """Several writes as one: commits at the end of the with block, and undoes everything on an exception."""
+
+    _prefix = "transaction_"
+
+    def __init__(self, database: "Database", timeout: float) -> None:
+        self._database = database
+        self._handle: Optional[ctypes.c_void_p] = ctypes.c_void_p()
+        _call("begin", database._open_handle(), int(timeout * 1000), ctypes.byref(self._handle))
+
+    def _open_handle(self) -> ctypes.c_void_p:
+        if self._handle is None:
+            raise error_for(13, "transaction: is over")
+        return self._handle
+
+    def commit(self) -> None:
+        _call("transaction_commit", self._open_handle())
+        self.close()
+
+    def close(self) -> None:
+        """Undoes what was not committed."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            _lib.foreshore_transaction_free(handle)
+
+    def __enter__(self) -> "Transaction":
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        try:
+            if kind is None and self._handle is not None:
+                self.commit()
+        finally:
+            self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+
+class Database(_Writer):
+    """One directory. Made by foreshore.open()."""
+
+    def __init__(self, path: Union[str, "os.PathLike[str]"], *, create: bool = False, storage: str = "sqlite",
+                 durability: str = "full", inference_threads: int = 1, embed_in_background: bool = True) -> None:
+        self._handle: Optional[ctypes.c_void_p] = None
+        self._statements: set = set()
+        storages, durabilities = {"sqlite": 1, "rocksdb": 2}, {"full": 1, "normal": 2}
+        if storage not in storages:
+            raise error_for(3, f"storage {storage!r}: expected one of {', '.join(storages)}")
+        if durability not in durabilities:
+            raise error_for(3, f"durability {durability!r}: expected one of {', '.join(durabilities)}")
+        options = _library.OpenOptions(size_bytes=ctypes.sizeof(_library.OpenOptions), create=create,
+                                       storage=storages[storage], durability=durabilities[durability],
+                                       inference_thread_count=inference_threads,
+                                       embed_on_wait_only=not embed_in_background)
+        handle = ctypes.c_void_p()
+        _call("open", os.fsencode(path), ctypes.byref(options), ctypes.byref(handle))
+        self._handle = handle
+
+    def _open_handle(self) -> ctypes.c_void_p:
+        if self._handle is None:
+            raise error_for(13, "database: is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Ends open statements, writes the indexes' snapshots and gives up the lock."""
+        if self._handle is None:
+            return
+        for rows in list(self._statements):
+            rows.close()
+        try:
+            _call("close", self._handle)
+        except BaseException as error:
+            if getattr(error, "code", None) != 8:  # Busy keeps the handle: a transaction is open.
+                self._handle = None
+            raise
+        self._handle = None
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self.close()
+
+    # Collections and documents
+
+    def create_collection(self, name: str) -> None:
+        _call("create_collection", self._open_handle(), _encoded(name, "collection"))
+
+    def collections(self) -> List[str]:
+        return json.loads(_text("list_collections", self._open_handle()))
+
+    def read(self, collection: str, id: str) -> Document:
+        """For a change that is written back with put_over."""
+        handle = ctypes.c_void_p()
+        _call("read", self._open_handle(), _encoded(collection, "collection"), _encoded(id, "id"),
+              ctypes.byref(handle))
+        return Document(collection, id, handle)
+
+    def put_over(self, document: Document) -> None:
+        raw = _document_bytes(document)
+        _call("put_over", self._open_handle(), _encoded(document.collection, "collection"), document._handle, raw,
+              len(raw))
+
+    def transaction(self, timeout: float = 5.0) -> Transaction:
+        """Raises Busy after `timeout` seconds behind another writer."""
+        return Transaction(self, timeout)
+
+    def sql(self, sql: str, *parameters: SqlValue, **named: SqlValue) -> Rows:
+        """Runs SQL. Parameters are given in order for ?, or by name for :name. A statement that writes has run when
+        this returns; changed_count says how many documents it wrote."""
+        return Rows(self, sql, parameters, named)
+
+    # Vectors and models
+
+    def create_vector_index(self, collection: str, field: str, *, model: Optional[str] = None,
+                            sources: Sequence[str] = (), dimension: int = 0, metric: str = "cosine") -> None:
+        """With a model, the field is filled on write from the text at `sources`."""
+        metrics = {"cosine": 1, "dot": 2, "l2": 3}
+        if metric not in metrics:
+            raise error_for(3, f"metric {metric!r}: expected one of {', '.join(metrics)}")
+        paths = (ctypes.c_char_p * len(sources))(*(_encoded(source, "source") for source in sources))
+        options = _library.VectorIndexOptions(
+            size_bytes=ctypes.sizeof(_library.VectorIndexOptions), dimension=dimension,
+            field=_encoded(field, "field"), model=_optional(model, "model"),
+            source_paths=ctypes.cast(paths, ctypes.POINTER(ctypes.c_char_p)), source_path_count=len(sources),
+            metric=metrics[metric])
+        _call("create_vector_index", self._open_handle(), _encoded(collection, "collection"), ctypes.byref(options))
+
+    def drop_vector_index(self, collection: str, field: str) -> None:
+        _call("drop_vector_index", self._open_handle(), _encoded(collection, "collection"), _encoded(field, "field"))
+
+    def indexes(self) -> List[Json]:
+        return json.loads(_text("list_indexes", self._open_handle()))
+
+    def search(self, collection: str, text: Optional[str] = None, *, vector: Optional[Sequence[float]] = None,
+               k: int = 10, where: Optional[str] = None, field: Optional[str] = None) -> List[Hit]:
+        """The k nearest to a text or vector that match `where`, a SQL expression. Nearest first."""
+        request = _library.SearchRequest(size_bytes=ctypes.sizeof(_library.SearchRequest), k=k,
+                                         field=_optional(field, "field"), text=_optional(text, "text"),
+                                         where=_optional(where, "where"))
+        if vector is not None:
+            numbers = (ctypes.c_float * len(vector))(*vector)
+            request.vector = ctypes.cast(numbers, ctypes.POINTER(ctypes.c_float))
+            request.vector_count = len(vector)
+        handle = ctypes.c_void_p()
+        _call("search", self._open_handle(), _encoded(collection, "collection"), ctypes.byref(request),
+              ctypes.byref(handle))
+        try:
+            hits = []
+            for index in range(_lib.foreshore_hits_count(handle)):
+                hit = _library.Hit()
+                _lib.foreshore_hits_at(handle, index, ctypes.byref(hit))
+                body = ctypes.string_at(hit.json, hit.json_bytes)
+                hits.append(Hit(hit.id.decode("utf-8"), hit.distance, json.loads(body)))
+            return hits
+        finally:
+            _lib.foreshore_hits_free(handle)
+
+    def wait_embedded(self, timeout: float = 86400.0) -> None:
+        """Until no vector is missing or stale; raises Busy after `timeout` seconds."""
+        _call("wait_embedded", self._open_handle(), int(timeout * 1000))
+
+    def add_model(self, name: str, path: Union[str, "os.PathLike[str]"], *, quantize: str = "int8",
+                  vocabulary: Optional[str] = None, licence: Optional[str] = None,
+                  origin: Optional[str] = None) -> Json:
+        """Imports an ONNX file or a folder with safetensors; returns the model's description."""
+        quantizations = {"int8": 0, "none": 1}
+        if quantize not in quantizations:
+            raise error_for(10, f"quantize {quantize!r}: this version knows {', '.join(quantizations)}")
+        options = _library.ModelOptions(
+            size_bytes=ctypes.sizeof(_library.ModelOptions), quantization=quantizations[quantize],
+            vocabulary_path=_optional(vocabulary, "vocabulary"), licence=_optional(licence, "licence"),
+            origin=_optional(origin, "origin"))
+        return json.loads(_text("model_add", self._open_handle(), _encoded(name, "model"), os.fsencode(path),
+                                ctypes.byref(options)))
+
+    def models(self) -> List[Json]:
+        return json.loads(_text("list_models", self._open_handle()))
+
+    def remove_model(self, name: str) -> None:
+        _call("model_remove", self._open_handle(), _encoded(name, "model"))
+
+    def embed(self, model: str, text: str) -> List[float]:
+        raw = text.encode("utf-8")
+        numbers = (ctypes.c_float * 4096)()  # The most dimensions that there are.
+        count = ctypes.c_size_t()
+        _call("embed", self._open_handle(), _encoded(model, "model"), raw, len(raw), numbers, len(numbers),
+              ctypes.byref(count))
+        return list(numbers[:count.value])
+
+    def predict(self, model: str, input: Any) -> Any:
+        raw = json.dumps(input, ensure_ascii=False).encode("utf-8")
+        return json.loads(_text("predict", self._open_handle(), _encoded(model, "model"), raw, len(raw)))
+
+    # Sync and care
+
+    def sync(self, url: str, *, token: Optional[str] = None, timeout: float = 30.0,
+             progress: Optional[Callable[[Dict[str, int]], Any]] = None) -> Json:
+        """Pushes and pulls until both sides are level; returns the report. `progress` gets a dict now and then, and
+        returns False to stop; an exception in it stops as well and is raised here."""
+        failure: List[BaseException] = []
+
+        def on_progress(pointer: Any, _context: Any) -> int:
+            try:
+                now = {name: getattr(pointer.contents, name) for name, _ in _library.SyncProgress._fields_}
+                return 0 if progress is not None and progress(now) is False else 1
+            except BaseException as error:  # Must not pass through C.
+                failure.append(error)
+                return 0
+
+        callback = _library.SyncCallback(on_progress) if progress is not None else _library.SyncCallback()
+        options = _library.SyncOptions(size_bytes=ctypes.sizeof(_library.SyncOptions), timeout_ms=int(timeout * 1000),
+                                       url=_encoded(url, "url"), token=_optional(token, "token"), progress=callback)
+        try:
+            return json.loads(_text("sync_once", self._open_handle(), ctypes.byref(options)))
+        except Exception:
+            if failure:
+                raise failure[0] from None
+            raise
+
+    def rescued(self, collection: Optional[str] = None) -> List[Json]:
+        """Values that lost against a concurrent write of another device and were kept aside."""
+        return json.loads(_text("list_rescued", self._open_handle(), _optional(collection, "collection")))
+
+    def stats(self) -> Json:
+        return json.loads(_text("stats", self._open_handle()))
+
+    def verify(self) -> Json:
+        """{"document_count", "vector_count", "blob_count", "problems"}; no problems is what one hopes for."""
+        return json.loads(_text("verify", self._open_handle()))
+
+    def checkpoint(self) -> None:
+        _call("checkpoint", self._open_handle())
+
+    def compact(self) -> None:
+        _call("compact", self._open_handle())
+
+    def backup(self, destination: Union[str, "os.PathLike[str]"]) -> None:
+        _call("backup", self._open_handle(), os.fsencode(destination))
+
+
+def open(path: Union[str, "os.PathLike[str]"], **options: Any) -> Database:  # noqa: A001
+    """Opens a database; see Database for the options."""
+    return Database(path, **options)

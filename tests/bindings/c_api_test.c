@@ -1,0 +1,383 @@
+/* The C interface from C: this file is compiled as C11 with every warning an error, and runs the whole of it.
+ *
+ *   c_api_test FOLDER [MODEL]
+ *
+ * FOLDER is empty and ours; with MODEL, a model's file or folder, embedding is run too. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "foreshore.h"
+
+static int failure_count = 0;
+static foreshore_error error;
+
+#define CHECK(condition)                                                                              \
+  do {                                                                                                \
+    if (!(condition)) {                                                                               \
+      ++failure_count;                                                                                \
+      fprintf(stderr, "%s:%d: %s (last error: %s)\n", __FILE__, __LINE__, #condition, error.message); \
+    }                                                                                                 \
+  } while (0)
+#define CHECK_OK(call) CHECK((call) == FORESHORE_OK)
+#define CHECK_CODE(call, wanted)     \
+  do {                               \
+    CHECK((call) == (wanted));       \
+    CHECK(error.code == (wanted));   \
+    CHECK(error.message[0] != '\0'); \
+  } while (0)
+
+static size_t text_size(const char* text) {
+  return strlen(text);
+}
+
+static int contains(const char* text, const char* part) {
+  return strstr(text, part) != NULL;
+}
+
+static foreshore_database* open_database(const char* path, int create) {
+  foreshore_open_options options = {0};
+  foreshore_database* db = NULL;
+  options.size_bytes = sizeof options;
+  options.create = create;
+  CHECK_OK(foreshore_open(path, &options, &db, &error));
+  if (db == NULL) exit(1);
+  return db;
+}
+
+static int put(foreshore_database* db, const char* id, const char* json) {
+  return foreshore_put(db, "notes", id, json, text_size(json), &error);
+}
+
+static void check_body(foreshore_database* db, const char* id, const char* wanted) {
+  char* json = NULL;
+  size_t size = 0;
+  CHECK_OK(foreshore_get(db, "notes", id, &json, &size, &error));
+  if (json == NULL) return;
+  CHECK(strcmp(json, wanted) == 0);
+  CHECK(size == text_size(wanted));
+  foreshore_free(json);
+}
+
+static void test_opening(const char* path) {
+  foreshore_open_options options = {0};
+  foreshore_open_options too_new[2];
+  foreshore_database* db = NULL;
+  foreshore_database* second = NULL;
+  CHECK_CODE(foreshore_open(path, NULL, &db, &error), FORESHORE_NOT_FOUND);
+  CHECK(db == NULL);
+  CHECK(foreshore_open(path, NULL, &db, NULL) == FORESHORE_NOT_FOUND);
+  CHECK_CODE(foreshore_open(NULL, NULL, &db, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_open(path, &options, &db, &error), FORESHORE_INVALID_ARGUMENT); /* size_bytes is 0. */
+  options.size_bytes = sizeof options;
+  options.create = 1;
+  options.storage = 9;
+  CHECK_CODE(foreshore_open(path, &options, &db, &error), FORESHORE_INVALID_ARGUMENT);
+  memset(too_new, 0, sizeof too_new);
+  too_new[0].size_bytes = sizeof too_new;
+  too_new[0].create = 1;
+  too_new[1].create = 1; /* A field of a later version, set. */
+  CHECK_CODE(foreshore_open(path, too_new, &db, &error), FORESHORE_UNSUPPORTED);
+  too_new[1].create = 0; /* A field of a later version, at its default. */
+  CHECK_OK(foreshore_open(path, too_new, &db, &error));
+  CHECK_CODE(foreshore_open(path, NULL, &second, &error), FORESHORE_BUSY);
+  CHECK_OK(foreshore_close(db, &error));
+  CHECK_OK(foreshore_close(NULL, &error));
+}
+
+static void test_documents(foreshore_database* db) {
+  foreshore_document* document = NULL;
+  char* id = NULL;
+  char* json = NULL;
+  size_t size = 0;
+  CHECK_OK(foreshore_create_collection(db, "notes", &error));
+  CHECK_CODE(foreshore_create_collection(db, "notes", &error), FORESHORE_ALREADY_EXISTS);
+  CHECK_OK(foreshore_list_collections(db, &json, &error));
+  CHECK(json != NULL && contains(json, "\"notes\""));
+  foreshore_free(json);
+
+  CHECK_OK(put(db, "n1", "{\"text\": \"pump overheating\", \"site\": \"A\"}"));
+  check_body(db, "n1", "{\"text\":\"pump overheating\",\"site\":\"A\"}");
+  CHECK_CODE(put(db, "n2", "{\"text\": "), FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(put(db, NULL, "{}"), FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_put(NULL, "notes", "n1", "{}", 2, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_put(db, "nothing", "n1", "{}", 2, &error), FORESHORE_NOT_FOUND);
+  json = NULL;
+  CHECK_CODE(foreshore_get(db, "notes", "n2", &json, NULL, &error), FORESHORE_NOT_FOUND);
+  CHECK(json == NULL);
+
+  CHECK_OK(foreshore_put_new(db, "notes", "{\"site\":\"B\"}", 12, &id, &error));
+  CHECK(id != NULL && text_size(id) == 36);
+  CHECK_OK(foreshore_patch(db, "notes", id, "{\"site\":\"C\"}", 12, &error));
+  check_body(db, id, "{\"site\":\"C\"}");
+  CHECK_OK(foreshore_delete(db, "notes", id, &error));
+  CHECK_CODE(foreshore_delete(db, "notes", id, &error), FORESHORE_NOT_FOUND);
+  foreshore_free(id);
+
+  /* What was read is the base: the edit of `text` in between stays. */
+  CHECK_OK(foreshore_read(db, "notes", "n1", &document, &error));
+  CHECK(strcmp(foreshore_document_json(document, &size), "{\"text\":\"pump overheating\",\"site\":\"A\"}") == 0);
+  CHECK(size == 38);
+  CHECK_OK(foreshore_patch(db, "notes", "n1", "{\"text\":\"pump repaired\"}", 24, &error));
+  {
+    const char* changed = "{\"text\":\"pump overheating\",\"site\":\"B\"}";
+    CHECK_OK(foreshore_put_over(db, "notes", document, changed, text_size(changed), &error));
+  }
+  check_body(db, "n1", "{\"text\":\"pump repaired\",\"site\":\"B\"}");
+  foreshore_document_free(document);
+  foreshore_document_free(NULL);
+}
+
+static void test_transactions(foreshore_database* db) {
+  foreshore_transaction* transaction = NULL;
+  char* json = NULL;
+  CHECK_OK(foreshore_begin(db, -1, &transaction, &error));
+  CHECK_OK(foreshore_transaction_put(transaction, "notes", "t1", "{\"a\":1}", 7, &error));
+  CHECK_OK(foreshore_transaction_get(transaction, "notes", "t1", &json, NULL, &error));
+  CHECK(json != NULL && strcmp(json, "{\"a\":1}") == 0);
+  foreshore_free(json);
+  json = NULL;
+  CHECK_CODE(foreshore_get(db, "notes", "t1", &json, NULL, &error), FORESHORE_NOT_FOUND);
+  CHECK_CODE(foreshore_close(db, &error), FORESHORE_BUSY);
+  foreshore_transaction_free(transaction);
+  CHECK_CODE(foreshore_get(db, "notes", "t1", &json, NULL, &error), FORESHORE_NOT_FOUND);
+
+  CHECK_OK(foreshore_begin(db, 1000, &transaction, &error));
+  CHECK_OK(foreshore_transaction_put(transaction, "notes", "t1", "{\"a\":1,\"b\":2}", 13, &error));
+  CHECK_OK(foreshore_transaction_patch(transaction, "notes", "t1", "{\"a\":null}", 10, &error));
+  CHECK_OK(foreshore_transaction_put_new(transaction, "notes", "{}", 2, &json, &error));
+  CHECK_OK(foreshore_transaction_delete(transaction, "notes", json, &error));
+  CHECK_OK(foreshore_transaction_commit(transaction, &error));
+  foreshore_transaction_free(transaction);
+  foreshore_transaction_free(NULL);
+  foreshore_free(json);
+  check_body(db, "t1", "{\"b\":2}");
+}
+
+static foreshore_value text_value(const char* text) {
+  foreshore_value value = {0};
+  value.type = FORESHORE_TEXT;
+  value.data = text;
+  value.data_bytes = text_size(text);
+  return value;
+}
+
+static foreshore_statement* prepare(foreshore_database* db, const char* sql) {
+  foreshore_statement* statement = NULL;
+  CHECK_OK(foreshore_prepare(db, sql, text_size(sql), &statement, &error));
+  if (statement == NULL) exit(1);
+  return statement;
+}
+
+static void test_sql(foreshore_database* db) {
+  foreshore_value site = text_value("B");
+  foreshore_value value = {0};
+  foreshore_statement* statement = NULL;
+  const char* broken = "SELEC id FROM notes";
+  int32_t has_row = 0;
+  CHECK_CODE(foreshore_prepare(db, broken, text_size(broken), &statement, &error), FORESHORE_INVALID_ARGUMENT);
+
+  statement = prepare(db, "SELECT id, 7 AS seven, 2.5, NULL, x'00ff' FROM notes WHERE site = ?");
+  CHECK(foreshore_column_count(statement) == 5);
+  CHECK(strcmp(foreshore_column_name(statement, 1), "seven") == 0);
+  CHECK(foreshore_column_name(statement, 5) == NULL);
+  CHECK_CODE(foreshore_column(statement, 0, &value, &error), FORESHORE_INVALID_ARGUMENT); /* No row yet. */
+  CHECK_OK(foreshore_bind(statement, 1, &site, &error));
+  CHECK_OK(foreshore_step(statement, &has_row, &error));
+  CHECK(has_row == 1);
+  CHECK_OK(foreshore_column(statement, 0, &value, &error));
+  CHECK(value.type == FORESHORE_TEXT && value.data_bytes == 2 && strcmp(value.data, "n1") == 0);
+  CHECK_OK(foreshore_column(statement, 1, &value, &error));
+  CHECK(value.type == FORESHORE_INTEGER && value.integer == 7);
+  CHECK_OK(foreshore_column(statement, 2, &value, &error));
+  CHECK(value.type == FORESHORE_REAL && value.real == 2.5);
+  CHECK_OK(foreshore_column(statement, 3, &value, &error));
+  CHECK(value.type == FORESHORE_NULL);
+  CHECK_OK(foreshore_column(statement, 4, &value, &error));
+  CHECK(value.type == FORESHORE_BLOB && value.data_bytes == 2 && memcmp(value.data, "\0\xff", 2) == 0);
+  CHECK_CODE(foreshore_column(statement, 5, &value, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_OK(foreshore_step(statement, &has_row, &error));
+  CHECK(has_row == 0);
+  CHECK_OK(foreshore_reset(statement, &error));
+  CHECK_OK(foreshore_step(statement, &has_row, &error));
+  CHECK(has_row == 1);
+  CHECK_CODE(foreshore_close(db, &error), FORESHORE_BUSY);
+  foreshore_statement_free(statement);
+  foreshore_statement_free(NULL);
+
+  statement = prepare(db, "UPDATE notes SET site = :site WHERE id = 'n1'");
+  site = text_value("D");
+  CHECK_OK(foreshore_bind_named(statement, ":site", &site, &error));
+  CHECK_CODE(foreshore_bind_named(statement, ":nothing", &site, &error), FORESHORE_INVALID_ARGUMENT);
+  site.type = 77;
+  CHECK_CODE(foreshore_bind(statement, 1, &site, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_OK(foreshore_step(statement, &has_row, &error));
+  CHECK(has_row == 0);
+  CHECK(foreshore_changed_count(statement) == 1);
+  foreshore_statement_free(statement);
+  check_body(db, "n1", "{\"text\":\"pump repaired\",\"site\":\"D\"}");
+}
+
+static void test_vectors(foreshore_database* db) {
+  const float query[3] = {1, 0, 0};
+  foreshore_vector_index_options options = {0};
+  foreshore_search_request request = {0};
+  foreshore_hits* hits = NULL;
+  foreshore_hit hit = {0};
+  char* json = NULL;
+  options.size_bytes = sizeof options;
+  options.field = "place";
+  options.dimension = 3;
+  options.metric = FORESHORE_METRIC_L2;
+  CHECK_OK(foreshore_create_collection(db, "points", &error));
+  CHECK_OK(foreshore_create_vector_index(db, "points", &options, &error));
+  CHECK_CODE(foreshore_create_vector_index(db, "points", &options, &error), FORESHORE_ALREADY_EXISTS);
+  CHECK_OK(foreshore_put(db, "points", "near", "{\"place\":[1,0.1,0],\"kind\":1}", 28, &error));
+  CHECK_OK(foreshore_put(db, "points", "far", "{\"place\":[0,0,9],\"kind\":1}", 26, &error));
+  CHECK_OK(foreshore_put(db, "points", "here", "{\"place\":[1,0,0],\"kind\":2}", 26, &error));
+  CHECK_CODE(foreshore_put(db, "points", "bad", "{\"place\":[1,0]}", 15, &error), FORESHORE_INVALID_ARGUMENT);
+
+  request.size_bytes = sizeof request;
+  request.vector = query;
+  request.vector_count = 3;
+  request.where = "kind = 1";
+  CHECK_OK(foreshore_search(db, "points", &request, &hits, &error));
+  CHECK(foreshore_hits_count(hits) == 2);
+  CHECK_OK(foreshore_hits_at(hits, 0, &hit));
+  CHECK(strcmp(hit.id, "near") == 0);
+  CHECK(contains(hit.json, "\"kind\":1") && hit.json_bytes == text_size(hit.json));
+  CHECK(hit.distance >= 0 && hit.distance < 1);
+  CHECK(foreshore_hits_at(hits, 2, &hit) == FORESHORE_INVALID_ARGUMENT);
+  foreshore_hits_free(hits);
+  foreshore_hits_free(NULL);
+  request.vector_count = 2;
+  CHECK_CODE(foreshore_search(db, "points", &request, &hits, &error), FORESHORE_INVALID_ARGUMENT);
+
+  CHECK_OK(foreshore_list_indexes(db, &json, &error));
+  CHECK(contains(json, "\"points.place\"") && contains(json, "\"l2\""));
+  foreshore_free(json);
+  CHECK_OK(foreshore_drop_vector_index(db, "points", "place", &error));
+  CHECK_CODE(foreshore_drop_vector_index(db, "points", "place", &error), FORESHORE_NOT_FOUND);
+}
+
+static void test_models(foreshore_database* db, const char* model) {
+  static const char* const sources[] = {"text"};
+  float vector[4096];
+  size_t count = 0;
+  foreshore_vector_index_options options = {0};
+  foreshore_search_request request = {0};
+  foreshore_hits* hits = NULL;
+  foreshore_hit hit = {0};
+  char* json = NULL;
+  CHECK_CODE(foreshore_embed(db, "minilm", "text", 4, vector, 4096, &count, &error), FORESHORE_NOT_FOUND);
+  CHECK_CODE(foreshore_model_add(db, "minilm", "no-such-file", NULL, NULL, &error), FORESHORE_NOT_FOUND);
+  if (model == NULL) {
+    fprintf(stderr, "c_api_test: no model given, embedding is not run\n");
+    return;
+  }
+  CHECK_OK(foreshore_model_add(db, "minilm", model, NULL, &json, &error));
+  CHECK(json != NULL && contains(json, "\"dimension\":384"));
+  foreshore_free(json);
+  CHECK_OK(foreshore_list_models(db, &json, &error));
+  CHECK(contains(json, "\"minilm\""));
+  foreshore_free(json);
+  CHECK_CODE(foreshore_embed(db, "minilm", "text", 4, vector, 10, &count, &error), FORESHORE_LIMIT);
+  CHECK(count == 384);
+  CHECK_OK(foreshore_embed(db, "minilm", "text", 4, vector, 4096, &count, &error));
+  CHECK_OK(foreshore_predict(db, "minilm", "\"text\"", 6, &json, &error));
+  CHECK(json != NULL && json[0] != '\0');
+  foreshore_free(json);
+
+  options.size_bytes = sizeof options;
+  options.field = "embedding";
+  options.model = "minilm";
+  options.source_paths = sources;
+  options.source_path_count = 1;
+  CHECK_OK(foreshore_create_vector_index(db, "notes", &options, &error));
+  CHECK_OK(put(db, "cold", "{\"text\":\"the freezer is too warm\"}"));
+  CHECK_OK(put(db, "door", "{\"text\":\"the gate does not open\"}"));
+  CHECK_OK(foreshore_wait_embedded(db, 60000, &error));
+  request.size_bytes = sizeof request;
+  request.text = "cooling failure";
+  request.k = 1;
+  request.where = "id IN ('cold', 'door')";
+  CHECK_OK(foreshore_search(db, "notes", &request, &hits, &error));
+  CHECK(foreshore_hits_count(hits) == 1);
+  CHECK_OK(foreshore_hits_at(hits, 0, &hit));
+  CHECK(strcmp(hit.id, "cold") == 0);
+  foreshore_hits_free(hits);
+  CHECK_CODE(foreshore_model_remove(db, "minilm", &error), FORESHORE_CONFLICT);
+  CHECK_OK(foreshore_drop_vector_index(db, "notes", "embedding", &error));
+  CHECK_OK(foreshore_model_remove(db, "minilm", &error));
+}
+
+static void test_care(foreshore_database* db, const char* backup) {
+  foreshore_sync_options options = {0};
+  foreshore_database* copy = NULL;
+  char* json = NULL;
+  CHECK_OK(foreshore_stats(db, &json, &error));
+  CHECK(contains(json, "\"storage\":\"sqlite\"") && contains(json, "\"name\":\"notes\""));
+  foreshore_free(json);
+  CHECK_OK(foreshore_verify(db, &json, &error));
+  CHECK(contains(json, "\"problems\":[]"));
+  foreshore_free(json);
+  CHECK_OK(foreshore_list_rescued(db, NULL, &json, &error));
+  CHECK(strcmp(json, "[]") == 0);
+  foreshore_free(json);
+  CHECK_OK(foreshore_checkpoint(db, &error));
+  CHECK_OK(foreshore_compact(db, &error));
+  CHECK_OK(foreshore_backup(db, backup, &error));
+  copy = open_database(backup, 0);
+  check_body(copy, "t1", "{\"b\":2}");
+  CHECK_OK(foreshore_close(copy, &error));
+
+  options.size_bytes = sizeof options;
+  CHECK_CODE(foreshore_sync_once(db, &options, NULL, &error), FORESHORE_INVALID_ARGUMENT);
+  options.url = "http://127.0.0.1:1"; /* Nobody listens on port 1. */
+  options.timeout_ms = 2000;
+  CHECK_CODE(foreshore_sync_once(db, &options, NULL, &error), FORESHORE_NETWORK);
+}
+
+static void test_error_text(foreshore_database* db) {
+  /* A message longer than the struct is cut between characters. */
+  char name[2400];
+  size_t index = 0;
+  size_t size = 0;
+  for (index = 0; index + 3 < sizeof name; index += 3) memcpy(name + index, "\xe2\x82\xac", 3);
+  name[index] = '\0';
+  CHECK(foreshore_create_collection(db, name, &error) != FORESHORE_OK);
+  size = text_size(error.message);
+  CHECK(size < sizeof error.message);
+  while (size > 0 && ((unsigned char)error.message[size - 1] & 0xC0) == 0x80) --size;
+  if (size > 0 && (unsigned char)error.message[size - 1] >= 0x80) {
+    CHECK(text_size(error.message) - (size - 1) == 3);
+  }
+}
+
+int main(int argc, char** argv) {
+  char path[4096];
+  char backup[4096];
+  foreshore_database* db = NULL;
+  if (argc < 2) return 2;
+  snprintf(path, sizeof path, "%s/c.foreshore", argv[1]);
+  snprintf(backup, sizeof backup, "%s/copy.foreshore", argv[1]);
+  CHECK(foreshore_abi_version() == FORESHORE_ABI_VERSION);
+  CHECK(strchr(foreshore_version(), '.') != NULL);
+  CHECK(strcmp(foreshore_code_name(FORESHORE_NOT_FOUND), "not_found") == 0);
+  CHECK(strcmp(foreshore_code_name(99), "unknown") == 0);
+  test_opening(path);
+  db = open_database(path, 0);
+  test_documents(db);
+  test_transactions(db);
+  test_sql(db);
+  test_vectors(db);
+  test_models(db, argc > 2 ? argv[2] : NULL);
+  test_care(db, backup);
+  test_error_text(db);
+  CHECK_OK(foreshore_close(db, &error));
+  db = open_database(path, 0);
+  check_body(db, "n1", "{\"text\":\"pump repaired\",\"site\":\"D\"}");
+  CHECK_OK(foreshore_close(db, &error));
+  printf("%d failures\n", failure_count);
+  return failure_count == 0 ? 0 : 1;
+}

@@ -1,0 +1,393 @@
+#!/usr/bin/env python3
+"""The command line, run as people and their programs run it."""
+
+import csv
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+import unittest
+
+from command_line import FORESHORE, MODEL, CommandLineTest, needs_model
+
+NOTES = [
+    {"id": "n1", "text": "pump overheating", "site": "A", "level": 3},
+    {"id": "n2", "text": "gate does not open", "site": "B", "level": 1, "tags": ["x", "y"]},
+    {"id": "n3", "text": "naïve café ☕", "site": "A", "deep": {"a": [1, {"b": None}]}},
+]
+
+
+class UsageTest(CommandLineTest):
+    def test_wrong_usage_is_status_2(self):
+        self.fails(status=2)
+        self.fails("nothing", status=2)
+        self.fails("create", status=2, says="DB")
+        self.fails("create", self.db, "--storage", "paper", status=2, says="paper")
+        self.fails("sql", self.db, "SELECT 1", "--format", "xml", status=2, says="xml")
+        self.fails("search", self.db, "notes", "text", "-k", "0", status=2)
+
+    def test_help_and_version_are_status_0(self):
+        self.assertIn("import", self.ok("--help"))
+        self.assertIn("--format", self.ok("sql", "--help"))
+        self.assertRegex(self.ok("--version"), r"foreshore \d+\.\d+\.\d+")
+
+    def test_what_later_versions_bring_is_said_to_be_unsupported(self):
+        self.ok("create", self.db, "--collection", "notes")
+        self.fails("index", "create", self.db, "notes", "site", says="--vector")
+        self.fails("model", "add", self.db, "m", "x", "--quantize", "nf4", says="nf4")
+        self.fails("model", "export", self.db, "m", "file", says="model export")
+        self.fails("predict", self.db, "m", "--input", "1", "--adapter", "a", says="adapter")
+        self.fails("gateway", "--listen", "127.0.0.1:0", "--store", "postgresql://x", says="postgresql")
+        self.fails("gateway", "--listen", "127.0.0.1:0", "--store", self.db, "--tls-cert", "c", says="TLS")
+
+
+class DatabaseTest(CommandLineTest):
+    def test_create_makes_a_database_once(self):
+        self.assertEqual(self.ok("create", self.db), "")
+        self.assertTrue(os.path.isdir(self.db))
+        self.fails("create", self.db, says=[self.db, "exists"])
+
+    def test_create_adds_collections_to_a_database_that_exists(self):
+        self.ok("create", self.db)
+        self.ok("create", self.db, "--collection", "notes", "--collection", "sites")
+        names = [one["name"] for one in self.ok_json("stats", self.db)["collections"]]
+        self.assertEqual(sorted(names), ["notes", "sites"])
+        self.fails("create", self.db, "--collection", "notes", says="notes")
+
+    def test_a_missing_database_is_not_made(self):
+        self.fails("stats", self.db, says=self.db)
+        self.fails("sql", self.db, "SELECT 1", says=self.db)
+        self.assertFalse(os.path.exists(self.db))
+
+    def test_a_second_process_is_told_who_has_the_database_open(self):
+        self.ok("create", self.db)
+        shell = subprocess.Popen([FORESHORE, "shell", self.db], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 text=True)
+        with shell:
+            shell.stdin.write(".mode csv\nSELECT 1 AS ready;\n")
+            shell.stdin.flush()
+            self.assertEqual(shell.stdout.readline(), "ready\n")  # It has the database open.
+            self.fails("stats", self.db, says=[self.db, str(shell.pid)])
+            shell.stdin.close()
+            self.assertEqual(shell.wait(30), 0)
+        self.ok("stats", self.db)
+
+    @unittest.skipUnless(os.environ.get("FORESHORE_WITH_ROCKSDB") == "ON", "built without RocksDB")
+    def test_rocksdb_holds_the_same(self):
+        self.ok("create", self.db, "--storage", "rocksdb")
+        self.import_lines("notes", NOTES)
+        other = str(self.folder / "sqlite.foreshore")
+        self.ok("create", other)
+        self.ok("import", other, "notes", "-", stdin=self.ok("export", self.db, "notes"))
+        self.assertEqual(self.ok("export", self.db, "notes"), self.ok("export", other, "notes"))
+        self.assertEqual(self.ok_json("stats", self.db)["storage"], "rocksdb")
+
+    def test_verify_backup_and_compact(self):
+        self.ok("create", self.db)
+        self.import_lines("notes", NOTES)
+        report = self.ok_json("verify", self.db)
+        self.assertEqual(report["problems"], [])
+        self.assertEqual(report["document_count"], 3)
+        copy = str(self.folder / "copy.foreshore")
+        self.ok("backup", self.db, copy)
+        self.assertEqual(self.ok("export", copy, "notes"), self.ok("export", self.db, "notes"))
+        self.fails("backup", self.db, copy, says=copy)
+        self.ok("compact", self.db)
+        self.assertEqual(self.ok("export", copy, "notes"), self.ok("export", self.db, "notes"))
+
+    def test_a_damaged_store_is_named_and_not_opened(self):
+        self.ok("create", self.db)
+        self.import_lines("notes", NOTES)
+        with open(os.path.join(self.db, "store.db"), "r+b") as store:
+            store.write(b"\0" * 100)
+        self.fails("stats", self.db, says="store.db")
+
+    def test_stats_say_what_is_there(self):
+        self.ok("create", self.db)
+        self.import_lines("notes", NOTES)
+        stats = self.ok_json("stats", self.db)
+        self.assertEqual(stats["collections"], [{"name": "notes", "document_count": 3}])
+        self.assertGreater(stats["disk_bytes"], 0)
+        self.assertIn("3 documents", self.ok("stats", self.db))
+
+
+class TransferTest(CommandLineTest):
+    def setUp(self):
+        super().setUp()
+        self.ok("create", self.db)
+
+    def test_what_is_imported_is_exported_in_order_of_id(self):
+        self.import_lines("notes", reversed(NOTES))
+        lines = self.ok("export", self.db, "notes").splitlines()
+        self.assertEqual([json.loads(line) for line in lines], NOTES)
+
+    def test_export_of_an_import_of_an_export_is_equal_to_the_byte(self):
+        self.import_lines("notes", NOTES + [{"id": "n4", "$body": {"id": "inner", "x": 1.50}}])
+        first = self.ok("export", self.db, "notes")
+        self.ok("import", self.db, "copy", "-", stdin=first)
+        self.assertEqual(self.ok("export", self.db, "copy"), first)
+        self.assertEqual(self.rows("SELECT body ->> '$.id' AS inner FROM notes WHERE id = 'n4'"),
+                         [{"inner": "inner"}])
+
+    def test_documents_without_an_id_get_one(self):
+        self.import_lines("notes", [{"a": 1}, {"a": 2}])
+        rows = self.rows("SELECT id, a FROM notes ORDER BY a")
+        self.assertEqual([row["a"] for row in rows], [1, 2])
+        self.assertRegex(rows[0]["id"], r"^[0-9a-f]{8}-[0-9a-f]{4}-7")
+
+    def test_the_id_may_be_another_field(self):
+        path = self.write("a.jsonl", '{"serial":7,"a":1}\n')
+        self.ok("import", self.db, "notes", path, "--id", "serial")
+        self.assertEqual(self.rows("SELECT id, serial FROM notes"), [{"id": "7", "serial": 7}])
+
+    def test_a_bad_line_is_named_and_its_batch_is_not_imported(self):
+        good = "".join(f'{{"id":"d{number}","n":{number}}}\n' for number in range(25))
+        path = self.write("a.jsonl", good + '{"id":"bad","n":tru}\n' + '{"id":"after"}\n')
+        self.fails("import", self.db, "notes", path, "--batch", "10", says=["a.jsonl:26", "20 documents imported"])
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 20}])
+        for line in ['{"id":"bad"', '["bad"]', '{"id":{}}', '{"id":"' + "x" * 300 + '"}', '{"a":1,"a":2}',
+                     "\x00", '{"a":"' + "x" * (2 << 20) + '"}', '{"a":' + "[" * 100 + "]" * 100 + "}"]:
+            with self.subTest(line[:40]):
+                self.fails("import", self.db, "other", "-", stdin='{"id":"first"}\n' + line + "\n", says=":2: 0 doc")
+                self.assertEqual(self.rows("SELECT count(*) AS n FROM other"), [{"n": 0}])
+
+    def test_a_last_line_without_its_end_counts(self):
+        self.ok("import", self.db, "notes", "-", stdin='{"id":"a"}\n\n{"id":"b"}')
+        self.assertEqual(self.rows("SELECT id FROM notes ORDER BY id"), [{"id": "a"}, {"id": "b"}])
+
+    def test_csv_is_imported_and_exported(self):
+        path = self.write("a.csv", 'id,text,level,code\nn1,"a, ""b""\nc",3,"007"\nn2,plain,,x\n')
+        self.ok("import", self.db, "notes", path)
+        self.assertEqual(self.rows("SELECT body FROM notes ORDER BY id"),
+                         [{"body": '{"text":"a, \\"b\\"\\nc","level":3,"code":"007"}'},
+                          {"body": '{"text":"plain","code":"x"}'}])
+        exported = self.ok("export", self.db, "notes", "--format", "csv")
+        self.assertEqual(list(csv.reader(io.StringIO(exported))),
+                         [["id", "text", "level", "code"], ["n1", 'a, "b"\nc', "3", "007"], ["n2", "plain", "", "x"]])
+        self.ok("import", self.db, "copy", "-", "--format", "csv", stdin=exported)
+        self.assertEqual(self.ok("export", self.db, "copy"), self.ok("export", self.db, "notes"))
+
+    def test_csv_records_of_another_length_are_refused(self):
+        path = self.write("a.csv", "id,a\nx,1\ny,1,2\n")
+        self.fails("import", self.db, "notes", path, says=["a.csv:3", "3 fields", "2"])
+
+    def test_a_missing_file_and_collection_are_named(self):
+        self.fails("import", self.db, "notes", self.folder / "none.jsonl", says="none.jsonl")
+        self.fails("export", self.db, "nothing", says='"nothing"')
+        self.fails("import", self.db, "_bad name", "-", stdin="{}\n", says="_bad name")
+
+    def test_a_closed_pipe_ends_an_export_quietly(self):
+        self.import_lines("notes", [{"id": f"{number:05}", "text": "x" * 500} for number in range(2000)])
+        export = self.start("export", self.db, "notes")
+        export.stdout.readline()
+        export.stdout.close()
+        self.assertIn(export.wait(30), (-signal.SIGPIPE, 1))
+
+    def test_a_full_disk_for_output_is_a_failure(self):
+        self.import_lines("notes", NOTES)
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([FORESHORE, "export", self.db, "notes"], stdout=full, stderr=subprocess.PIPE,
+                                  text=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("standard output", done.stderr)
+
+    def test_a_full_disk_fails_an_import_and_harms_nothing(self):
+        self.import_lines("notes", NOTES)
+        lines = "".join(json.dumps({"id": f"big{number}", "text": "x" * 5000}) + "\n" for number in range(2000))
+
+        def limit():
+            # Writes beyond this size fail as on a disk that is full; the signal would end the process first.
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+        self.fails("import", self.db, "notes", "-", "--batch", "50", stdin=lines, preexec_fn=limit)
+        self.assertEqual(self.ok_json("verify", self.db)["problems"], [])
+        count = self.rows("SELECT count(*) AS n FROM notes")[0]["n"]
+        self.assertEqual((count - 3) % 50, 0, "whole batches only")
+        self.ok("import", self.db, "notes", "-", stdin=lines)
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 2003}])
+
+
+class SqlTest(CommandLineTest):
+    def setUp(self):
+        super().setUp()
+        self.ok("create", self.db)
+        self.import_lines("notes", NOTES)
+
+    def test_rows_come_in_three_formats(self):
+        sql = "SELECT id, level, deep IS NULL AS shallow, 1.5 AS real FROM notes ORDER BY id LIMIT 2"
+        self.assertEqual(self.rows(sql), [{"id": "n1", "level": 3, "shallow": 1, "real": 1.5},
+                                          {"id": "n2", "level": 1, "shallow": 1, "real": 1.5}])
+        self.assertEqual(self.ok("sql", self.db, sql, "--format", "csv"),
+                         "id,level,shallow,real\nn1,3,1,1.5\nn2,1,1,1.5\n")
+        self.assertEqual(self.ok("sql", self.db, sql),
+                         "id  level  shallow  real\n--  -----  -------  ----\nn1  3      1        1.5\n"
+                         "n2  1      1        1.5\n")
+
+    def test_no_rows_are_an_empty_array(self):
+        self.assertEqual(self.rows("SELECT id FROM notes WHERE id = 'x'"), [])
+
+    def test_columns_of_one_name_are_told_apart(self):
+        self.assertEqual(self.rows("SELECT 1 AS a, 2 AS a"), [{"a": 1, "a_2": 2}])
+
+    def test_several_statements_run_in_order(self):
+        self.ok("sql", self.db, "UPDATE notes SET level = 9 WHERE id = 'n1'; DELETE FROM notes WHERE id = 'n2'")
+        self.assertEqual(self.rows("SELECT id, level FROM notes ORDER BY id"),
+                         [{"id": "n1", "level": 9}, {"id": "n3", "level": None}])
+
+    def test_statements_come_from_standard_input_too(self):
+        out = self.ok("sql", self.db, "-", "--format", "csv", stdin="SELECT 'a;b' AS x;\nSELECT 2 AS y;\n")
+        self.assertEqual(out, "x\na;b\ny\n2\n")
+
+    def test_errors_name_what_is_wrong(self):
+        self.fails("sql", self.db, "SELECT * FROM nothing", says="nothing")
+        self.fails("sql", self.db, "SELEC 1", says="SELEC")
+        self.fails("sql", self.db, " ; ", says="nothing to run")
+
+    def test_the_shell_reads_a_script(self):
+        script = ("-- a script\n.mode csv\nSELECT id\n  FROM notes -- ; not here\n WHERE level = 3;\n"
+                  ".tables\n.timer off\nSELECT 'x;y' AS last")
+        self.assertEqual(self.ok("shell", self.db, stdin=script), "id\nn1\ncollection,documents\nnotes,3\nlast\nx;y\n")
+
+    def test_a_script_ends_at_its_first_failure(self):
+        self.fails("shell", self.db, stdin="SELECT * FROM nothing;\nDELETE FROM notes;\n", says="nothing")
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 3}])
+        self.fails("shell", self.db, stdin=".nothing\n", says=".nothing")
+        self.fails("shell", self.db, stdin=".mode xml\n", says="xml")
+
+
+class VectorTest(CommandLineTest):
+    def setUp(self):
+        super().setUp()
+        self.ok("create", self.db, "--collection", "points")
+
+    def test_an_index_of_given_vectors_is_made_listed_searched_and_dropped(self):
+        self.ok("index", "create", self.db, "points", "place", "--vector", "--dim", "2", "--metric", "l2")
+        self.import_lines("points", [{"id": "a", "place": [0, 1]}, {"id": "b", "place": [5, 5]}])
+        (index,) = self.ok_json("index", "list", self.db)
+        self.assertEqual((index["name"], index["dimension"], index["metric"], index["vector_count"]),
+                         ("points.place", 2, "l2", 2))
+        self.assertIn("points.place", self.ok("index", "list", self.db))
+        self.fails("index", "create", self.db, "points", "place", "--vector", "--dim", "2", says="points.place")
+        self.fails("search", self.db, "points", "some text", says="place")  # No model that could embed the text.
+        self.fails("import", self.db, "points", "-", stdin='{"id":"c","place":[1]}\n', says=["-:1", "place"])
+        self.ok("index", "drop", self.db, "points.place")
+        self.assertEqual(self.ok_json("index", "list", self.db), [])
+        self.fails("index", "drop", self.db, "points.place", says="points.place")
+
+    def test_unknown_names_are_refused(self):
+        self.fails("index", "create", self.db, "nothing", "v", "--vector", "--dim", "2", says=["nothing", "points"])
+        self.fails("index", "create", self.db, "points", "v", "--vector", "--model", "none", "--source", "text",
+                   says="none")
+        self.fails("search", self.db, "nothing", "text", says="nothing")
+        self.fails("model", "show", self.db, "none", says="none")
+        self.fails("model", "remove", self.db, "none", says="none")
+        self.fails("predict", self.db, "none", "--input", '"x"', says="none")
+        self.fails("model", "add", self.db, "m", self.folder / "no-such", says="no-such")
+        self.assertEqual(self.ok_json("model", "list", self.db), [])
+
+    def test_a_file_that_is_no_model_is_refused(self):
+        path = self.write("model.onnx", "this is no model")
+        self.fails("model", "add", self.db, "m", path, says="model.onnx")
+        self.assertEqual(self.ok_json("model", "list", self.db), [])
+
+    @needs_model
+    def test_documents_are_embedded_on_the_way_in_and_found_by_meaning(self):
+        model = self.ok_json("model", "add", self.db, "minilm", MODEL)
+        self.assertEqual((model["dimension"], model["quantization"]), (384, "int8"))
+        self.assertEqual(self.ok_json("model", "show", self.db, "minilm"), model)
+        self.assertEqual(self.ok_json("model", "list", self.db), [model])
+        self.ok("index", "create", self.db, "points", "embedding", "--vector", "--model", "minilm", "--source", "text")
+        self.import_lines("points", [
+            {"id": "cold", "text": "The freezer is too warm.", "site": "A"},
+            {"id": "door", "text": "The gate does not open.", "site": "A"},
+            {"id": "ice", "text": "The cooling unit has stopped.", "site": "B"}])
+        hits = self.ok_json("search", self.db, "points", "refrigerator broken", "-k", "2")
+        self.assertEqual({hit["id"] for hit in hits}, {"cold", "ice"})
+        self.assertLessEqual(hits[0]["distance"], hits[1]["distance"])
+        self.assertEqual(hits[0]["body"]["site"], "A" if hits[0]["id"] == "cold" else "B")
+        (hit,) = self.ok_json("search", self.db, "points", "refrigerator broken", "-k", "1", "--where", "site = 'B'")
+        self.assertEqual(hit["id"], "ice")
+        self.assertIn("ice", self.ok("search", self.db, "points", "refrigerator broken"))
+        self.assertEqual(self.ok_json("stats", self.db)["pending_embedding_count"], 0)
+        self.assertEqual(
+            self.rows("SELECT id FROM points WHERE embedding MATCH embed('minilm', 'entrance stuck') "
+                      "ORDER BY distance LIMIT 1"), [{"id": "door"}])
+        self.fails("search", self.db, "points", "x", "--where", "nothing = 1", says="nothing")
+        self.fails("model", "remove", self.db, "minilm", says="minilm")
+        embedding = json.loads(self.ok("predict", self.db, "minilm", "--input", '{"text":"pump"}'))
+        self.assertTrue(embedding)
+        path = self.write("input.json", '"pump"')
+        self.assertEqual(json.loads(self.ok("predict", self.db, "minilm", "--input", "@" + path)), embedding)
+        self.fails("predict", self.db, "minilm", "--input", "@" + path + ".none", says=".none")
+
+
+class SyncTest(CommandLineTest):
+    def setUp(self):
+        super().setUp()
+        self.ok("create", self.db)
+        self.second = str(self.folder / "second.foreshore")
+        self.ok("create", self.second)
+
+    def sync(self, database, url, *arguments):
+        return self.ok_json("sync", database, url, *arguments)
+
+    def test_two_devices_that_edited_apart_end_equal_to_the_byte(self):
+        gateway, url = self.start_gateway()
+        self.import_lines("notes", NOTES)
+        report = self.sync(self.db, url)
+        self.assertEqual(report["documents_pushed"], 3)
+        self.sync(self.second, url)
+        self.assertEqual(self.ok("export", self.second, "notes"), self.ok("export", self.db, "notes"))
+        self.ok("sql", self.db, "UPDATE notes SET level = 10, text = 'first' WHERE id = 'n1'")
+        self.ok("sql", self.second, "UPDATE notes SET site = 'Z', text = 'second' WHERE id = 'n1'; "
+                                    "DELETE FROM notes WHERE id = 'n2'")
+        for database in (self.db, self.second, self.db, self.second):
+            self.sync(database, url)
+        exports = [self.ok("export", database, "notes") for database in (self.db, self.second)]
+        self.assertEqual(exports[0], exports[1])
+        merged = json.loads(exports[0].splitlines()[0])
+        self.assertEqual((merged["level"], merged["site"]), (10, "Z"))
+        rescued = [self.ok_json("stats", database)["rescued_count"] for database in (self.db, self.second)]
+        self.assertEqual(rescued, [1, 1], "the text that lost is kept aside on both")
+        self.stop(gateway)
+
+    def test_follow_brings_changes_over_and_ends_on_a_signal(self):
+        gateway, url = self.start_gateway()
+        self.import_lines("notes", NOTES)
+        follower = self.start("sync", self.db, url, "--follow")
+        deadline = time.monotonic() + 60
+        while self.ok_json("stats", self.second)["collections"] != [{"name": "notes", "document_count": 3}]:
+            self.assertLess(time.monotonic(), deadline, "the followed changes did not arrive")
+            self.sync(self.second, url)
+        self.stop(follower, signal.SIGINT)
+        self.assertEqual(self.ok("export", self.second, "notes"), self.ok("export", self.db, "notes"))
+        self.stop(gateway)
+
+    def test_a_gateway_that_is_not_there_is_a_failure(self):
+        self.fails("sync", self.db, "http://127.0.0.1:1", says="127.0.0.1:1")
+        self.fails("sync", self.db, "ftp://nowhere", says="ftp")
+        self.fails("sync", self.db, "http://127.0.0.1:1", "--token", self.folder / "none", says="none")
+
+    def test_a_gateway_asks_for_its_token(self):
+        token = self.write("token", "secret\n")
+        gateway, url = self.start_gateway("--token", token)
+        self.fails("sync", self.db, url)
+        self.fails("sync", self.db, url, "--token", self.write("wrong", "guess\n"))
+        self.sync(self.db, url, "--token", token)
+        self.stop(gateway)
+
+    def test_a_gateway_refuses_a_bad_address_and_a_store_in_use(self):
+        self.fails("gateway", "--listen", "nowhere", "--store", self.folder / "g", says="nowhere")
+        gateway, url = self.start_gateway()
+        self.fails("gateway", "--listen", "127.0.0.1:0", "--store", self.folder / "gateway", says="gateway")
+        address = url.removeprefix("http://")
+        self.fails("gateway", "--listen", address, "--store", self.folder / "other", says=address.split(":")[1])
+        self.stop(gateway, signal.SIGINT)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""The Python package over the C library."""
+
+import math
+import os
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+import foreshore
+
+from command_line import MODEL, CommandLineTest, needs_model
+
+
+class PythonTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="foreshore-python-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.db = foreshore.open(self.folder / "db.foreshore", create=True)
+        self.addCleanup(self.db.close)
+        self.db.create_collection("notes")
+
+    def test_documents_are_dicts(self):
+        document = {"text": "naïve ☕ \"quoted\"\n", "n": 1, "real": 1.5, "none": None, "yes": True, "deep": {"a": [1, {}]}}
+        self.assertEqual(self.db.put("notes", "n1", document), "n1")
+        self.assertEqual(self.db.get("notes", "n1"), document)
+        self.db.patch("notes", "n1", {"n": 2, "text": None})
+        self.assertEqual(self.db.get("notes", "n1")["n"], 2)
+        self.assertNotIn("text", self.db.get("notes", "n1"))
+        made = self.db.put("notes", None, {"x": 1})
+        self.assertEqual(self.db.get("notes", made), {"x": 1})
+        self.db.delete("notes", made)
+        with self.assertRaises(KeyError):
+            self.db.get("notes", made)
+        self.assertEqual(self.db.collections(), ["notes"])
+
+    def test_errors_carry_code_and_message(self):
+        with self.assertRaises(foreshore.NotFound) as caught:
+            self.db.get("notes", "nothing")
+        self.assertEqual(caught.exception.code, 1)
+        self.assertIn("nothing", str(caught.exception))
+        with self.assertRaises(foreshore.AlreadyExists):
+            self.db.create_collection("notes")
+        with self.assertRaises(foreshore.NotFound):
+            self.db.put("unknown", "a", {})
+        with self.assertRaises(foreshore.NotFound):
+            foreshore.open(self.folder / "none.foreshore")
+        for document in ({"a": math.nan}, {"a": {1, 2}}, {"a": math.inf}):
+            with self.assertRaises(foreshore.InvalidArgument):
+                self.db.put("notes", "a", document)
+        with self.assertRaises(ValueError):
+            self.db.put("notes", "a\0b", {})
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.put("notes", "x" * 300, {})
+        with self.assertRaises(foreshore.InvalidArgument):
+            foreshore.open(self.folder / "x", create=True, storage="paper")
+
+    def test_a_second_open_is_busy_and_says_who(self):
+        with self.assertRaises(foreshore.Busy) as caught:
+            foreshore.open(self.folder / "db.foreshore")
+        self.assertIn("db.foreshore", str(caught.exception))
+
+    def test_a_closed_database_refuses(self):
+        rows = self.db.sql("SELECT 1")
+        self.db.close()
+        self.db.close()
+        self.assertEqual(rows.all(), [])
+        with self.assertRaises(foreshore.Cancelled):
+            self.db.get("notes", "a")
+        with self.assertRaises(foreshore.Cancelled):
+            self.db.sql("SELECT 1")
+
+    def test_sql_binds_and_iterates(self):
+        for number in range(5):
+            self.db.put("notes", f"n{number}", {"number": number, "site": "AB"[number % 2]})
+        rows = self.db.sql("SELECT id, number FROM notes WHERE site = ? AND number > ? ORDER BY number", "A", 0)
+        self.assertEqual([tuple(row) for row in rows], [("n2", 2), ("n4", 4)])
+        row = self.db.sql("SELECT :text AS text, :real AS real, :blob AS blob, :none AS none, :big AS big",
+                          text="é\0x", real=0.5, blob=b"\0\xff", none=None, big=2**63 - 1).one()
+        self.assertEqual(row.as_dict(), {"text": "é\0x", "real": 0.5, "blob": b"\0\xff", "none": None, "big": 2**63 - 1})
+        self.assertEqual(row["real"], row[1])
+        with self.assertRaises(KeyError):
+            row["other"]
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.sql("SELECT ?", 2**63)
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.sql("SELECT ?", object())
+        with self.assertRaises(foreshore.Error) as caught:
+            self.db.sql("SELECT * FROM nothing")
+        self.assertIn("nothing", str(caught.exception))
+        self.assertEqual(self.db.sql("UPDATE notes SET site = 'C' WHERE site = 'A'").changed_count, 3)
+        self.assertEqual(self.db.sql("SELECT count(*) FROM notes WHERE site = 'C'").one()[0], 3)
+
+    def test_a_transaction_is_all_or_nothing(self):
+        self.db.create_collection("sites")
+        with self.db.transaction() as transaction:
+            transaction.put("notes", "a", {"n": 1})
+            transaction.put("sites", "b", {"n": 2})
+            self.assertEqual(transaction.get("notes", "a"), {"n": 1})
+        self.assertEqual(self.db.get("sites", "b"), {"n": 2})
+        with self.assertRaises(RuntimeError):
+            with self.db.transaction() as transaction:
+                transaction.delete("notes", "a")
+                raise RuntimeError("on purpose")
+        self.assertEqual(self.db.get("notes", "a"), {"n": 1})
+        with self.assertRaises(foreshore.Cancelled):
+            transaction.put("notes", "c", {})
+
+    def test_close_waits_for_no_transaction(self):
+        transaction = self.db.transaction()
+        with self.assertRaises(foreshore.Busy):
+            self.db.close()
+        transaction.close()
+        self.db.close()
+
+    def test_a_document_is_written_over_the_version_that_was_read(self):
+        self.db.put("notes", "a", {"x": 1, "y": 1})
+        read = self.db.read("notes", "a")
+        self.assertEqual(read, {"x": 1, "y": 1})
+        self.db.patch("notes", "a", {"x": 2})
+        read["y"] = 3
+        self.db.put_over(read)
+        self.assertEqual(self.db.get("notes", "a"), {"x": 2, "y": 3})
+
+    def test_vectors_are_searched(self):
+        self.db.create_collection("points")
+        self.db.create_vector_index("points", "place", dimension=2, metric="l2")
+        for number in range(10):
+            self.db.put("points", f"p{number}", {"place": [number, 0], "even": number % 2 == 0})
+        hits = self.db.search("points", vector=[3.2, 0], k=2, where="even")
+        self.assertEqual([hit.id for hit in hits], ["p4", "p2"])
+        self.assertTrue(hits[0].document["even"])
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.search("points", vector=[1, 2, 3])
+        (index,) = self.db.indexes()
+        self.assertEqual((index["name"], index["vector_count"]), ("points.place", 10))
+        self.db.drop_vector_index("points", "place")
+        self.assertEqual(self.db.indexes(), [])
+
+    def test_threads_share_a_database(self):
+        failures = []
+
+        def write(start):
+            try:
+                for number in range(start, start + 50):
+                    self.db.put("notes", f"t{number}", {"n": number})
+                    self.assertEqual(self.db.sql("SELECT n FROM notes WHERE id = ?", f"t{number}").one()["n"], number)
+            except BaseException as error:  # noqa: BLE001
+                failures.append(error)
+
+        threads = [threading.Thread(target=write, args=(start,)) for start in (0, 50, 100)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(self.db.sql("SELECT count(*) FROM notes").one()[0], 150)
+
+    def test_care(self):
+        self.db.put("notes", "a", {"n": 1})
+        self.assertEqual(self.db.verify()["problems"], [])
+        self.assertEqual(self.db.stats()["collections"], [{"name": "notes", "document_count": 1}])
+        self.db.checkpoint()
+        self.db.compact()
+        self.db.backup(self.folder / "copy.foreshore")
+        with foreshore.open(self.folder / "copy.foreshore") as copy:
+            self.assertEqual(copy.get("notes", "a"), {"n": 1})
+        self.assertEqual(self.db.rescued(), [])
+
+    @needs_model
+    def test_a_model_embeds_on_write(self):
+        model = self.db.add_model("minilm", MODEL)
+        self.assertEqual(model["dimension"], 384)
+        self.db.create_vector_index("notes", "embedding", model="minilm", sources=["text"])
+        self.db.put("notes", "cold", {"text": "The freezer is too warm."})
+        self.db.put("notes", "door", {"text": "The gate does not open."})
+        self.db.wait_embedded(60)
+        self.assertEqual(self.db.search("notes", "broken refrigerator", k=1)[0].id, "cold")
+        embedding = self.db.embed("minilm", "pump")
+        self.assertEqual(len(embedding), 384)
+        self.assertAlmostEqual(sum(value * value for value in embedding), 1.0, places=3)
+        self.assertTrue(self.db.predict("minilm", {"text": "pump"}))
+        with self.assertRaises(foreshore.Conflict):
+            self.db.remove_model("minilm")
+
+
+class PythonSyncTest(CommandLineTest):
+    def test_devices_meet_through_a_gateway(self):
+        _, url = self.start_gateway()
+        seen = []
+        with foreshore.open(self.db, create=True) as first, \
+                foreshore.open(self.folder / "second.foreshore", create=True) as second:
+            first.create_collection("notes")
+            first.put("notes", "a", {"x": 1, "y": 1})
+            first.sync(url, progress=seen.append)
+            second.sync(url)
+            self.assertTrue(seen)
+            first.patch("notes", "a", {"x": 2})
+            second.patch("notes", "a", {"y": 2})
+            for device in (first, second, first):
+                device.sync(url)
+            self.assertEqual(first.get("notes", "a"), {"x": 2, "y": 2})
+            self.assertEqual(second.get("notes", "a"), {"x": 2, "y": 2})
+
+            def fail(_):
+                raise RuntimeError("on purpose")
+
+            first.put("notes", "b", {})
+            with self.assertRaises(RuntimeError):
+                first.sync(url, progress=fail)
+            first.sync(url)
+            with self.assertRaises(foreshore.NetworkError):
+                first.sync("http://127.0.0.1:1")
+
+
+class LibraryTest(unittest.TestCase):
+    def test_a_library_that_is_not_there_is_an_import_error(self):
+        import subprocess
+        import sys
+        done = subprocess.run([sys.executable, "-c", "import foreshore"], capture_output=True, text=True, check=False,
+                              env={**os.environ, "FORESHORE_LIBRARY": "no-such-library.so"})
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("ImportError: libforeshore", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
