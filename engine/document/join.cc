@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "engine/document/json.h"
+#include "engine/document/json_walk.h"
 #include "engine/document/registers_internal.h"
 
 namespace foreshore {
@@ -8,6 +9,22 @@ namespace {
 
 Status Refuse(const DocumentState& state, const std::string& what) {
   return Status::InvalidArgument("document \"" + state.id + "\": change: " + what);
+}
+
+// How many containers of a JSON text are open at once, at most. Any bytes are safe.
+std::size_t NestingOf(std::string_view value) {
+  std::size_t depth = 0;
+  std::size_t deepest = 0;
+  for (std::size_t i = 0; i < value.size();) {
+    if (value[i] == '"') {
+      i = SkipStringToken(value, i);
+      continue;
+    }
+    if (value[i] == '[' || value[i] == '{') deepest = std::max(deepest, ++depth);
+    if ((value[i] == ']' || value[i] == '}') && depth > 0) --depth;
+    ++i;
+  }
+  return deepest;
 }
 
 Status ValidateWrite(const DocumentState& state, const WriteGroup& group, const std::string& path,
@@ -18,10 +35,10 @@ Status ValidateWrite(const DocumentState& state, const WriteGroup& group, const 
   if (path.size() > kPathBytesMax) {
     return refuse("path has " + std::to_string(path.size()) + " bytes, limit is " + std::to_string(kPathBytesMax));
   }
-  const auto separators = std::count(path.begin(), path.end(), kPathSeparator);
-  if (static_cast<std::size_t>(separators) >= kDocumentDepthMax) {
-    return refuse("lies " + std::to_string(separators + 1) + " levels deep, limit is " +
-                  std::to_string(kDocumentDepthMax));
+  const auto key_count = static_cast<std::size_t>(std::count(path.begin(), path.end(), kPathSeparator)) + 1;
+  const std::size_t depth = key_count + NestingOf(content.value);
+  if (depth > kDocumentDepthMax) {
+    return refuse("is " + std::to_string(depth) + " levels deep, limit is " + std::to_string(kDocumentDepthMax));
   }
   if (content.life > group.life || content.life % 2 == 0) {
     return refuse("written in life " + std::to_string(content.life) + ", expected an odd one up to " +

@@ -50,8 +50,15 @@ class HeaderReader {
  private:
   bool Has(Flag flag) const { return (flags_ & flag) != 0; }
   bool Part(const char* name, bool holds) {
-    if (!holds || !reader_.ok()) what_ = name;
-    return holds && reader_.ok();
+    if (holds && reader_.ok()) return true;
+    if (what_.empty()) what_ = std::string(name) + " do not hold together";
+    return false;
+  }
+
+  const SessionKey* FindSession(std::uint32_t number) {
+    const SessionKey* key = sessions_.KeyOf(number);
+    if (key == nullptr) what_ = "session number " + std::to_string(number) + " is not in the session table";
+    return key;
   }
 
   // A count of things that take at least one byte each.
@@ -91,7 +98,7 @@ class HeaderReader {
   }
 
   bool AddTime(std::uint32_t number, std::uint64_t hlc) {
-    const SessionKey* key = sessions_.KeyOf(number);
+    const SessionKey* key = FindSession(number);
     if (key == nullptr || hlc == 0) return false;
     times_.push_back({hlc, *key, 0});
     return true;
@@ -239,7 +246,7 @@ class HeaderReader {
     return reader_.ok();
   }
   bool ReadFullStamp(Stamp& stamp) {
-    const SessionKey* key = sessions_.KeyOf(ReadVarint32(reader_));
+    const SessionKey* key = FindSession(ReadVarint32(reader_));
     stamp.hlc = ReadHlc(reader_);
     stamp.op = ReadVarint32(reader_);
     if (key == nullptr || !reader_.ok()) return false;
@@ -332,7 +339,7 @@ Result<DocumentState> DecodeRecord(Bytes record, const SessionTable& sessions) {
   DocumentState state;
   state.id = id;
   HeaderReader reader(frame.flags, frame.header, body, sessions, state);
-  if (!reader.Read()) return Damaged(id, "header: " + reader.what() + " do not hold together");
+  if (!reader.Read()) return Damaged(id, "header: " + reader.what());
   const bool is_plain =
       (frame.flags & Flag::kPlainKeys) != 0 && (frame.flags & (Flag::kChangedLeaves | Flag::kHidden)) == 0;
   if (!is_plain) FORESHORE_RETURN_IF_ERROR(CheckState(state, body));

@@ -115,8 +115,9 @@ struct Replica {
   WriteSet stale_known;
 
   LocalSessions Local() const {
-    return {[this](const SessionKey& key) { return std::find(sessions.begin(), sessions.end(), key) != sessions.end(); },
-            acknowledged_hlc};
+    return {
+        [this](const SessionKey& key) { return std::find(sessions.begin(), sessions.end(), key) != sessions.end(); },
+        acknowledged_hlc};
   }
 };
 
@@ -210,8 +211,8 @@ class History {
     if (is_stale || !dice_.Percent(15)) return;
     // A second put in the same transaction.
     const std::string again = RandomObject(dice_, 1);
-    const WriteGroup second = DiffPut(replica.state, Materialise(replica.state), replica.state.seen, again, hlc,
-                                      session, group.op_last + 1);
+    const WriteGroup second =
+        DiffPut(replica.state, Materialise(replica.state), replica.state.seen, again, hlc, session, group.op_last + 1);
     Commit(replica, second, replica.known);
     if (SortedKeys(Materialise(replica.state)) != SortedKeys(again)) Fail("second put reads back differently");
   }
@@ -227,8 +228,15 @@ class History {
       all_.push_back(std::move(change));
     }
     for (const auto& [path, content] : group.writes) {
-      all_.push_back({0, false, SplitPath(path), content.is_tombstone, content.value, content.life, content.stamp,
-                      content.creation, {}});
+      all_.push_back({0,
+                      false,
+                      SplitPath(path),
+                      content.is_tombstone,
+                      content.value,
+                      content.life,
+                      content.stamp,
+                      content.creation,
+                      {}});
     }
     const WriteSet seen_before = seen;
     const WriteSet known_before = replica.known;
@@ -266,7 +274,8 @@ class History {
     if (replica.sends_each_write) {
       entry.groups = replica.unsent;
     } else {
-      entry.groups = BuildChange(replica.state, replica.rescued, replica.Local().is_local, replica.acknowledged_hlc).groups;
+      entry.groups =
+          BuildChange(replica.state, replica.rescued, replica.Local().is_local, replica.acknowledged_hlc).groups;
     }
     entry.stands_for = replica.known_unsent;
     if (entry.stands_for.any()) log_.push_back(std::move(entry));
