@@ -27,6 +27,35 @@ std::optional<std::string> FindDuplicateKey(simdjson::dom::element element) {
   return std::string(twin->substr(0, 128));
 }
 
+// Writes an exponent behind every integer of 19 digits or more, outside strings: the parser refuses integers beyond 64
+// bits and takes floats of any size.
+std::string WithLongIntegersAsFloats(Bytes text) {
+  std::string result;
+  result.reserve(text.size() + 16);
+  bool in_string = false;
+  std::size_t digit_count = 0;
+  bool is_fraction = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool is_digit = c >= '0' && c <= '9';
+    if (!in_string && !is_digit && digit_count > 0) {
+      is_fraction = is_fraction || c == '.' || c == 'e' || c == 'E';
+      if (digit_count >= 19 && !is_fraction) result += "e0";
+      digit_count = 0;
+    }
+    // Digits that follow a point or an exponent belong to a float already.
+    if (!is_digit && c != '.' && c != 'e' && c != 'E' && c != '+' && c != '-') is_fraction = false;
+    if (!in_string && is_digit) ++digit_count;
+    result += c;
+    if (in_string && c == '\\' && i + 1 < text.size()) {
+      result += text[++i];
+    } else if (c == '"') {
+      in_string = !in_string;
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 Status JsonReader::Parse(std::string_view name, Bytes text, std::size_t size_bytes_max) {
@@ -39,7 +68,13 @@ Status JsonReader::Parse(std::string_view name, Bytes text, std::size_t size_byt
     return Status::Limit(object + ": no memory to parse " + std::to_string(text.size()) + " bytes of JSON");
   }
   simdjson::dom::element element;
-  const simdjson::error_code error = parser_.parse(text.data(), text.size()).get(element);
+  simdjson::error_code error = parser_.parse(text.data(), text.size()).get(element);
+  if (error == simdjson::NUMBER_ERROR) {
+    const std::string rewritten = WithLongIntegersAsFloats(text);
+    if (parser_.allocate(std::max<std::size_t>(rewritten.size(), 64), kDepthMax) == simdjson::SUCCESS) {
+      error = parser_.parse(rewritten.data(), rewritten.size()).get(element);
+    }
+  }
   if (error == simdjson::DEPTH_ERROR) {
     return Status::Limit(object + ": JSON is nested deeper than " + std::to_string(kDepthMax) + " levels");
   }

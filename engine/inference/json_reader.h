@@ -20,8 +20,9 @@ class JsonReader {
  public:
   static constexpr std::size_t kDepthMax = 32;
 
-  // `name` is what messages call the file. kLimit above `size_bytes_max`; kCorruption for what is not JSON, is not an
-  // object, or names a key twice in one object.
+  // Integers beyond 64 bits, which files write for "no limit", are read as floats. `name` is what messages call the
+  // file. kLimit above `size_bytes_max`; kCorruption for what is not JSON, is not an object, or names a key twice in
+  // one object.
   Status Parse(std::string_view name, Bytes text, std::size_t size_bytes_max);
 
   simdjson::dom::object root() const { return root_; }

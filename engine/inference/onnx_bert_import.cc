@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kOpsetMin = 11;
 constexpr std::int64_t kOpsetMax = 23;
 constexpr std::size_t kOutputsTriedMax = 8;
+constexpr std::size_t kInputsMax = 8;
 
 // Token ids, types and mask come as [batch, sequence] of integers, both sizes open. A fixed batch is no obstacle.
 Status CheckInputs(const std::string& file, const OnnxGraph& graph, const OnnxModel& model) {
@@ -29,6 +30,11 @@ Status CheckInputs(const std::string& file, const OnnxGraph& graph, const OnnxMo
     const bool fits = is_integer && (!info.has_shape || (info.dims.size() == 2 && info.dims[1] < 1));
     if (fits) continue;
     problems += (problems.empty() ? "" : ", ") + std::string(info.name.substr(0, 128));
+  }
+  // More could not all be told apart by their patterns.
+  if (graph.inputs().size() > kInputsMax) {
+    return Status::Unsupported(file + ": " + std::to_string(graph.inputs().size()) + " inputs, expected at most " +
+                               std::to_string(kInputsMax));
   }
   if (problems.empty()) return Status::Ok();
   return Status::Unsupported(file + ": inputs " + problems +
@@ -47,7 +53,7 @@ std::int64_t BatchSize(const OnnxModel& model, std::int64_t preferred) {
 Result<std::pair<OnnxGraph, BertMatch>> MatchOutput(const std::string& file, const OnnxModel& model,
                                                     std::string_view output) {
   const ProbeBatch first_batch{BatchSize(model, 3), 7};
-  const ProbeBatch second_batch{BatchSize(model, 2), 5};
+  const ProbeBatch second_batch{BatchSize(model, 2), 10};
   FORESHORE_ASSIGN_OR_RETURN(OnnxGraph graph, OnnxGraph::Walk(file, model, output, first_batch));
   FORESHORE_RETURN_IF_ERROR(CheckInputs(file, graph, model));
   FORESHORE_ASSIGN_OR_RETURN(BertMatch match, MatchBert(graph));

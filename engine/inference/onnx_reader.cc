@@ -353,7 +353,7 @@ Status Parser::ReadTensorData(Bytes bytes, const std::string& where, std::uint64
         is_external = true;
         data.Skip();
         break;
-      case 14: is_external = is_external || data.Varint() != 0; break;
+      case 14: is_external = data.Varint() != 0 || is_external; break;
       default: data.Skip();
     }
     has_typed = has_typed || !typed.empty();

@@ -35,7 +35,7 @@ struct WordPieceConfig {
   std::string last_token = "[SEP]";
   std::string continuation_prefix = "##";
   // Found in the raw text before anything else, longest first, and never split; usually [PAD] [UNK] [CLS] …
-  std::vector<std::string> added_tokens;
+  std::vector<std::string> added_tokens = {};
 
   friend bool operator==(const WordPieceConfig&, const WordPieceConfig&) = default;
 };
