@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "engine/database/catalog.h"
+#include "engine/database/rescue.h"
 #include "engine/document/json.h"
 #include "engine/document/record.h"
 #include "engine/document/registers.h"
@@ -50,6 +51,9 @@ struct Environment {
   // Wraps the store after it was opened; tests inject faults with it.
   std::function<std::unique_ptr<Store>(std::unique_ptr<Store>)> wrap_store;
 };
+
+// A setting that sync keeps: a varint, the highest hlc of local writes that a peer has acknowledged.
+inline constexpr std::string_view kAcknowledgedHlcSetting = "sync.acknowledged_hlc";
 
 struct Neighbour {
   std::int64_t docid = 0;
@@ -124,13 +128,17 @@ class ReadView {
     Bytes record;
   };
   Result<std::optional<Found>> Find(const CollectionDefinition& collection, std::string_view id);
+  // Calls `visit` with this transaction's own vector writes to the index (empty bytes: removed).
+  virtual Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit);
 
   DatabaseCore& core_;
   std::shared_ptr<const Catalog> catalog_;  // Shared with the core and with other views of the same version.
   std::unique_ptr<ReadTxn> owned_txn_;
   ReadTxn* txn_ = nullptr;
   std::int64_t sequence_ = 0;
-  bool registered_ = false;  // In the core's list of snapshots.
+  bool registered_ = false;  // In the core's list of snapshots, as registered_sequence_.
+  std::int64_t registered_sequence_ = 0;
+  bool has_own_rescued_ = false;  // This transaction put a value aside.
 };
 
 // One writing transaction. Rolls back unless Commit returned ok.
@@ -172,17 +180,24 @@ class WriteView : public ReadView {
   friend class DatabaseCore;
   friend class ReadView;
   WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : ReadView(core, std::move(catalog)) {}
-  struct Pending;
-  Status WriteGroupTo(const CollectionDefinition& collection, DocumentState state, const WriteGroup& group,
-                      std::optional<std::int64_t> docid, ChangeOrigin origin, ApplyOutcome* outcome);
-  Status StoreDocument(const CollectionDefinition& collection, std::int64_t docid, bool is_new, std::string_view id,
-                       std::string_view old_body, std::string_view body, Bytes record, ChangeOrigin origin);
-  Status UpdateOwnVectors(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
-                          std::string_view body, ChangeOrigin origin);
-  Status NoteFields(const CollectionDefinition& collection, std::string_view body);
-  Status UpdateRescued(const CollectionDefinition& collection, std::string_view document_id,
-                       const JoinOutcome& outcome);
+  Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit) override;
+  // Joins `group` into `state`, which lives at `docid` (0: nowhere yet), and stores what comes of it.
+  Status JoinAndStore(const CollectionDefinition& collection, DocumentState& state, std::int64_t docid,
+                      std::span<const WriteGroup> groups, ChangeOrigin origin, ApplyOutcome* outcome);
+  Status StoreNew(const CollectionDefinition& collection, std::string_view id, std::string_view body);
+  Status AddNewDocument(const CollectionDefinition& collection, std::string_view id, Bytes record, std::int64_t* docid);
+  // What follows a changed body: vectors, fields, the change-log entry.
+  Status Follow(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
+                std::string_view body, ChangeOrigin origin);
+  Status FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
+                         std::string_view body, ChangeOrigin origin);
+  void NoteFields(const CollectionDefinition& collection, std::string_view body);
+  Status KeepSeenHistory(DocumentState& state, const VersionVector& seen_before);
+  Status KeepRescued(const CollectionDefinition& collection, std::string_view id, const JoinOutcome& outcome);
+  Status WriteCatalogChanges(std::shared_ptr<const Catalog>* next);
   std::uint64_t Hlc();
+  // Ends the transaction in failure: later calls are refused.
+  Status Fail(Status status);
 
   std::unique_lock<std::timed_mutex> writer_lock_;
   std::unique_ptr<WriteTxn> owned_write_txn_;
@@ -195,7 +210,8 @@ class WriteView : public ReadView {
   std::uint32_t next_op_ = 0;
   std::int64_t next_docid_ = 0;
   std::int64_t rescued_delta_ = 0;
-  bool failed_ = false;
+  bool wrote_ = false;
+  bool finished_ = false;
   std::int64_t committed_sequence_ = 0;
   std::int64_t changed_count_ = 0;
 };
@@ -223,6 +239,8 @@ class DatabaseCore {
   // How a k-NN over the index would run now; for EXPLAIN QUERY PLAN.
   std::string NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint);
   std::uint64_t VectorCount(const VectorIndexDefinition& index);
+
+  RescueKeyspaces rescue_keyspaces() const { return rescue_; }
 
   ModelRegistry& models() { return *models_; }
   BlobStore& blobs() { return *blobs_; }
@@ -267,15 +285,29 @@ class DatabaseCore {
 
   Status OpenParts(const std::string& path, const Environment& environment);
   Status LoadCatalog();
-  Status LoadIdentity(const Environment& environment);
+  Status LoadIdentity();
+  Status LoadSessions();
+  Status LoadClock();
   Status OpenIndexes();
   Status OpenKeyspaces(CollectionDefinition& collection);
+  Status MintIdentity(std::uint64_t epoch);
+  void MintSession();
+  Result<std::uint32_t> TakeCatalogId();
+  Status FillFromDocuments(const VectorIndexDefinition& index);
+  std::string SnapshotPath(std::uint32_t index_id) const;
   std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;
-  Status CatchUpIndexes(std::int64_t sequence);
+  std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>> derived_by_id() const;
   std::int64_t OldestSnapshot();
   void PublishCatalog(std::shared_ptr<const Catalog> next);
-  void AfterCommit(std::int64_t sequence);
+  // After the writer's lock was released: the derived indexes see the commit, then those who wait for changes.
+  void AfterCommit();
+  Status SaveIndexes();
   Status TrimLog();
+  Status RefuseIfClosed() const;
+  Result<std::uint64_t> PendingCount(ReadView& view, const VectorIndexDefinition& index);
+  Status DropUnreferencedBlobs();
+  // Every blob that documents and models refer to.
+  Result<std::set<BlobId>> ReferencedBlobs(ReadView& view);
 
   DatabaseOptions options_;
   std::shared_ptr<Clock> clock_;    // Shared with tests.
@@ -290,14 +322,16 @@ class DatabaseCore {
   KeyspaceId settings_ = 0;  // "settings": text -> bytes.
   KeyspaceId catalog_rows_ = 0;
   KeyspaceId session_rows_ = 0;
-  KeyspaceId rescued_ = 0;        // rescue number -> value
-  KeyspaceId rescued_by_id_ = 0;  // collection, document, rescue id -> rescue number
+  RescueKeyspaces rescue_;
 
-  std::timed_mutex writer_mutex_;  // Held by the WriteView; guards clock_state_, next_docid_ and the fields they move.
+  std::mutex catalog_change_mutex_;  // One change of the catalogue at a time; taken before writer_mutex_.
+  std::timed_mutex writer_mutex_;    // Held by the WriteView; guards hybrid_clock_, session_ and next_docid_.
   std::unique_ptr<HybridClock> hybrid_clock_;
   SessionKey session_;
   SessionTable sessions_;
   std::int64_t next_docid_ = 1;
+  ReplicaId replica_{};  // Guarded by writer_mutex_ once open.
+  std::uint64_t epoch_ = 0;
   bool identity_forked_ = false;
   std::string lineage_;  // Names derived files; changes when the store's history did.
 

@@ -21,9 +21,12 @@
 #include "foreshore/bytes.h"
 #include "foreshore/model.h"
 #include "foreshore/status.h"
+#include "storage/base/thread_pool.h"
 #include "storage/blob_store.h"
 
 namespace foreshore {
+
+struct ModelManifest;
 
 // Where model rows live. The database implements it over the collection "_models"; each call is one transaction.
 class ModelRows {
@@ -46,8 +49,9 @@ class TextModel {
 
 class ModelRegistry {
  public:
-  // Both outlive the registry. `thread_count`: what all models together may use, the caller's thread included.
-  ModelRegistry(ModelRows& rows, BlobStore& blobs, unsigned thread_count);
+  // `rows` and `blobs` outlive the registry. Packed weights go to the directory `derived_path`. `thread_count`: what
+  // all models together may use, the caller's thread included.
+  ModelRegistry(ModelRows& rows, BlobStore& blobs, std::string derived_path, unsigned thread_count);
   ~ModelRegistry();
 
   Result<ModelInfo> Add(const std::string& name, const std::string& path, const ModelImportOptions& options);
@@ -66,9 +70,15 @@ class ModelRegistry {
 
  private:
   struct Loaded;
+  Result<std::string> RequireRow(const std::string& name);
+  Result<std::size_t> MissingBlobCount(std::string_view row_body);
+  Result<std::shared_ptr<TextModel>> OpenVersion(const ModelInfo& info);
+  Status PackTo(const ModelManifest& manifest, const std::string& packed_path);
+
   ModelRows& rows_;
   BlobStore& blobs_;
-  unsigned thread_count_;
+  std::string derived_path_;
+  std::unique_ptr<ThreadPool> pool_;  // Null where models run on the caller's thread alone.
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Loaded>> loaded_;  // Guarded by mutex_; shared with running calls.
 };

@@ -11,9 +11,9 @@ enum class Quantization : std::uint8_t { kNone = 0, kInt8 = 1 };  // Stored: nev
 
 struct ModelImportOptions {
   Quantization quantization = Quantization::kInt8;
-  std::string vocabulary_path;  // For an .onnx file without a vocab.txt or tokenizer.json beside it.
-  std::string licence;          // Kept with the model where the files do not say it.
-  std::string origin;
+  std::string vocabulary_path = {};  // For an .onnx file without a vocab.txt or tokenizer.json beside it.
+  std::string licence = {};          // Kept with the model where the files do not say it.
+  std::string origin = {};
 };
 
 struct ModelInfo {

@@ -1,0 +1,281 @@
+#include "foreshore/database.h"
+
+#include "engine/database/core.h"
+#include "engine/model/model_registry.h"
+#include "engine/query/search_sql.h"
+#include "engine/query/sql_session.h"
+
+namespace foreshore {
+
+struct Database::SqlState {
+  explicit SqlState(DatabaseCore& core) : sessions(core) {}
+  SqlSessions sessions;
+};
+
+struct Transaction::State {
+  std::unique_ptr<WriteView> view;
+};
+
+namespace {
+
+// Runs `body` on the collection in a transaction of its own.
+template <typename Body>
+Status InTransaction(DatabaseCore& core, const std::string& collection, const Body& body) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core.BeginWrite());
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, view->catalog().Require(collection));
+  FORESHORE_RETURN_IF_ERROR(body(*view, *definition));
+  return view->Commit();
+}
+
+Result<std::string> BodyOf(ReadView& view, const std::string& collection, const std::string& id) {
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, view.catalog().Require(collection));
+  FORESHORE_ASSIGN_OR_RETURN(const auto record, view.Get(*definition, id));
+  if (!record) {
+    return Status::NotFound("collection \"" + collection + "\": document \"" + id + "\" does not exist");
+  }
+  return std::string(record->body);
+}
+
+}  // namespace
+
+Database::Database(std::unique_ptr<DatabaseCore> core)
+    : core_(std::move(core)), sql_(std::make_unique<SqlState>(*core_)) {}
+
+Database::~Database() = default;
+
+Result<std::unique_ptr<Database>> Database::Open(const std::string& path, const DatabaseOptions& options) {
+  FORESHORE_ASSIGN_OR_RETURN(auto core, DatabaseCore::Open(path, options));
+  return std::unique_ptr<Database>(new Database(std::move(core)));
+}
+
+Status Database::Close() {
+  return core_->Close();
+}
+
+Status Database::CreateCollection(const std::string& name) {
+  // The library's own collections are made by the library.
+  FORESHORE_RETURN_IF_ERROR(ValidateCollectionName(name));
+  return core_->CreateCollection(name);
+}
+
+Result<std::vector<std::string>> Database::ListCollections() {
+  std::vector<std::string> names;
+  for (const CollectionDefinition& collection : core_->catalog()->collections) {
+    if (!collection.name.starts_with('_')) names.push_back(collection.name);
+  }
+  return names;
+}
+
+Status Database::Put(const std::string& collection, const std::string& id, std::string_view json,
+                     const Document* base) {
+  return InTransaction(*core_, collection, [&](WriteView& view, const CollectionDefinition& definition) {
+    return view.Put(definition, id, json, base);
+  });
+}
+
+Result<std::string> Database::PutNew(const std::string& collection, std::string_view json) {
+  std::string id;
+  FORESHORE_RETURN_IF_ERROR(
+      InTransaction(*core_, collection, [&](WriteView& view, const CollectionDefinition& definition) -> Status {
+        FORESHORE_ASSIGN_OR_RETURN(id, view.PutNew(definition, json));
+        return Status::Ok();
+      }));
+  return id;
+}
+
+Result<std::string> Database::Get(const std::string& collection, const std::string& id) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_->BeginRead());
+  return BodyOf(*view, collection, id);
+}
+
+Result<Document> Database::Read(const std::string& collection, const std::string& id) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_->BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, view->catalog().Require(collection));
+  return view->Read(*definition, id);
+}
+
+Status Database::Patch(const std::string& collection, const std::string& id, std::string_view merge_patch) {
+  return InTransaction(*core_, collection, [&](WriteView& view, const CollectionDefinition& definition) {
+    return view.Patch(definition, id, merge_patch);
+  });
+}
+
+Status Database::Delete(const std::string& collection, const std::string& id) {
+  return InTransaction(*core_, collection, [&](WriteView& view, const CollectionDefinition& definition) {
+    return view.Delete(definition, id);
+  });
+}
+
+Status Database::Scan(const std::string& collection,
+                      const std::function<bool(std::string_view id, std::string_view body)>& visit) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_->BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, view->catalog().Require(collection));
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Scan(*definition));
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
+    if (!more || !visit(cursor->id(), cursor->body())) return Status::Ok();
+  }
+}
+
+Result<std::unique_ptr<Transaction>> Database::Begin(std::chrono::milliseconds timeout) {
+  FORESHORE_ASSIGN_OR_RETURN(auto view, core_->BeginWrite(timeout));
+  auto state = std::make_unique<Transaction::State>();
+  state->view = std::move(view);
+  return std::unique_ptr<Transaction>(new Transaction(std::move(state)));
+}
+
+Result<std::unique_ptr<Statement>> Database::Prepare(std::string_view sql) {
+  return sql_->sessions.Prepare(sql);
+}
+
+Result<Table> Database::Query(std::string_view sql, std::span<const SqlValue> parameters) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto statement, Prepare(sql));
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    FORESHORE_RETURN_IF_ERROR(statement->Bind(static_cast<int>(i) + 1, parameters[i]));
+  }
+  Table table;
+  table.columns = statement->columns();
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool has_row, statement->Step());
+    if (!has_row) break;
+    std::vector<SqlValue>& row = table.rows.emplace_back();
+    row.reserve(table.columns.size());
+    for (std::size_t i = 0; i < table.columns.size(); ++i) row.push_back(statement->Column(static_cast<int>(i)));
+  }
+  table.changed_count = statement->changed_count();
+  return table;
+}
+
+Result<std::vector<std::string>> Database::SqlNames() {
+  return sql_->sessions.Names();
+}
+
+Status Database::CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options) {
+  return core_->CreateVectorIndex(collection, options);
+}
+
+Status Database::DropVectorIndex(const std::string& collection, const std::string& field) {
+  return core_->DropVectorIndex(collection, field);
+}
+
+Result<std::vector<IndexInfo>> Database::ListIndexes() {
+  return core_->ListIndexes();
+}
+
+Result<std::vector<SearchHit>> Database::Search(const std::string& collection, const SearchRequest& request) {
+  const auto catalog = core_->catalog();
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, catalog->Require(collection));
+  const VectorIndexDefinition* index = nullptr;
+  if (!request.field.empty()) {
+    index = definition->FindVectorIndex(request.field);
+  } else if (definition->vector_indexes.size() == 1) {
+    index = &definition->vector_indexes.front();
+  }
+  if (index == nullptr) {
+    return Status::NotFound("collection \"" + collection + "\": " +
+                            (request.field.empty()
+                                 ? std::to_string(definition->vector_indexes.size()) +
+                                       " vector fields, expected exactly one where the search names none"
+                                 : "vector field \"" + request.field + "\" does not exist"));
+  }
+  std::vector<float> query = request.vector;
+  if (query.empty()) {
+    if (!index->has_model()) {
+      return Status::InvalidArgument("vector index \"" + index->name +
+                                     "\": a search by text needs a field with a model, expected a vector");
+    }
+    FORESHORE_ASSIGN_OR_RETURN(query, Embed(index->options.model, request.text));
+  }
+  return SearchSql(sql_->sessions, definition->name, index->options.field, query, request.k, request.where);
+}
+
+Status Database::WaitEmbedded(std::chrono::milliseconds timeout,
+                              const std::function<void(std::uint64_t pending)>& progress) {
+  return core_->WaitEmbedded(timeout, progress);
+}
+
+Result<ModelInfo> Database::AddModel(const std::string& name, const std::string& path,
+                                     const ModelImportOptions& options) {
+  return core_->models().Add(name, path, options);
+}
+
+Result<std::vector<ModelInfo>> Database::ListModels() {
+  return core_->models().List();
+}
+
+Result<ModelInfo> Database::GetModel(const std::string& name) {
+  return core_->models().Get(name);
+}
+
+Status Database::RemoveModel(const std::string& name) {
+  return core_->models().Remove(name);
+}
+
+Result<std::vector<float>> Database::Embed(const std::string& model, std::string_view text) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, core_->models().Load(model));
+  std::vector<float> vector(loaded->info().dimension);
+  FORESHORE_RETURN_IF_ERROR(loaded->Embed({&text, 1}, vector));
+  return vector;
+}
+
+Result<std::string> Database::Predict(const std::string& model, std::string_view input_json) {
+  return core_->models().Predict(model, input_json);
+}
+
+Result<std::vector<RescuedValue>> Database::ListRescued(const std::string& collection) {
+  return core_->ListRescued(collection);
+}
+
+Result<DatabaseStats> Database::Stats() {
+  return core_->Stats();
+}
+
+Result<VerifyReport> Database::Verify() {
+  return core_->Verify();
+}
+
+Status Database::Checkpoint() {
+  return core_->Checkpoint();
+}
+
+Status Database::Compact() {
+  return core_->Compact();
+}
+
+Status Database::Backup(const std::string& destination) {
+  return core_->Backup(destination);
+}
+
+Transaction::Transaction(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Transaction::~Transaction() = default;
+
+Status Transaction::Put(const std::string& collection, const std::string& id, std::string_view json,
+                        const Document* base) {
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, state_->view->catalog().Require(collection));
+  return state_->view->Put(*definition, id, json, base);
+}
+
+Result<std::string> Transaction::PutNew(const std::string& collection, std::string_view json) {
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, state_->view->catalog().Require(collection));
+  return state_->view->PutNew(*definition, json);
+}
+
+Result<std::string> Transaction::Get(const std::string& collection, const std::string& id) {
+  return BodyOf(*state_->view, collection, id);
+}
+
+Status Transaction::Patch(const std::string& collection, const std::string& id, std::string_view merge_patch) {
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, state_->view->catalog().Require(collection));
+  return state_->view->Patch(*definition, id, merge_patch);
+}
+
+Status Transaction::Delete(const std::string& collection, const std::string& id) {
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, state_->view->catalog().Require(collection));
+  return state_->view->Delete(*definition, id);
+}
+
+Status Transaction::Commit() {
+  return state_->view->Commit();
+}
+
+}  // namespace foreshore

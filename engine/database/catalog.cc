@@ -1,0 +1,141 @@
+#include "engine/database/catalog.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "storage/base/coding.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::uint8_t kCollectionVersion = 1;
+constexpr std::uint8_t kVectorIndexVersion = 1;
+constexpr std::size_t kCollectionNameBytesMax = 48;
+constexpr std::size_t kSourcePathCountMax = 16;
+
+bool EqualIgnoringCase(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+}  // namespace
+
+const VectorIndexDefinition* CollectionDefinition::FindVectorIndex(std::string_view field) const {
+  for (const VectorIndexDefinition& index : vector_indexes) {
+    if (index.options.field == field) return &index;
+  }
+  return nullptr;
+}
+
+const CollectionDefinition* Catalog::Find(std::string_view name) const {
+  for (const CollectionDefinition& collection : collections) {
+    if (EqualIgnoringCase(collection.name, name)) return &collection;
+  }
+  return nullptr;
+}
+
+const CollectionDefinition* Catalog::FindById(std::uint32_t id) const {
+  for (const CollectionDefinition& collection : collections) {
+    if (collection.id == id) return &collection;
+  }
+  return nullptr;
+}
+
+Result<const CollectionDefinition*> Catalog::Require(std::string_view name) const {
+  const CollectionDefinition* collection = Find(name);
+  if (collection == nullptr) return Status::NotFound("collection \"" + std::string(name) + "\" does not exist");
+  return collection;
+}
+
+Status ValidateCollectionName(std::string_view name) {
+  const auto refuse = [&](const std::string& expected) {
+    return Status::InvalidArgument("collection name \"" + std::string(name.substr(0, 64)) + "\": expected " + expected);
+  };
+  if (name.empty() || name.size() > kCollectionNameBytesMax) return refuse("1 to 48 characters");
+  if (std::isalpha(static_cast<unsigned char>(name[0])) == 0) return refuse("a letter first");
+  for (const char c : name) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') return refuse("letters, digits and '_'");
+  }
+  if (EqualIgnoringCase(name.substr(0, 7), "sqlite_")) return refuse("a name that does not begin with sqlite_");
+  return Status::Ok();
+}
+
+ByteString EncodeCollection(const CollectionDefinition& collection) {
+  ByteString out;
+  AppendFixed(out, kCollectionVersion);
+  AppendVarint(out, collection.id);
+  AppendPrefixed(out, collection.name);
+  AppendVarint(out, collection.fields.size());
+  for (const std::string& field : collection.fields) AppendPrefixed(out, field);
+  return out;
+}
+
+Result<CollectionDefinition> DecodeCollection(Bytes bytes) {
+  ByteReader reader(bytes);
+  const auto version = reader.Fixed<std::uint8_t>();
+  if (reader.ok() && version != kCollectionVersion) {
+    return Status::Unsupported("catalogue row of a collection: version " + std::to_string(version) + ", expected 1");
+  }
+  CollectionDefinition collection;
+  collection.id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
+  collection.name = reader.Prefixed();
+  const std::uint64_t field_count = reader.VarintAtMost(kColumnCountMax);
+  for (std::uint64_t i = 0; i < field_count && reader.ok(); ++i) collection.fields.emplace_back(reader.Prefixed());
+  if (!reader.ok() || !reader.at_end() || collection.name.empty()) {
+    return Status::Corruption("catalogue row of a collection: " + std::to_string(bytes.size()) +
+                              " bytes do not follow the format");
+  }
+  return collection;
+}
+
+ByteString EncodeVectorIndex(const VectorIndexDefinition& index) {
+  ByteString out;
+  AppendFixed(out, kVectorIndexVersion);
+  AppendVarint(out, index.id);
+  AppendVarint(out, index.collection_id);
+  AppendPrefixed(out, index.name);
+  AppendPrefixed(out, index.options.field);
+  AppendVarint(out, index.options.dimension);
+  AppendFixed(out, static_cast<std::uint8_t>(index.options.metric));
+  AppendPrefixed(out, index.options.model);
+  AppendVarint(out, index.options.source_paths.size());
+  for (std::size_t i = 0; i < index.options.source_paths.size(); ++i) {
+    AppendPrefixed(out, index.options.source_paths[i]);
+  }
+  AppendVarint(out, index.paths.size());
+  for (const std::string& path : index.paths) AppendPrefixed(out, path);
+  AppendVarint(out, static_cast<std::uint64_t>(index.created_sequence));
+  return out;
+}
+
+Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
+  ByteReader reader(bytes);
+  const auto version = reader.Fixed<std::uint8_t>();
+  if (reader.ok() && version != kVectorIndexVersion) {
+    return Status::Unsupported("catalogue row of a vector index: version " + std::to_string(version) + ", expected 1");
+  }
+  VectorIndexDefinition index;
+  index.id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
+  index.collection_id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
+  index.name = reader.Prefixed();
+  index.options.field = reader.Prefixed();
+  index.options.dimension = static_cast<std::uint32_t>(reader.VarintAtMost(kVectorDimensionMax));
+  const auto metric = reader.Fixed<std::uint8_t>();
+  index.options.metric = static_cast<VectorMetric>(metric);
+  index.options.model = reader.Prefixed();
+  const std::uint64_t source_count = reader.VarintAtMost(kSourcePathCountMax);
+  for (std::uint64_t i = 0; i < source_count && reader.ok(); ++i) {
+    index.options.source_paths.emplace_back(reader.Prefixed());
+  }
+  const std::uint64_t path_count = reader.VarintAtMost(kSourcePathCountMax);
+  for (std::uint64_t i = 0; i < path_count && reader.ok(); ++i) index.paths.emplace_back(reader.Prefixed());
+  index.created_sequence = static_cast<std::int64_t>(reader.VarintAtMost(INT64_MAX));
+  if (!reader.ok() || !reader.at_end() || metric > static_cast<std::uint8_t>(VectorMetric::kL2) ||
+      index.options.dimension < kVectorDimensionMin || index.paths.empty()) {
+    return Status::Corruption("catalogue row of a vector index: " + std::to_string(bytes.size()) +
+                              " bytes do not follow the format");
+  }
+  return index;
+}
+
+}  // namespace foreshore

@@ -1,0 +1,349 @@
+#include "engine/database/core.h"
+
+#include <algorithm>
+
+#include "engine/database/derived_vector_index.h"
+#include "engine/database/embedding_worker.h"
+#include "engine/database/model_rows.h"
+#include "engine/model/model_registry.h"
+#include "storage/base/coding.h"
+#include "storage/base/file.h"
+#include "storage/base/log.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::string_view kStoreFormatSetting = "format";
+constexpr std::string_view kStoreFormat = "1";
+
+Result<std::optional<ByteString>> ReadSetting(ReadTxn& txn, KeyspaceId settings, std::string_view key) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto value, txn.Get(settings, Bytes(key)));
+  return value ? std::optional<ByteString>(*value) : std::nullopt;
+}
+
+}  // namespace
+
+DatabaseCore::DatabaseCore(const DatabaseOptions& options, const Environment& environment)
+    : options_(options),
+      clock_(environment.clock ? environment.clock : SystemClock()),
+      random_(environment.random ? environment.random : SystemRandom()),
+      catalog_(std::make_shared<Catalog>()) {}
+
+Result<std::unique_ptr<DatabaseCore>> DatabaseCore::Open(const std::string& path, const DatabaseOptions& options,
+                                                         const Environment& environment) {
+  std::unique_ptr<DatabaseCore> core(new DatabaseCore(options, environment));
+  FORESHORE_RETURN_IF_ERROR(core->OpenParts(path, environment));
+  FORESHORE_RETURN_IF_ERROR(core->LoadIdentity());
+  FORESHORE_RETURN_IF_ERROR(core->LoadSessions());
+  FORESHORE_RETURN_IF_ERROR(core->LoadCatalog());
+  FORESHORE_RETURN_IF_ERROR(core->LoadClock());
+  FORESHORE_RETURN_IF_ERROR(core->OpenIndexes());
+  core->model_rows_ = std::make_unique<CollectionModelRows>(*core);
+  core->models_ = std::make_unique<ModelRegistry>(*core->model_rows_, *core->blobs_, core->directory_->IndexPath(),
+                                                  std::max(1U, options.inference_thread_count));
+  core->embedder_ = std::make_unique<EmbeddingWorker>(*core);
+  if (options.embed_in_background) core->embedder_->Start();
+  return core;
+}
+
+Status DatabaseCore::OpenParts(const std::string& path, const Environment& environment) {
+  FORESHORE_ASSIGN_OR_RETURN(directory_, DatabaseDirectory::Open(path, options_.create, options_.storage, *random_));
+  options_.storage = directory_->storage_kind();
+  StoreOptions store_options;
+  store_options.durability = options_.durability;
+  store_options.create = directory_->created();
+  store_options.cache_bytes = options_.cache_bytes;
+  FORESHORE_ASSIGN_OR_RETURN(store_, directory_->OpenStore(store_options));
+  if (environment.wrap_store) store_ = environment.wrap_store(std::move(store_));
+  FORESHORE_ASSIGN_OR_RETURN(blobs_, BlobStore::Open(directory_->BlobsPath()));
+  FORESHORE_RETURN_IF_ERROR(CreateDirectories(directory_->IndexPath()));
+  FORESHORE_ASSIGN_OR_RETURN(settings_, store_->OpenKeyspace("settings", KeyspaceKind::kBytes));
+  FORESHORE_ASSIGN_OR_RETURN(catalog_rows_, store_->OpenKeyspace("catalog", KeyspaceKind::kBytes));
+  FORESHORE_ASSIGN_OR_RETURN(session_rows_, store_->OpenKeyspace("sessions", KeyspaceKind::kInteger));
+  FORESHORE_ASSIGN_OR_RETURN(rescue_.values, store_->OpenKeyspace("rescue", KeyspaceKind::kInteger));
+  FORESHORE_ASSIGN_OR_RETURN(rescue_.ids, store_->OpenKeyspace("rescue.ids", KeyspaceKind::kBytes));
+  FORESHORE_ASSIGN_OR_RETURN(log_, ChangeLog::Open(*store_));
+  return Status::Ok();
+}
+
+// The store and INSTANCE each hold the replica's identity and an epoch that grows with every open, the store's first.
+// So a store one ahead is a crash in between; any other difference is a store restored from elsewhere or from earlier.
+Status DatabaseCore::LoadIdentity() {
+  FORESHORE_ASSIGN_OR_RETURN(const auto instance, directory_->ReadInstance());
+  std::optional<ByteString> replica;
+  std::uint64_t store_epoch = 0;
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
+    FORESHORE_ASSIGN_OR_RETURN(const auto format, ReadSetting(*txn, settings_, kStoreFormatSetting));
+    if (format && *format != kStoreFormat) {
+      return Status::Unsupported("database \"" + path() + "\": store format " + *format + ", expected 1");
+    }
+    FORESHORE_ASSIGN_OR_RETURN(replica, ReadSetting(*txn, settings_, "replica"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto epoch, ReadSetting(*txn, settings_, "epoch"));
+    if (epoch) store_epoch = ByteReader(*epoch).Varint();
+    FORESHORE_ASSIGN_OR_RETURN(const auto lineage, ReadSetting(*txn, settings_, "lineage"));
+    lineage_ = lineage.value_or("");
+  }
+  const bool is_new = !replica;
+  const bool agrees = !is_new && instance && replica->size() == instance->replica.size() &&
+                      *replica == AsBytes(instance->replica.data(), instance->replica.size()) &&
+                      (instance->epoch == store_epoch || instance->epoch + 1 == store_epoch);
+  std::uint64_t epoch = store_epoch + 1;
+  if (agrees || (is_new && instance)) {
+    replica_ = instance->replica;
+  } else {
+    identity_forked_ = !is_new;
+    const ByteString fresh = random_->Generate(replica_.size());
+    std::copy(fresh.begin(), fresh.end(), replica_.begin());
+    if (instance) epoch = std::max(epoch, instance->epoch + 1);
+    if (identity_forked_) {
+      Log(LogLevel::kWarning, "database", path() + ": the store was restored or copied; it goes on as a new replica");
+    }
+  }
+  if (lineage_.empty() || identity_forked_) lineage_ = ToHex(random_->Generate(8));
+  return MintIdentity(epoch);
+}
+
+Status DatabaseCore::MintIdentity(std::uint64_t epoch) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginWrite());
+  ByteString epoch_bytes;
+  AppendVarint(epoch_bytes, epoch);
+  FORESHORE_RETURN_IF_ERROR(txn->Put(settings_, Bytes(kStoreFormatSetting), kStoreFormat));
+  FORESHORE_RETURN_IF_ERROR(txn->Put(settings_, Bytes("replica"), AsBytes(replica_.data(), replica_.size())));
+  FORESHORE_RETURN_IF_ERROR(txn->Put(settings_, Bytes("epoch"), epoch_bytes));
+  FORESHORE_RETURN_IF_ERROR(txn->Put(settings_, Bytes("lineage"), lineage_));
+  FORESHORE_RETURN_IF_ERROR(txn->Commit());
+  epoch_ = epoch;
+  return directory_->WriteInstance({replica_, epoch_});
+}
+
+Status DatabaseCore::LoadSessions() {
+  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(session_rows_));
+  for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
+    FORESHORE_RETURN_IF_ERROR(status);
+    if (!cursor->valid()) break;
+    FORESHORE_ASSIGN_OR_RETURN(const SessionTable::Entry entry, SessionTable::DecodeEntry(cursor->value()));
+    sessions_.Load(static_cast<std::uint32_t>(cursor->integer_key()), entry);
+  }
+  MintSession();
+  return Status::Ok();
+}
+
+void DatabaseCore::MintSession() {
+  session_.replica = replica_;
+  do {
+    session_.session = random_->Next64();
+  } while (session_.session == 0);
+  sessions_.AddLocal(session_);
+}
+
+Status DatabaseCore::LoadCatalog() {
+  auto catalog = std::make_shared<Catalog>();
+  catalog->version = 1;
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(catalog_rows_));
+    std::vector<VectorIndexDefinition> indexes;
+    for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
+      FORESHORE_RETURN_IF_ERROR(status);
+      if (!cursor->valid()) break;
+      if (cursor->bytes_key().starts_with('c')) {
+        FORESHORE_ASSIGN_OR_RETURN(auto collection, DecodeCollection(cursor->value()));
+        catalog->collections.push_back(std::move(collection));
+      } else {
+        FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeVectorIndex(cursor->value()));
+        indexes.push_back(std::move(index));
+      }
+    }
+    std::sort(catalog->collections.begin(), catalog->collections.end(),
+              [](const auto& a, const auto& b) { return a.id < b.id; });
+    for (CollectionDefinition& collection : catalog->collections) {
+      for (const VectorIndexDefinition& index : indexes) {
+        if (index.collection_id == collection.id) collection.vector_indexes.push_back(index);
+      }
+    }
+  }
+  for (CollectionDefinition& collection : catalog->collections) {
+    FORESHORE_RETURN_IF_ERROR(OpenKeyspaces(collection));
+  }
+  PublishCatalog(std::move(catalog));
+  return Status::Ok();
+}
+
+Status DatabaseCore::OpenKeyspaces(CollectionDefinition& collection) {
+  const std::string suffix = std::to_string(collection.id);
+  FORESHORE_ASSIGN_OR_RETURN(collection.documents, store_->OpenKeyspace("d" + suffix, KeyspaceKind::kInteger));
+  FORESHORE_ASSIGN_OR_RETURN(collection.ids, store_->OpenKeyspace("i" + suffix, KeyspaceKind::kBytes));
+  for (VectorIndexDefinition& index : collection.vector_indexes) {
+    FORESHORE_ASSIGN_OR_RETURN(index.vectors,
+                               store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
+  }
+  return Status::Ok();
+}
+
+Status DatabaseCore::LoadClock() {
+  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const auto clock, ReadSetting(*txn, settings_, "clock"));
+  hybrid_clock_ = std::make_unique<HybridClock>(clock_, clock ? ByteReader(*clock).Varint() : 0);
+  FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log_->Head(*txn));
+  last_sequence_.store(head);
+  std::int64_t rescued_count = 0;
+  FORESHORE_RETURN_IF_ERROR(VisitRescued(*txn, rescue_, [&](const RescueEntry&) {
+    ++rescued_count;
+    return Status::Ok();
+  }));
+  rescued_count_.store(rescued_count);
+  // Document ids inside are one run over all collections, so the highest one is at the end of some keyspace.
+  for (const CollectionDefinition& collection : catalog_->collections) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(collection.documents));
+    FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
+    if (cursor->valid()) next_docid_ = std::max(next_docid_, cursor->integer_key() + 1);
+  }
+  return Status::Ok();
+}
+
+std::string DatabaseCore::SnapshotPath(std::uint32_t index_id) const {
+  return directory_->IndexPath() + "/v" + std::to_string(index_id) + "-" + lineage_ + ".hnsw";
+}
+
+Status DatabaseCore::OpenIndexes() {
+  std::set<std::string> expected;
+  for (const CollectionDefinition& collection : catalog_->collections) {
+    for (const VectorIndexDefinition& index : collection.vector_indexes) {
+      const std::string file = SnapshotPath(index.id);
+      expected.insert(file);
+      FORESHORE_ASSIGN_OR_RETURN(auto derived, DerivedVectorIndex::Open(index, *store_, *log_, file));
+      derived_[index.id] = std::move(derived);
+    }
+  }
+  // Files of dropped indexes and of other histories are derived data that nobody will read.
+  FORESHORE_ASSIGN_OR_RETURN(const auto names, ListDirectory(directory_->IndexPath()));
+  for (const std::string& name : names) {
+    const std::string file = directory_->IndexPath() + "/" + name;
+    if (name.starts_with('v') && !expected.contains(file)) RemoveFile(file).IgnoreError();
+  }
+  return Status::Ok();
+}
+
+DatabaseCore::~DatabaseCore() {
+  if (const Status status = Close(); !status.ok()) Log(LogLevel::kError, "database", status.ToString());
+}
+
+Status DatabaseCore::Close() {
+  if (closed_.exchange(true)) return Status::Ok();
+  changed_.notify_all();
+  if (embedder_) embedder_->Stop();
+  Status status;
+  if (store_) {
+    status = SaveIndexes();
+    if (const Status checkpointed = store_->Checkpoint(); status.ok()) status = checkpointed;
+  }
+  models_.reset();
+  {
+    const std::lock_guard lock(catalog_mutex_);
+    derived_.clear();
+  }
+  log_.reset();
+  store_.reset();
+  directory_.reset();
+  return status;
+}
+
+Status DatabaseCore::RefuseIfClosed() const {
+  return closed_.load() ? Status::Cancelled("database: closed, expected an open one") : Status::Ok();
+}
+
+Result<std::unique_ptr<ReadView>> DatabaseCore::BeginRead() {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  std::unique_ptr<ReadView> view(new ReadView(*this, catalog()));
+  {
+    // Registered before the snapshot is taken, so that the index keeps what the snapshot may need.
+    const std::lock_guard lock(snapshots_mutex_);
+    view->registered_sequence_ = last_sequence_.load();
+    snapshots_.insert(view->registered_sequence_);
+    view->registered_ = true;
+  }
+  FORESHORE_ASSIGN_OR_RETURN(view->owned_txn_, store_->BeginRead());
+  view->txn_ = view->owned_txn_.get();
+  FORESHORE_ASSIGN_OR_RETURN(view->sequence_, log_->Head(*view->txn_));
+  return view;
+}
+
+Result<std::unique_ptr<WriteView>> DatabaseCore::BeginWrite(std::chrono::milliseconds timeout) {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  std::unique_lock<std::timed_mutex> lock(writer_mutex_, std::defer_lock);
+  if (!lock.try_lock_for(timeout)) {
+    return Status::Busy("database \"" + path() + "\": another transaction is writing since more than " +
+                        std::to_string(timeout.count()) + " ms");
+  }
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  std::unique_ptr<WriteView> view(new WriteView(*this, catalog()));
+  {
+    const std::lock_guard snapshot_lock(snapshots_mutex_);
+    view->registered_sequence_ = last_sequence_.load();
+    snapshots_.insert(view->registered_sequence_);
+    view->registered_ = true;
+  }
+  view->writer_lock_ = std::move(lock);
+  FORESHORE_ASSIGN_OR_RETURN(view->owned_write_txn_, store_->BeginWrite(timeout));
+  view->write_txn_ = view->owned_write_txn_.get();
+  view->txn_ = view->write_txn_;
+  view->next_docid_ = next_docid_;
+  FORESHORE_ASSIGN_OR_RETURN(view->sequence_, log_->Head(*view->txn_));
+  return view;
+}
+
+std::shared_ptr<const Catalog> DatabaseCore::catalog() const {
+  const std::lock_guard lock(catalog_mutex_);
+  return catalog_;
+}
+
+void DatabaseCore::PublishCatalog(std::shared_ptr<const Catalog> next) {
+  const std::lock_guard lock(catalog_mutex_);
+  catalog_ = std::move(next);
+}
+
+std::shared_ptr<DerivedVectorIndex> DatabaseCore::FindDerived(std::uint32_t index_id) const {
+  const std::lock_guard lock(catalog_mutex_);
+  const auto it = derived_.find(index_id);
+  return it == derived_.end() ? nullptr : it->second;
+}
+
+std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>> DatabaseCore::derived_by_id() const {
+  const std::lock_guard lock(catalog_mutex_);
+  return derived_;
+}
+
+std::int64_t DatabaseCore::OldestSnapshot() {
+  const std::lock_guard lock(snapshots_mutex_);
+  return snapshots_.empty() ? last_sequence_.load() : *snapshots_.begin();
+}
+
+void DatabaseCore::AfterCommit() {
+  for (const auto& [id, derived] : derived_by_id()) {
+    // A derived index never fails a commit: it logs, and searches scan what it lacks.
+    derived->Apply().IgnoreError();
+    derived->graph().ForgetBefore(static_cast<std::uint64_t>(OldestSnapshot()));
+  }
+  { const std::lock_guard lock(change_mutex_); }
+  changed_.notify_all();
+}
+
+bool DatabaseCore::WaitForChange(std::int64_t sequence, std::chrono::milliseconds timeout) {
+  std::unique_lock lock(change_mutex_);
+  return changed_.wait_for(lock, timeout, [&] { return closed_.load() || last_sequence_.load() > sequence; }) &&
+         !closed_.load();
+}
+
+ReplicaId DatabaseCore::replica() const {
+  return replica_;
+}
+
+Result<std::optional<ByteString>> DatabaseCore::GetSetting(const std::string& key) {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
+  return ReadSetting(*txn, settings_, key);
+}
+
+}  // namespace foreshore

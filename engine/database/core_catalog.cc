@@ -1,0 +1,243 @@
+// Collections and vector indexes: making, dropping, listing.
+#include <algorithm>
+
+#include "engine/database/core.h"
+#include "engine/database/derived_vector_index.h"
+#include "engine/database/embedding_worker.h"
+#include "engine/database/stored_vector.h"
+#include "engine/model/model_registry.h"
+#include "index/quantizer.h"
+#include "storage/base/coding.h"
+#include "storage/base/file.h"
+
+namespace foreshore {
+namespace {
+
+Status RefuseBadField(const CollectionDefinition& collection, const VectorFieldOptions& options) {
+  const std::string name = "vector index \"" + collection.name + "." + options.field + "\"";
+  static constexpr std::string_view kTaken[] = {"id", "body", "distance", "k", "rowid"};
+  if (options.field.empty() || options.field.size() > 64) {
+    return Status::InvalidArgument(name + ": field name has " + std::to_string(options.field.size()) +
+                                   " bytes, expected 1 to 64");
+  }
+  if (std::find(std::begin(kTaken), std::end(kTaken), options.field) != std::end(kTaken)) {
+    return Status::InvalidArgument(name + ": the field name is reserved, expected another");
+  }
+  if (collection.FindVectorIndex(options.field) != nullptr) return Status::AlreadyExists(name + " exists");
+  if (options.model.empty() != options.source_paths.empty()) {
+    return Status::InvalidArgument(name + ": a model and its source paths go together, found " +
+                                   std::string(options.model.empty() ? "only paths" : "only a model"));
+  }
+  if (options.source_paths.size() > 16) {
+    return Status::Limit(name + ": " + std::to_string(options.source_paths.size()) +
+                         " source paths, expected at most 16");
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<std::uint32_t> DatabaseCore::TakeCatalogId() {
+  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginWrite());
+  FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn->Get(settings_, Bytes("next_catalog_id")));
+  const auto id = static_cast<std::uint32_t>(stored ? ByteReader(*stored).Varint() : 1);
+  ByteString next;
+  AppendVarint(next, id + 1);
+  FORESHORE_RETURN_IF_ERROR(txn->Put(settings_, Bytes("next_catalog_id"), next));
+  FORESHORE_RETURN_IF_ERROR(txn->Commit());
+  return id;
+}
+
+Status DatabaseCore::EnsureCollection(const std::string& name) {
+  if (catalog()->Find(name) != nullptr) return Status::Ok();
+  const Status created = CreateCollection(name);
+  return created.code() == ErrorCode::kAlreadyExists ? Status::Ok() : created;
+}
+
+Status DatabaseCore::CreateCollection(const std::string& name) {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  if (name != kModelsCollection) FORESHORE_RETURN_IF_ERROR(ValidateCollectionName(name));
+  const std::lock_guard lock(catalog_change_mutex_);
+  if (catalog()->Find(name) != nullptr) return Status::AlreadyExists("collection \"" + name + "\" exists");
+  CollectionDefinition collection;
+  FORESHORE_ASSIGN_OR_RETURN(collection.id, TakeCatalogId());
+  collection.name = name;
+  FORESHORE_RETURN_IF_ERROR(OpenKeyspaces(collection));
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite());
+  auto next = std::make_shared<Catalog>(*catalog());
+  ++next->version;
+  FORESHORE_RETURN_IF_ERROR(
+      view->write_txn_->Put(catalog_rows_, Bytes("c" + std::to_string(collection.id)), EncodeCollection(collection)));
+  Change change;
+  change.kind = ChangeKind::kCatalog;
+  change.collection_id = collection.id;
+  view->changes_.push_back(change);
+  next->collections.push_back(std::move(collection));
+  FORESHORE_RETURN_IF_ERROR(view->Commit());
+  PublishCatalog(std::move(next));
+  return Status::Ok();
+}
+
+Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const VectorFieldOptions& options) {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  const std::lock_guard lock(catalog_change_mutex_);
+  VectorIndexDefinition index;
+  index.options = options;
+  {
+    const auto present = catalog();
+    FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, present->Require(collection_name));
+    FORESHORE_RETURN_IF_ERROR(RefuseBadField(*collection, options));
+    index.collection_id = collection->id;
+    index.name = collection->name + "." + options.field;
+  }
+  if (index.has_model()) {
+    FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, models_->Get(options.model));
+    if (options.dimension != 0 && options.dimension != model.dimension) {
+      return Status::InvalidArgument("vector index \"" + index.name + "\": " + std::to_string(options.dimension) +
+                                     " dimensions asked for, model \"" + model.name + "\" has " +
+                                     std::to_string(model.dimension));
+    }
+    index.options.dimension = model.dimension;
+  }
+  if (index.options.dimension < kVectorDimensionMin || index.options.dimension > kVectorDimensionMax) {
+    return Status::InvalidArgument("vector index \"" + index.name + "\": dimension " +
+                                   std::to_string(index.options.dimension) + ", expected 2 to 4096");
+  }
+  for (const std::string& path : options.source_paths) {
+    FORESHORE_ASSIGN_OR_RETURN(std::string parsed, ParsePath(path));
+    index.paths.push_back(std::move(parsed));
+  }
+  if (index.paths.empty()) index.paths.push_back(options.field);
+  FORESHORE_ASSIGN_OR_RETURN(index.id, TakeCatalogId());
+  FORESHORE_ASSIGN_OR_RETURN(index.vectors,
+                             store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
+
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
+  index.created_sequence = view->sequence();
+  FORESHORE_RETURN_IF_ERROR(
+      view->write_txn_->Put(catalog_rows_, Bytes("x" + std::to_string(index.id)), EncodeVectorIndex(index)));
+  FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor("index." + std::to_string(index.id), view->sequence()));
+  if (index.has_model()) {
+    ByteString from_the_start;
+    AppendFixed(from_the_start, INT64_MIN);
+    FORESHORE_RETURN_IF_ERROR(view->PutSetting(EmbeddingWorker::FillSetting(index.id), from_the_start));
+    FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor(EmbeddingWorker::CursorName(index.id), view->sequence()));
+  } else {
+    const CollectionDefinition& collection = *view->catalog().FindById(index.collection_id);
+    std::vector<std::pair<std::int64_t, std::string>> documents;
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Scan(collection));
+    while (true) {
+      FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
+      if (!more) break;
+      const std::string_view token = FindValue(cursor->body(), index.paths[0]);
+      if (!token.empty() && token != "null") documents.emplace_back(cursor->docid(), token);
+    }
+    for (const auto& [docid, token] : documents) {
+      auto values = ParseVectorArray(token, index);
+      if (!values.ok()) return values.status().WithContext("document " + std::to_string(docid));
+      FORESHORE_ASSIGN_OR_RETURN(const ByteString record, EncodeVectorRecord(*values, index.options.dimension));
+      StoredVector stored;
+      stored.source_hash = Fnv1a64(token);
+      stored.record = record;
+      FORESHORE_RETURN_IF_ERROR(view->PutVector(index, docid, EncodeStoredVector(stored)));
+    }
+  }
+  // The graph is there, empty, before the commit that fills it.
+  FORESHORE_ASSIGN_OR_RETURN(auto derived, DerivedVectorIndex::Open(index, *store_, *log_, SnapshotPath(index.id)));
+  {
+    const std::lock_guard catalog_lock(catalog_mutex_);
+    derived_[index.id] = derived;
+  }
+  auto next = std::make_shared<Catalog>(*catalog());
+  ++next->version;
+  for (CollectionDefinition& collection : next->collections) {
+    if (collection.id == index.collection_id) collection.vector_indexes.push_back(index);
+  }
+  Change change;
+  change.kind = ChangeKind::kCatalog;
+  change.collection_id = index.collection_id;
+  change.index_id = index.id;
+  view->changes_.push_back(change);
+  const Status committed = view->Commit();
+  const std::lock_guard catalog_lock(catalog_mutex_);
+  if (committed.ok()) {
+    catalog_ = std::move(next);
+  } else {
+    derived_.erase(index.id);
+  }
+  return committed;
+}
+
+Status DatabaseCore::DropVectorIndex(const std::string& collection_name, const std::string& field) {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  const std::lock_guard lock(catalog_change_mutex_);
+  std::uint32_t id = 0;
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite());
+    FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, view->catalog().Require(collection_name));
+    const VectorIndexDefinition* index = collection->FindVectorIndex(field);
+    if (index == nullptr) {
+      return Status::NotFound("vector index \"" + collection_name + "." + field + "\" does not exist");
+    }
+    id = index->id;
+    auto next = std::make_shared<Catalog>(view->catalog());
+    ++next->version;
+    for (CollectionDefinition& each : next->collections) {
+      std::erase_if(each.vector_indexes, [&](const auto& candidate) { return candidate.id == id; });
+    }
+    FORESHORE_RETURN_IF_ERROR(view->write_txn_->Delete(catalog_rows_, Bytes("x" + std::to_string(id))));
+    FORESHORE_RETURN_IF_ERROR(log_->DropCursor(*view->write_txn_, "index." + std::to_string(id)));
+    FORESHORE_RETURN_IF_ERROR(log_->DropCursor(*view->write_txn_, EmbeddingWorker::CursorName(id)));
+    FORESHORE_RETURN_IF_ERROR(view->DropSetting(EmbeddingWorker::FillSetting(id)));
+    Change change;
+    change.kind = ChangeKind::kCatalog;
+    change.collection_id = collection->id;
+    change.index_id = id;
+    view->changes_.push_back(change);
+    {
+      const std::lock_guard catalog_lock(catalog_mutex_);
+      derived_.erase(id);
+    }
+    FORESHORE_RETURN_IF_ERROR(view->Commit());
+    PublishCatalog(std::move(next));
+  }
+  RemoveFile(SnapshotPath(id)).IgnoreError();
+  return store_->DropKeyspace("v" + std::to_string(id));
+}
+
+Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
+  std::vector<IndexInfo> infos;
+  for (const CollectionDefinition& collection : view->catalog().collections) {
+    for (const VectorIndexDefinition& index : collection.vector_indexes) {
+      const auto derived = FindDerived(index.id);
+      if (!derived) continue;
+      IndexInfo info;
+      info.name = index.name;
+      info.collection = collection.name;
+      info.options = index.options;
+      info.vector_count = derived->graph().entry_count();
+      info.memory_bytes = derived->graph().memory_bytes();
+      info.strategy = NearestStrategy(index, 10);
+      info.opened_from = derived->opened_from();
+      if (index.has_model()) {
+        FORESHORE_ASSIGN_OR_RETURN(info.pending_count, embedder_->PendingCount(*view, collection, index));
+      }
+      infos.push_back(std::move(info));
+    }
+  }
+  return infos;
+}
+
+std::string DatabaseCore::NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint) {
+  const auto derived = FindDerived(index.id);
+  if (!derived) return "no index";
+  return derived->graph().DescribeStrategy(SearchOptionsFor(k_hint, 0));
+}
+
+std::uint64_t DatabaseCore::VectorCount(const VectorIndexDefinition& index) {
+  const auto derived = FindDerived(index.id);
+  return derived ? derived->graph().entry_count() : 0;
+}
+
+}  // namespace foreshore

@@ -1,0 +1,221 @@
+// What keeps a database in order: waiting, statistics, verification, checkpoints, compaction, backup.
+#include <algorithm>
+
+#include "engine/database/core.h"
+#include "engine/database/derived_vector_index.h"
+#include "engine/database/embedding_worker.h"
+#include "engine/database/stored_vector.h"
+#include "engine/model/model_registry.h"
+#include "index/quantizer.h"
+#include "storage/base/coding.h"
+#include "storage/base/file.h"
+#include "storage/base/log.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::int64_t kTrimEntryCount = 10'000;  // Per transaction, so that trimming never holds the lock for long.
+
+// A reference to a blob inside a document: {"$blob": "<64 hex digits>"}.
+void CollectBlobReferences(std::string_view body, std::set<BlobId>& blobs) {
+  static constexpr std::string_view kMark = "\"$blob\":\"";
+  for (std::size_t at = body.find(kMark); at != std::string_view::npos; at = body.find(kMark, at + 1)) {
+    const auto bytes = FromHex(body.substr(at + kMark.size(), 64));
+    BlobId id{};
+    if (!bytes || bytes->size() != id.size()) continue;
+    std::copy(bytes->begin(), bytes->end(), id.begin());
+    blobs.insert(id);
+  }
+}
+
+}  // namespace
+
+Status DatabaseCore::WaitEmbedded(std::chrono::milliseconds timeout,
+                                  const std::function<void(std::uint64_t)>& progress) {
+  const std::int64_t deadline_us = clock_->NowMonotonicUs() + timeout.count() * 1000;
+  std::int64_t reported_us = 0;
+  while (true) {
+    FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+    if (const std::int64_t now_us = clock_->NowMonotonicUs(); progress && now_us - reported_us > 200'000) {
+      FORESHORE_ASSIGN_OR_RETURN(const auto indexes, ListIndexes());
+      std::uint64_t pending = 0;
+      for (const IndexInfo& index : indexes) pending += index.pending_count;
+      progress(pending);
+      reported_us = now_us;
+    }
+    FORESHORE_ASSIGN_OR_RETURN(const bool worked, embedder_->Step());
+    if (!worked) break;
+    if (clock_->NowMonotonicUs() > deadline_us) {
+      return Status::Busy("database \"" + path() + "\": embeddings are still pending after " +
+                          std::to_string(timeout.count()) + " ms");
+    }
+  }
+  if (progress) progress(0);
+  return Status::Ok();
+}
+
+Result<std::vector<RescuedValue>> DatabaseCore::ListRescued(const std::string& collection_name) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
+  std::vector<RescuedValue> values;
+  FORESHORE_RETURN_IF_ERROR(VisitRescued(view->txn(), rescue_, [&](const RescueEntry& entry) {
+    const CollectionDefinition* collection = view->catalog().FindById(entry.collection_id);
+    if (collection == nullptr) return Status::Ok();
+    if (!collection_name.empty() && collection != view->catalog().Find(collection_name)) return Status::Ok();
+    RescuedValue value;
+    value.rescue_id = ToHex(RescueId(collection->name, entry.document_id, entry.lost.path, entry.lost.value.stamp));
+    value.collection = collection->name;
+    value.document_id = entry.document_id;
+    value.path = PathForPeople(entry.lost.path);
+    value.value = entry.lost.value.value;
+    values.push_back(std::move(value));
+    return Status::Ok();
+  }));
+  std::sort(values.begin(), values.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.collection, a.document_id, a.rescue_id) < std::tie(b.collection, b.document_id, b.rescue_id);
+  });
+  return values;
+}
+
+Result<DatabaseStats> DatabaseCore::Stats() {
+  DatabaseStats stats;
+  FORESHORE_ASSIGN_OR_RETURN(stats.indexes, ListIndexes());
+  for (const IndexInfo& index : stats.indexes) stats.pending_embedding_count += index.pending_count;
+  const StoreStats store_stats = store_->Stats();
+  stats.storage = options_.storage == StorageKind::kSqlite ? "sqlite" : "rocksdb";
+  stats.disk_bytes = store_stats.disk_bytes + store_stats.write_ahead_bytes;
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
+  stats.last_sequence = view->sequence();
+  FORESHORE_ASSIGN_OR_RETURN(const std::int64_t tail, log_->Tail(view->txn()));
+  stats.log_entry_count = view->sequence() - tail + 1;
+  stats.rescued_count = static_cast<std::uint64_t>(rescued_count_.load());
+  stats.replica = ToHex(AsBytes(replica_.data(), replica_.size()));
+  stats.identity_forked = identity_forked_;
+  FORESHORE_ASSIGN_OR_RETURN(const auto blobs, blobs_->List());
+  stats.blob_count = blobs.size();
+  for (const BlobId& blob : blobs) {
+    FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t size_bytes, blobs_->SizeBytes(blob));
+    stats.blob_bytes += size_bytes;
+  }
+  for (const CollectionDefinition& collection : view->catalog().collections) {
+    if (collection.name.starts_with('_')) continue;
+    CollectionStats each;
+    each.name = collection.name;
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Scan(collection));
+    while (true) {
+      FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
+      if (!more) break;
+      ++each.document_count;
+    }
+    stats.collections.push_back(std::move(each));
+  }
+  return stats;
+}
+
+Status DatabaseCore::SaveIndexes() {
+  Status first;
+  std::map<std::uint32_t, std::int64_t> saved;
+  for (const auto& [id, derived] : derived_by_id()) {
+    const std::int64_t before = derived->saved_sequence();
+    const auto sequence = derived->Save();
+    if (!sequence.ok()) {
+      if (first.ok()) first = sequence.status();
+    } else if (*sequence != before) {
+      saved[id] = *sequence;
+    }
+  }
+  if (saved.empty()) return first;
+  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginWrite());
+  for (const auto& [id, sequence] : saved) {
+    FORESHORE_RETURN_IF_ERROR(log_->SetCursor(*txn, "index." + std::to_string(id), sequence));
+  }
+  FORESHORE_RETURN_IF_ERROR(txn->Commit());
+  return first;
+}
+
+Status DatabaseCore::TrimLog() {
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite());
+    // Until this database first syncs, the whole log is what a first push will send.
+    FORESHORE_ASSIGN_OR_RETURN(const auto push, log_->GetCursor(view->txn(), "sync.push"));
+    if (!push) FORESHORE_RETURN_IF_ERROR(log_->SetCursor(*view->write_txn_, "sync.push", 0));
+    view->wrote_ = true;
+    FORESHORE_ASSIGN_OR_RETURN(const std::int64_t count, log_->Trim(*view->write_txn_, kTrimEntryCount));
+    FORESHORE_RETURN_IF_ERROR(view->Commit());
+    if (count < kTrimEntryCount) return Status::Ok();
+  }
+}
+
+Status DatabaseCore::Checkpoint() {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  {
+    const std::unique_lock lock(writer_mutex_);
+    FORESHORE_RETURN_IF_ERROR(SaveIndexes());
+  }
+  FORESHORE_RETURN_IF_ERROR(TrimLog());
+  return store_->Checkpoint();
+}
+
+Status DatabaseCore::Compact() {
+  FORESHORE_RETURN_IF_ERROR(Checkpoint());
+  for (const auto& [id, derived] : derived_by_id()) {
+    if (derived->graph().garbage_count() > 0) FORESHORE_RETURN_IF_ERROR(derived->graph().Compact());
+  }
+  FORESHORE_RETURN_IF_ERROR(DropUnreferencedBlobs());
+  return store_->Compact();
+}
+
+Result<std::set<BlobId>> DatabaseCore::ReferencedBlobs(ReadView& view) {
+  std::set<BlobId> blobs;
+  for (const CollectionDefinition& collection : view.catalog().collections) {
+    const bool is_models = collection.name == kModelsCollection;
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.Scan(collection));
+    while (true) {
+      FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
+      if (!more) break;
+      CollectBlobReferences(cursor->body(), blobs);
+      if (!is_models) continue;
+      FORESHORE_ASSIGN_OR_RETURN(const auto of_model, models_->BlobsOf(cursor->body()));
+      blobs.insert(of_model.begin(), of_model.end());
+    }
+  }
+  return blobs;
+}
+
+Status DatabaseCore::DropUnreferencedBlobs() {
+  // Under the write lock no transaction can come to refer to a blob that is being looked at. A blob written for a
+  // transaction that has not begun yet would go; so only callers who know that there is none may compact.
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
+  FORESHORE_ASSIGN_OR_RETURN(const auto referenced, ReferencedBlobs(*view));
+  FORESHORE_ASSIGN_OR_RETURN(const auto present, blobs_->List());
+  for (const BlobId& blob : present) {
+    if (!referenced.contains(blob)) FORESHORE_RETURN_IF_ERROR(blobs_->Remove(blob));
+  }
+  return Status::Ok();
+}
+
+Status DatabaseCore::Backup(const std::string& destination) {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  if (FileExists(destination)) {
+    return Status::AlreadyExists("backup \"" + destination + "\" exists, expected a path with nothing there");
+  }
+  FORESHORE_RETURN_IF_ERROR(Checkpoint());
+  const Status done = [&]() -> Status {
+    // Blobs after the store: what its copy refers to was complete before it was made, and blobs never change.
+    FORESHORE_ASSIGN_OR_RETURN(const auto directory,
+                               DatabaseDirectory::Open(destination, true, options_.storage, *random_));
+    FORESHORE_RETURN_IF_ERROR(store_->Backup(directory->StorePath()));
+    FORESHORE_ASSIGN_OR_RETURN(const auto copy, BlobStore::Open(directory->BlobsPath()));
+    FORESHORE_ASSIGN_OR_RETURN(const auto blobs, blobs_->List());
+    for (const BlobId& blob : blobs) {
+      FORESHORE_ASSIGN_OR_RETURN(const BlobId copied, copy->PutFile(blobs_->PathOf(blob)));
+      if (copied != blob) {
+        return Status::Corruption("blob \"" + blobs_->PathOf(blob) + "\": content has hash " + ToHex(AsBytes(copied)));
+      }
+    }
+    return Status::Ok();
+  }();
+  if (!done.ok()) RemoveTree(destination).IgnoreError();
+  return done;
+}
+
+}  // namespace foreshore

@@ -1,0 +1,146 @@
+// Checking everything against everything.
+#include <algorithm>
+
+#include "engine/database/core.h"
+#include "engine/database/derived_vector_index.h"
+#include "engine/database/stored_vector.h"
+#include "engine/model/model_registry.h"
+#include "index/quantizer.h"
+#include "storage/base/coding.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kProblemCountMax = 100;
+
+class Verifier {
+ public:
+  Verifier(ReadView& view, VerifyReport& report) : view_(view), report_(report) {}
+
+  void Problem(std::string text) {
+    if (report_.problems.size() < kProblemCountMax) report_.problems.push_back(std::move(text));
+  }
+
+  Status CheckCollection(const CollectionDefinition& collection) {
+    const std::string where = "collection \"" + collection.name + "\": ";
+    std::uint64_t record_count = 0;
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view_.txn().NewCursor(collection.documents));
+    for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
+      FORESHORE_RETURN_IF_ERROR(status);
+      if (!cursor->valid()) break;
+      ++record_count;
+      const std::string name = where + "document " + std::to_string(cursor->integer_key());
+      const auto view = ViewRecord(cursor->value());
+      const auto state = DecodeRecord(cursor->value(), view_.core().sessions());
+      if (!view.ok() || !state.ok()) {
+        Problem(name + ": " + (view.ok() ? state.status() : view.status()).message());
+        continue;
+      }
+      if (view->alive) ++report_.document_count;
+      if (Materialise(*state) != view->body) Problem(name + ": body is not what its registers say");
+      if (!view->body.empty()) {
+        if (const auto normal = NormaliseDocument(view->body); !normal.ok() || *normal != view->body) {
+          Problem(name + ": body is not normalised JSON");
+        }
+      }
+      FORESHORE_ASSIGN_OR_RETURN(const auto docid, FindDocid(collection, state->id));
+      if (docid != cursor->integer_key()) Problem(name + ": its id \"" + state->id + "\" leads elsewhere");
+    }
+    return CheckIdCount(collection, where, record_count);
+  }
+
+  Status CheckVectors(const CollectionDefinition& collection, const VectorIndexDefinition& index,
+                      const DerivedVectorIndex* derived) {
+    const std::string where = "vector index \"" + index.name + "\": ";
+    std::uint64_t count = 0;
+    std::vector<std::int64_t> docids;
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view_.txn().NewCursor(index.vectors));
+    for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
+      FORESHORE_RETURN_IF_ERROR(status);
+      if (!cursor->valid()) break;
+      ++count;
+      docids.push_back(cursor->integer_key());
+      const auto stored = DecodeStoredVector(cursor->value());
+      const Status decoded =
+          stored.ok() ? DecodeVectorRecord(stored->record, index.options.dimension).status() : stored.status();
+      if (!decoded.ok())
+        Problem(where + "document " + std::to_string(cursor->integer_key()) + ": " + decoded.message());
+    }
+    report_.vector_count += count;
+    for (const std::int64_t docid : docids) {
+      FORESHORE_ASSIGN_OR_RETURN(const auto document, view_.GetByDocid(collection, docid));
+      if (!document) Problem(where + "vector of document " + std::to_string(docid) + ", which does not exist");
+    }
+    if (derived == nullptr) {
+      Problem(where + "graph is not open");
+    } else if (derived->applied_sequence() == view_.sequence() && derived->graph().entry_count() != count) {
+      Problem(where + "graph has " + std::to_string(derived->graph().entry_count()) + " vectors, store has " +
+              std::to_string(count));
+    }
+    return Status::Ok();
+  }
+
+ private:
+  Result<std::optional<std::int64_t>> FindDocid(const CollectionDefinition& collection, const std::string& id) {
+    return view_.FindDocid(collection, id);
+  }
+
+  Status CheckIdCount(const CollectionDefinition& collection, const std::string& where, std::uint64_t record_count) {
+    std::uint64_t id_count = 0;
+    FORESHORE_ASSIGN_OR_RETURN(const auto ids, view_.txn().NewCursor(collection.ids));
+    for (Status status = ids->SeekFirst();; status = ids->Next()) {
+      FORESHORE_RETURN_IF_ERROR(status);
+      if (!ids->valid()) break;
+      ++id_count;
+    }
+    if (id_count != record_count) {
+      Problem(where + std::to_string(id_count) + " ids for " + std::to_string(record_count) + " records");
+    }
+    return Status::Ok();
+  }
+
+  ReadView& view_;
+  VerifyReport& report_;
+};
+
+}  // namespace
+
+Result<VerifyReport> DatabaseCore::Verify() {
+  VerifyReport report;
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  if (const Status status = store_->Verify(); !status.ok()) {
+    if (status.code() != ErrorCode::kCorruption) return status;
+    report.problems.push_back(status.message());
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
+  Verifier verifier(*view, report);
+  for (const CollectionDefinition& collection : view->catalog().collections) {
+    FORESHORE_RETURN_IF_ERROR(verifier.CheckCollection(collection));
+    for (const VectorIndexDefinition& index : collection.vector_indexes) {
+      FORESHORE_RETURN_IF_ERROR(verifier.CheckVectors(collection, index, FindDerived(index.id).get()));
+    }
+  }
+  FORESHORE_ASSIGN_OR_RETURN(std::int64_t expected, log_->Tail(view->txn()));
+  FORESHORE_RETURN_IF_ERROR(log_->ReadAfter(view->txn(), expected - 1, [&](const Change& change) {
+    if (change.sequence != expected) verifier.Problem("change log: entry " + std::to_string(expected) + " is missing");
+    expected = change.sequence + 1;
+    return true;
+  }));
+  if (expected != view->sequence() + 1) {
+    verifier.Problem("change log: ends at " + std::to_string(expected - 1) + ", head is " +
+                     std::to_string(view->sequence()));
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const auto referenced, ReferencedBlobs(*view));
+  for (const BlobId& blob : referenced) {
+    if (!blobs_->Contains(blob)) {
+      // Wanted blobs of synced models are reported as such by the models; a local reference never dangles.
+      verifier.Problem("blob " + ToHex(AsBytes(blob)) + ": referred to, and not here");
+      continue;
+    }
+    ++report.blob_count;
+    if (const Status status = blobs_->Verify(blob); !status.ok()) verifier.Problem(status.message());
+  }
+  return report;
+}
+
+}  // namespace foreshore

@@ -1,0 +1,154 @@
+#include "engine/database/derived_vector_index.h"
+
+#include <algorithm>
+#include <set>
+
+#include "engine/database/stored_vector.h"
+#include "storage/base/file.h"
+#include "storage/base/log.h"
+
+namespace foreshore {
+namespace {
+
+VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition) {
+  VectorIndexConfig config;
+  config.name = "vector index \"" + definition.name + "\"";
+  config.metric = definition.options.metric;
+  config.dimension = definition.options.dimension;
+  return config;
+}
+
+}  // namespace
+
+VectorSearchOptions SearchOptionsFor(std::size_t k_hint, std::size_t ef) {
+  VectorSearchOptions options;
+  options.k_hint = std::max<std::size_t>(1, k_hint);
+  options.ef = std::clamp<std::size_t>(ef != 0 ? ef : std::max<std::size_t>(96, k_hint * 4), 1, 100'000);
+  return options;
+}
+
+Result<std::shared_ptr<DerivedVectorIndex>> DerivedVectorIndex::Open(const VectorIndexDefinition& definition,
+                                                                     Store& store, ChangeLog& log, std::string path) {
+  std::shared_ptr<DerivedVectorIndex> index(new DerivedVectorIndex(definition, std::move(path)));
+  FORESHORE_RETURN_IF_ERROR(index->Load(store, log));
+  return index;
+}
+
+Status DerivedVectorIndex::Load(Store& store, ChangeLog& log) {
+  FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
+  FORESHORE_ASSIGN_OR_RETURN(const std::int64_t tail, log.Tail(*txn));
+  auto loaded = LoadHnswIndex(ConfigOf(definition_), path_);
+  if (loaded.ok()) {
+    graph_ = std::move(loaded).value();
+    const std::int64_t applied = applied_sequence();
+    if (applied <= head && applied + 1 >= tail) {
+      saved_sequence_ = applied;
+      opened_from_ = applied == head ? "snapshot" : "snapshot and log";
+      return CatchUp(*txn, log, head);
+    }
+    Log(LogLevel::kWarning, "index",
+        definition_.name + ": snapshot is at sequence " + std::to_string(applied) + ", the log holds " +
+            std::to_string(tail) + " to " + std::to_string(head) + "; rebuilding");
+  } else if (loaded.status().code() != ErrorCode::kNotFound) {
+    Log(LogLevel::kWarning, "index", loaded.status().message() + "; rebuilding");
+  }
+  opened_from_ = "rebuilt";
+  return RebuildFrom(*txn, head);
+}
+
+Status DerivedVectorIndex::CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t head) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> changed;  // (docid, sequence)
+  FORESHORE_RETURN_IF_ERROR(log.ReadAfter(txn, applied_sequence(), [&](const Change& change) {
+    if (change.kind == ChangeKind::kVector && change.index_id == definition_.id) {
+      changed.emplace_back(change.docid, change.sequence);
+    }
+    return true;
+  }));
+  // No view is open yet, so only each document's present vector matters; earlier ones in between are skipped.
+  std::set<std::int64_t> seen;
+  for (auto it = changed.rbegin(); it != changed.rend(); ++it) {
+    if (!seen.insert(it->first).second) continue;
+    FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn.Get(definition_.vectors, it->first));
+    FORESHORE_RETURN_IF_ERROR(ApplyOne({it->first, stored ? ByteString(*stored) : ByteString()}, it->second));
+  }
+  graph_->SetAppliedSeq(static_cast<std::uint64_t>(head));
+  return Status::Ok();
+}
+
+Status DerivedVectorIndex::RebuildFrom(ReadTxn& txn, std::int64_t head) {
+  FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_)));
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(definition_.vectors));
+  FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
+  while (cursor->valid()) {
+    FORESHORE_RETURN_IF_ERROR(ApplyOne({cursor->integer_key(), ByteString(cursor->value())}, head));
+    FORESHORE_RETURN_IF_ERROR(cursor->Next());
+  }
+  graph_->SetAppliedSeq(static_cast<std::uint64_t>(head));
+  return Status::Ok();
+}
+
+Status DerivedVectorIndex::ApplyOne(const VectorOperation& operation, std::int64_t sequence) {
+  ++unsaved_operation_count_;
+  const auto at = static_cast<std::uint64_t>(sequence);
+  if (operation.stored.empty()) return graph_->Remove(operation.docid, at);
+  FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(operation.stored));
+  return graph_->Upsert(operation.docid, stored.record, at);
+}
+
+void DerivedVectorIndex::Enqueue(std::int64_t sequence, std::vector<VectorOperation> operations) {
+  const std::lock_guard lock(queue_mutex_);
+  if (operations.empty() && !queue_.empty() && queue_.back().operations.empty()) {
+    queue_.back().sequence = sequence;
+    return;
+  }
+  queue_.push_back({sequence, std::move(operations)});
+}
+
+Status DerivedVectorIndex::Apply() {
+  const std::lock_guard apply_lock(apply_mutex_);
+  while (!behind_) {
+    Batch batch;
+    {
+      const std::lock_guard lock(queue_mutex_);
+      if (queue_.empty()) return Status::Ok();
+      batch = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    for (const VectorOperation& operation : batch.operations) {
+      if (Status status = ApplyOne(operation, batch.sequence); !status.ok()) {
+        // Searches scan what the graph lacks from the log; the snapshot on disk is dropped so that the next open
+        // rebuilds.
+        behind_ = true;
+        RemoveFile(path_).IgnoreError();
+        Log(LogLevel::kError, "index", definition_.name + " is behind: " + status.ToString());
+        return status;
+      }
+    }
+    graph_->SetAppliedSeq(static_cast<std::uint64_t>(batch.sequence));
+  }
+  return Status::Internal("vector index \"" + definition_.name + "\" is behind, expected it to follow every commit");
+}
+
+Result<std::int64_t> DerivedVectorIndex::Save() {
+  const std::lock_guard apply_lock(apply_mutex_);
+  if (behind_) return saved_sequence_;
+  const std::int64_t applied = applied_sequence();
+  if (applied == saved_sequence_ && FileExists(path_)) return applied;
+  FORESHORE_RETURN_IF_ERROR(graph_->SaveSnapshot(path_));
+  saved_sequence_ = applied;
+  unsaved_operation_count_ = 0;
+  return applied;
+}
+
+std::int64_t DerivedVectorIndex::saved_sequence() const {
+  const std::lock_guard lock(apply_mutex_);
+  return saved_sequence_;
+}
+
+std::uint64_t DerivedVectorIndex::unsaved_operation_count() const {
+  const std::lock_guard lock(apply_mutex_);
+  return unsaved_operation_count_;
+}
+
+}  // namespace foreshore

@@ -1,0 +1,81 @@
+// One HNSW graph and its place in the change log: opened from a snapshot, brought up to date from the log, fed by
+// every commit in commit order, and saved again at checkpoints.
+//
+// Invariant: after Apply(s) the graph holds every vector change up to s and none above it, each with its own sequence.
+//
+// Threads: safe from any thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/database/catalog.h"
+#include "foreshore/status.h"
+#include "index/vector_index.h"
+#include "storage/change_log.h"
+#include "storage/store.h"
+
+namespace foreshore {
+
+// How an index is searched for a caller that expects to take `k_hint` neighbours; `ef` 0 means chosen here.
+VectorSearchOptions SearchOptionsFor(std::size_t k_hint, std::size_t ef);
+
+struct VectorOperation {
+  std::int64_t docid = 0;
+  ByteString stored;  // Encoded StoredVector; empty to remove.
+};
+
+class DerivedVectorIndex {
+ public:
+  // `path` is the snapshot's file. A snapshot that is missing, damaged or not of this history is dropped and the graph
+  // rebuilt from the stored vectors.
+  static Result<std::shared_ptr<DerivedVectorIndex>> Open(const VectorIndexDefinition& definition, Store& store,
+                                                          ChangeLog& log, std::string path);
+
+  // Called in commit order, under the writer's lock, once per commit; cheap.
+  void Enqueue(std::int64_t sequence, std::vector<VectorOperation> operations);
+  // Applies what was enqueued. An error marks the index behind: searches scan the missing part until Rebuild.
+  Status Apply();
+  // The last sequence that a search in the graph covers.
+  std::int64_t applied_sequence() const { return static_cast<std::int64_t>(graph_->applied_seq()); }
+
+  // Writes the snapshot if anything was applied since the last one. Returns the sequence it holds.
+  Result<std::int64_t> Save();
+  std::int64_t saved_sequence() const;
+  std::uint64_t unsaved_operation_count() const;
+
+  VectorIndex& graph() { return *graph_; }
+  const VectorIndex& graph() const { return *graph_; }
+  const std::string& opened_from() const { return opened_from_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  struct Batch {
+    std::int64_t sequence = 0;
+    std::vector<VectorOperation> operations;
+  };
+  DerivedVectorIndex(VectorIndexDefinition definition, std::string path)
+      : definition_(std::move(definition)), path_(std::move(path)) {}
+  Status Load(Store& store, ChangeLog& log);
+  Status CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t head);
+  Status RebuildFrom(ReadTxn& txn, std::int64_t head);
+  Status ApplyOne(const VectorOperation& operation, std::int64_t sequence);
+
+  VectorIndexDefinition definition_;
+  std::string path_;
+  std::unique_ptr<VectorIndex> graph_;
+  std::string opened_from_;
+
+  std::mutex queue_mutex_;
+  std::deque<Batch> queue_;  // Guarded by queue_mutex_.
+  mutable std::mutex apply_mutex_;
+  std::int64_t saved_sequence_ = 0;            // Guarded by apply_mutex_.
+  std::uint64_t unsaved_operation_count_ = 0;  // Guarded by apply_mutex_.
+  bool behind_ = false;                        // Guarded by apply_mutex_.
+};
+
+}  // namespace foreshore

@@ -1,0 +1,267 @@
+#include "engine/database/embedding_worker.h"
+
+#include <set>
+
+#include "engine/database/core.h"
+#include "engine/database/derived_vector_index.h"
+#include "engine/database/stored_vector.h"
+#include "engine/model/model_registry.h"
+#include "index/quantizer.h"
+#include "storage/base/coding.h"
+#include "storage/base/log.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kBatchTextCount = 64;            // Texts embedded per transaction.
+constexpr std::size_t kBatchVisitCount = 4096;         // Documents or log entries looked at per batch.
+constexpr std::int64_t kIdleCursorLag = 4096;          // Entries of no concern after which a cursor moves on its own.
+constexpr std::uint64_t kSaveOperationCount = 20'000;  // Unsaved graph changes after which a snapshot is written.
+
+std::string TagSetting(std::uint32_t index_id) {
+  return "embed.model." + std::to_string(index_id);
+}
+
+}  // namespace
+
+struct EmbeddingWorker::Batch {
+  struct Item {
+    std::int64_t docid = 0;
+    std::string text;  // Empty: there is no source, the vector goes.
+  };
+  std::vector<Item> items;
+  std::int64_t cursor = 0;           // Where the log cursor goes with this batch.
+  std::optional<std::int64_t> fill;  // Where the filling goes; nullopt: not filling.
+  bool fill_done = false;
+  bool moved = false;  // Something was looked at.
+};
+
+void EmbeddingWorker::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void EmbeddingWorker::Stop() {
+  stopping_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void EmbeddingWorker::Run() {
+  std::string last_error;
+  while (!stopping_) {
+    const std::int64_t sequence = core_.last_sequence();
+    const Result<bool> worked = Step();
+    if (worked.ok()) {
+      last_error.clear();
+    } else if (worked.status().ToString() != last_error) {
+      last_error = worked.status().ToString();
+      Log(LogLevel::kWarning, "embed", last_error);
+    }
+    if (worked.ok() && *worked) continue;
+    for (const auto& [id, derived] : core_.derived_by_id()) {
+      if (derived->unsaved_operation_count() < kSaveOperationCount) continue;
+      if (const Status saved = core_.Checkpoint(); !saved.ok()) Log(LogLevel::kWarning, "index", saved.ToString());
+      break;
+    }
+    core_.WaitForChange(sequence, std::chrono::milliseconds(200));
+  }
+}
+
+Result<bool> EmbeddingWorker::Step() {
+  const std::lock_guard lock(step_mutex_);
+  const auto catalog = core_.catalog();
+  for (const CollectionDefinition& collection : catalog->collections) {
+    for (const VectorIndexDefinition& index : collection.vector_indexes) {
+      if (!index.has_model()) continue;
+      FORESHORE_ASSIGN_OR_RETURN(const bool worked, StepIndex(collection, index));
+      if (worked) return true;
+    }
+  }
+  return false;
+}
+
+Result<bool> EmbeddingWorker::StepIndex(const CollectionDefinition& collection, const VectorIndexDefinition& index) {
+  Batch batch;
+  std::shared_ptr<TextModel> model;
+  std::uint64_t tag = 0;
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
+    FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t pending, PendingCount(*view, collection, index, 1));
+    if (pending == 0) {
+      FORESHORE_ASSIGN_OR_RETURN(const auto cursor, core_.log().GetCursor(view->txn(), CursorName(index.id)));
+      if (view->sequence() - cursor.value_or(0) < kIdleCursorLag) return false;
+    }
+    if (pending > 0) {
+      FORESHORE_ASSIGN_OR_RETURN(model, core_.models().Load(index.options.model));
+      tag = ModelTagOf(model->info().version);
+      FORESHORE_ASSIGN_OR_RETURN(const bool dropped, DropIfModelChanged(collection, index, tag));
+      if (dropped) return true;
+    }
+    FORESHORE_RETURN_IF_ERROR(Collect(*view, collection, index, tag, batch));
+  }
+  if (!batch.moved) return false;
+  std::vector<std::string_view> texts;
+  for (const Batch::Item& item : batch.items) {
+    if (!item.text.empty()) texts.push_back(item.text);
+  }
+  std::vector<float> vectors(texts.size() * index.options.dimension);
+  if (!texts.empty()) {
+    if (model->info().dimension != index.options.dimension) {
+      return Status::Conflict("vector index \"" + index.name + "\": model \"" + index.options.model + "\" has " +
+                              std::to_string(model->info().dimension) + " dimensions, index has " +
+                              std::to_string(index.options.dimension));
+    }
+    FORESHORE_RETURN_IF_ERROR(model->Embed(texts, vectors));
+  }
+  FORESHORE_RETURN_IF_ERROR(Store(collection, index, tag, batch, vectors));
+  return true;
+}
+
+Status EmbeddingWorker::Collect(ReadView& view, const CollectionDefinition& collection,
+                                const VectorIndexDefinition& index, std::uint64_t model_tag, Batch& batch) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, core_.log().GetCursor(view.txn(), CursorName(index.id)));
+  batch.cursor = cursor.value_or(0);
+  FORESHORE_ASSIGN_OR_RETURN(const auto fill, core_.GetSetting(FillSetting(index.id)));
+  std::vector<std::int64_t> docids;
+  if (fill) {
+    ByteReader reader(*fill);
+    batch.fill = reader.Fixed<std::int64_t>();
+    batch.moved = true;
+    FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, *batch.fill));
+    while (docids.size() < kBatchTextCount) {
+      FORESHORE_ASSIGN_OR_RETURN(const bool more, documents->Next());
+      if (!more) {
+        batch.fill_done = true;
+        break;
+      }
+      docids.push_back(documents->docid());
+    }
+    if (!docids.empty()) batch.fill = docids.back() + 1;
+  } else {
+    std::size_t visited = 0;
+    std::set<std::int64_t> distinct;
+    FORESHORE_RETURN_IF_ERROR(core_.log().ReadAfter(view.txn(), batch.cursor, [&](const Change& change) {
+      batch.moved = true;
+      batch.cursor = change.sequence;
+      if (change.kind == ChangeKind::kDocument && change.collection_id == collection.id) distinct.insert(change.docid);
+      return ++visited < kBatchVisitCount && distinct.size() < kBatchTextCount;
+    }));
+    docids.assign(distinct.begin(), distinct.end());
+  }
+  for (const std::int64_t docid : docids) {
+    FORESHORE_RETURN_IF_ERROR(Consider(view, collection, index, model_tag, docid, batch));
+  }
+  return Status::Ok();
+}
+
+Status EmbeddingWorker::Consider(ReadView& view, const CollectionDefinition& collection,
+                                 const VectorIndexDefinition& index, std::uint64_t model_tag, std::int64_t docid,
+                                 Batch& batch) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, docid));
+  if (!document) return Status::Ok();  // Its vector went with it.
+  std::string text = SourceTextOf(index, document->body);
+  const std::uint64_t hash = Fnv1a64(text);
+  FORESHORE_ASSIGN_OR_RETURN(const auto bytes, view.txn().Get(index.vectors, docid));
+  if (bytes) {
+    FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*bytes));
+    if (!text.empty() && stored.source_hash == hash && stored.model_tag == model_tag) return Status::Ok();
+  } else if (text.empty()) {
+    return Status::Ok();
+  }
+  batch.items.push_back({docid, std::move(text)});
+  return Status::Ok();
+}
+
+Status EmbeddingWorker::Store(const CollectionDefinition& collection, const VectorIndexDefinition& index,
+                              std::uint64_t model_tag, const Batch& batch, const std::vector<float>& vectors) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10)));
+  const CollectionDefinition* present = view->catalog().FindById(collection.id);
+  if (present == nullptr || present->FindVectorIndex(index.options.field) == nullptr) return Status::Ok();
+  std::size_t row = 0;
+  for (const Batch::Item& item : batch.items) {
+    const std::span<const float> values(vectors.data() + row * index.options.dimension, index.options.dimension);
+    if (!item.text.empty()) ++row;
+    // A document that changed meanwhile stands again behind the cursor; its vector would be of the old text.
+    FORESHORE_ASSIGN_OR_RETURN(const auto document, view->GetByDocid(collection, item.docid));
+    if (!document || SourceTextOf(index, document->body) != item.text) continue;
+    if (item.text.empty()) {
+      FORESHORE_RETURN_IF_ERROR(view->PutVector(index, item.docid, {}));
+      continue;
+    }
+    FORESHORE_ASSIGN_OR_RETURN(const ByteString record, EncodeVectorRecord(values, index.options.dimension));
+    StoredVector stored;
+    stored.is_from_model = true;
+    stored.source_hash = Fnv1a64(item.text);
+    stored.model_tag = model_tag;
+    stored.record = record;
+    FORESHORE_RETURN_IF_ERROR(view->PutVector(index, item.docid, EncodeStoredVector(stored)));
+  }
+  if (batch.fill_done) {
+    FORESHORE_RETURN_IF_ERROR(view->DropSetting(FillSetting(index.id)));
+  } else if (batch.fill) {
+    ByteString place;
+    AppendFixed(place, *batch.fill);
+    FORESHORE_RETURN_IF_ERROR(view->PutSetting(FillSetting(index.id), place));
+  }
+  FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor(CursorName(index.id), batch.cursor));
+  return view->Commit();
+}
+
+Result<bool> EmbeddingWorker::DropIfModelChanged(const CollectionDefinition& collection,
+                                                 const VectorIndexDefinition& index, std::uint64_t model_tag) {
+  ByteString tag;
+  AppendFixed(tag, model_tag);
+  FORESHORE_ASSIGN_OR_RETURN(const auto stored_tag, core_.GetSetting(TagSetting(index.id)));
+  if (stored_tag == tag) return false;
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10)));
+  const CollectionDefinition* present = view->catalog().FindById(collection.id);
+  if (present == nullptr || present->FindVectorIndex(index.options.field) == nullptr) return false;
+  FORESHORE_RETURN_IF_ERROR(view->PutSetting(TagSetting(index.id), tag));
+  if (stored_tag) {
+    std::vector<std::int64_t> docids;
+    {
+      FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->txn().NewCursor(index.vectors));
+      for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
+        FORESHORE_RETURN_IF_ERROR(status);
+        if (!cursor->valid()) break;
+        docids.push_back(cursor->integer_key());
+      }
+    }
+    for (const std::int64_t docid : docids) FORESHORE_RETURN_IF_ERROR(view->PutVector(index, docid, {}));
+    ByteString place;
+    AppendFixed(place, INT64_MIN);
+    FORESHORE_RETURN_IF_ERROR(view->PutSetting(FillSetting(index.id), place));
+    Log(LogLevel::kInfo, "embed", index.name + ": the model changed, all vectors are made anew");
+  }
+  FORESHORE_RETURN_IF_ERROR(view->Commit());
+  return true;
+}
+
+Result<std::uint64_t> EmbeddingWorker::PendingCount(ReadView& view, const CollectionDefinition& collection,
+                                                    const VectorIndexDefinition& index, std::uint64_t count_max) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto fill, core_.GetSetting(FillSetting(index.id)));
+  if (fill) {
+    ByteReader reader(*fill);
+    FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, reader.Fixed<std::int64_t>()));
+    std::uint64_t count = 1;  // The filling itself, which has to be marked as done.
+    while (count < count_max) {
+      FORESHORE_ASSIGN_OR_RETURN(const bool more, documents->Next());
+      if (!more) break;
+      ++count;
+    }
+    return count;
+  }
+  // A change of a model's row counts too: it may make every vector stale.
+  const CollectionDefinition* models = view.catalog().Find(kModelsCollection);
+  std::set<std::pair<std::uint32_t, std::int64_t>> changed;
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, core_.log().GetCursor(view.txn(), CursorName(index.id)));
+  FORESHORE_RETURN_IF_ERROR(core_.log().ReadAfter(view.txn(), cursor.value_or(0), [&](const Change& change) {
+    if (change.kind == ChangeKind::kDocument &&
+        (change.collection_id == collection.id || (models != nullptr && change.collection_id == models->id))) {
+      changed.emplace(change.collection_id, change.docid);
+    }
+    return changed.size() < count_max;
+  }));
+  return changed.size();
+}
+
+}  // namespace foreshore

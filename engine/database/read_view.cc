@@ -1,0 +1,200 @@
+#include <algorithm>
+#include <unordered_set>
+
+#include "engine/database/core.h"
+#include "engine/database/derived_vector_index.h"
+#include "engine/database/rescue.h"
+#include "engine/database/stamp_coding.h"
+#include "engine/database/stored_vector.h"
+#include "storage/base/coding.h"
+
+namespace foreshore {
+
+namespace {
+
+// The graph's stream, without the documents of the overlay, merged with the overlay by distance.
+class MergedNeighbourCursor : public NeighbourCursor {
+ public:
+  std::unordered_set<std::int64_t> hidden;    // Documents that the graph must not yield.
+  std::vector<Neighbour> overlay;             // Nearest last.
+  std::shared_ptr<DerivedVectorIndex> index;  // Keeps the graph alive while it streams.
+  std::unique_ptr<VectorCursor> graph;
+
+  Result<std::optional<Neighbour>> Next() override {
+    if (!graph_next_ && !graph_done_) {
+      FORESHORE_ASSIGN_OR_RETURN(const auto match, graph->Next());
+      if (match) {
+        graph_next_ = Neighbour{match->docid, match->distance};
+      } else {
+        graph_done_ = true;
+      }
+    }
+    if (!overlay.empty() && (!graph_next_ || overlay.back().distance <= graph_next_->distance)) {
+      const Neighbour next = overlay.back();
+      overlay.pop_back();
+      return std::optional<Neighbour>(next);
+    }
+    return std::exchange(graph_next_, std::nullopt);
+  }
+
+ private:
+  std::optional<Neighbour> graph_next_;
+  bool graph_done_ = false;
+};
+
+}  // namespace
+
+ReadView::~ReadView() {
+  owned_txn_.reset();
+  if (registered_) {
+    const std::lock_guard lock(core_.snapshots_mutex_);
+    core_.snapshots_.erase(core_.snapshots_.find(registered_sequence_));
+  }
+}
+
+Result<std::optional<ReadView::Found>> ReadView::Find(const CollectionDefinition& collection, std::string_view id) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto docid, FindDocid(collection, id));
+  if (!docid) return std::optional<Found>();
+  FORESHORE_ASSIGN_OR_RETURN(const auto record, txn_->Get(collection.documents, *docid));
+  if (!record) {
+    return Status::Corruption("collection \"" + collection.name + "\": id \"" + std::string(id) + "\" names document " +
+                              std::to_string(*docid) + ", which is not there");
+  }
+  return std::optional<Found>(Found{*docid, *record});
+}
+
+Result<std::optional<std::int64_t>> ReadView::FindDocid(const CollectionDefinition& collection, std::string_view id) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto entry, txn_->Get(collection.ids, Bytes(id)));
+  if (!entry) return std::optional<std::int64_t>();
+  if (entry->size() != 8) {
+    return Status::Corruption("collection \"" + collection.name + "\": entry of id \"" + std::string(id) + "\" has " +
+                              std::to_string(entry->size()) + " bytes, expected 8");
+  }
+  return std::optional<std::int64_t>(LoadFixed<std::int64_t>(entry->data()));
+}
+
+Result<std::optional<RecordView>> ReadView::Get(const CollectionDefinition& collection, std::string_view id) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
+  if (!found) return std::optional<RecordView>();
+  FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(found->record));
+  return view.alive ? std::optional<RecordView>(view) : std::nullopt;
+}
+
+Result<std::optional<RecordView>> ReadView::GetByDocid(const CollectionDefinition& collection, std::int64_t docid) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto record, txn_->Get(collection.documents, docid));
+  if (!record) return std::optional<RecordView>();
+  FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(*record));
+  return view.alive ? std::optional<RecordView>(view) : std::nullopt;
+}
+
+Result<Document> ReadView::Read(const CollectionDefinition& collection, std::string_view id) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
+  Document document;
+  if (found) {
+    FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(found->record));
+    if (view.alive) {
+      document.id_ = view.id;
+      document.body_ = view.body;
+      FORESHORE_ASSIGN_OR_RETURN(const DocumentState state, DecodeRecord(found->record, core_.sessions()));
+      document.seen_ = EncodeVersionVector(state.seen);
+      return document;
+    }
+  }
+  return Status::NotFound("collection \"" + collection.name + "\": document \"" + std::string(id) +
+                          "\" does not exist");
+}
+
+Result<std::unique_ptr<DocumentCursor>> ReadView::Scan(const CollectionDefinition& collection,
+                                                       std::int64_t from_docid) {
+  FORESHORE_ASSIGN_OR_RETURN(auto cursor, txn_->NewCursor(collection.documents));
+  return std::unique_ptr<DocumentCursor>(new DocumentCursor(std::move(cursor), from_docid));
+}
+
+Result<bool> DocumentCursor::Next() {
+  if (started_) {
+    FORESHORE_RETURN_IF_ERROR(cursor_->Next());
+  } else {
+    FORESHORE_RETURN_IF_ERROR(cursor_->Seek(from_));
+    started_ = true;
+  }
+  while (cursor_->valid()) {
+    FORESHORE_ASSIGN_OR_RETURN(view_, ViewRecord(cursor_->value()));
+    if (view_.alive) return true;
+    FORESHORE_RETURN_IF_ERROR(cursor_->Next());
+  }
+  return false;
+}
+
+Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefinition& index,
+                                                           std::span<const float> query,
+                                                           const NeighbourOptions& options) {
+  auto merged = std::make_unique<MergedNeighbourCursor>();
+  merged->index = core_.FindDerived(index.id);
+  if (!merged->index) return Status::NotFound("vector index \"" + index.name + "\" does not exist");
+  FORESHORE_ASSIGN_OR_RETURN(const VectorQuery prepared, [&]() -> Result<VectorQuery> {
+    auto made = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
+    if (!made.ok()) return made.status().WithContext("vector index \"" + index.name + "\"");
+    return made;
+  }());
+  const auto add = [&](std::int64_t docid, Bytes stored_bytes) -> Status {
+    if (!merged->hidden.insert(docid).second || stored_bytes.empty()) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(stored_bytes));
+    FORESHORE_ASSIGN_OR_RETURN(const double distance, prepared.DistanceToRecord(stored.record));
+    merged->overlay.push_back({docid, distance});
+    return Status::Ok();
+  };
+  // First this transaction's own writes, which hide what the store and the graph say.
+  FORESHORE_RETURN_IF_ERROR(VisitOwnVectors(index.id, add));
+  // Then what was committed before this snapshot and is not in the graph yet.
+  if (const std::int64_t applied = merged->index->applied_sequence(); applied < sequence_) {
+    std::vector<std::int64_t> changed;
+    FORESHORE_RETURN_IF_ERROR(core_.log().ReadAfter(*txn_, applied, [&](const Change& change) {
+      if (change.sequence > sequence_) return false;
+      if (change.kind == ChangeKind::kVector && change.index_id == index.id) changed.push_back(change.docid);
+      return true;
+    }));
+    for (const std::int64_t docid : changed) {
+      if (merged->hidden.contains(docid)) continue;
+      FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn_->Get(index.vectors, docid));
+      FORESHORE_RETURN_IF_ERROR(add(docid, stored.value_or(Bytes())));
+    }
+  }
+  std::sort(merged->overlay.begin(), merged->overlay.end(),
+            [](const Neighbour& a, const Neighbour& b) { return a.distance > b.distance; });
+  VectorSearchOptions search = SearchOptionsFor(options.k_hint, options.ef);
+  if (!merged->hidden.empty()) {
+    search.predicate = [hidden = &merged->hidden](std::int64_t docid) { return !hidden->contains(docid); };
+  }
+  FORESHORE_ASSIGN_OR_RETURN(
+      merged->graph, merged->index->graph().NewCursor(query, static_cast<std::uint64_t>(sequence_), std::move(search)));
+  return std::unique_ptr<NeighbourCursor>(std::move(merged));
+}
+
+Status ReadView::VisitOwnVectors(std::uint32_t, const std::function<Status(std::int64_t, Bytes)>&) {
+  return Status::Ok();
+}
+
+Result<DocumentState> ReadView::LoadState(const CollectionDefinition& collection, std::string_view id) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
+  if (found) return DecodeRecord(found->record, core_.sessions());
+  DocumentState state;
+  state.id = id;
+  return state;
+}
+
+Result<std::optional<DocumentState>> ReadView::LoadStateByDocid(const CollectionDefinition& collection,
+                                                                std::int64_t docid) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto record, txn_->Get(collection.documents, docid));
+  if (!record) return std::optional<DocumentState>();
+  FORESHORE_ASSIGN_OR_RETURN(DocumentState state, DecodeRecord(*record, core_.sessions()));
+  return std::optional<DocumentState>(std::move(state));
+}
+
+Result<std::vector<LostValue>> ReadView::LoadRescued(const CollectionDefinition& collection,
+                                                     std::string_view document_id) {
+  // Most databases never have one; this keeps the look-up out of every put.
+  if (core_.rescued_count_.load() == 0 && !has_own_rescued_) return std::vector<LostValue>();
+  return RescuedOf(*txn_, core_.rescue_keyspaces(), collection.id, document_id);
+}
+
+}  // namespace foreshore

@@ -1,0 +1,40 @@
+// The manifest of a model version: what it is made of, as JSON in a blob whose hash is the version.
+//
+//   {"format":1,"architecture":"bert","quantization":"int8","config":{…},"tokenizer":{"$blob":"…"},
+//    "tensors":[{"name":"…","type":"i8","shape":[…],"blob":"…"}, …]}
+//
+// Threads: free functions, safe from any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/inference/bert.h"
+#include "foreshore/status.h"
+#include "storage/blob_store.h"
+
+namespace foreshore {
+
+inline constexpr std::size_t kManifestBytesMax = 16 << 20;
+
+struct ModelManifest {
+  struct TensorEntry {
+    std::string name;
+    TensorType type = TensorType::kF32;
+    std::vector<std::uint64_t> shape;
+    BlobId blob{};
+  };
+  std::string architecture = "bert";
+  std::string quantization;
+  BertConfig config;
+  BlobId tokenizer{};
+  std::vector<TensorEntry> tensors;
+};
+
+std::string EncodeManifest(const ModelManifest& manifest);
+// kUnsupported for another format or architecture, kCorruption for anything that contradicts itself.
+Result<ModelManifest> DecodeManifest(Bytes json);
+
+Result<BlobId> ParseBlobId(std::string_view hex);  // kCorruption unless 64 hexadecimal digits
+
+}  // namespace foreshore

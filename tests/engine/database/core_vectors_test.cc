@@ -1,0 +1,215 @@
+#include <cmath>
+
+#include "engine/database/derived_vector_index.h"
+#include "storage/base/file.h"
+#include "tests/engine/database/core_test.h"
+
+using namespace foreshore;
+
+namespace {
+
+constexpr StorageKind kKinds[] = {StorageKind::kSqlite, StorageKind::kRocksdb};
+using Ids = std::vector<std::string>;
+
+std::string VectorJson(float x, float y) {
+  return R"({"v":[)" + std::to_string(x) + "," + std::to_string(y) + "]}";
+}
+
+// A circle of `count` directions: document i points at angle i.
+void PutCircle(CoreFixture& db, int count) {
+  auto view = *db.core->BeginWrite();
+  const auto* collection = view->catalog().Find("a");
+  for (int i = 0; i < count; ++i) {
+    const double angle = i * 6.28318 / count;
+    REQUIRE(view->Put(*collection, std::to_string(i),
+                      VectorJson(static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))))
+                .ok());
+  }
+  REQUIRE(view->Commit().ok());
+}
+
+std::vector<std::string> SnapshotFiles(const CoreFixture& db) {
+  std::vector<std::string> files;
+  for (const std::string& name : *ListDirectory(db.path() + "/index")) {
+    if (name.ends_with(".hnsw")) files.push_back(db.path() + "/index/" + name);
+  }
+  return files;
+}
+
+}  // namespace
+
+TEST_CASE("vectors: put, change, removal and deletion are seen by the next search, on either backend") {
+  for (const StorageKind kind : kKinds) {
+    CoreFixture db(kind);
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    REQUIRE(db.Put("a", "before", VectorJson(1, 0.1F)).ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+    REQUIRE(db.Put("a", "east", VectorJson(1, 0)).ok());
+    REQUIRE(db.Put("a", "north", VectorJson(0, 1)).ok());
+    const auto nearest = [&] {
+      auto view = *db.core->BeginRead();
+      return db.Nearest(*view, "a", "v", {1, 0}, 10);
+    };
+    CHECK(nearest() == Ids{"east", "before", "north"});
+    REQUIRE(db.Put("a", "east", VectorJson(-1, 0)).ok());
+    CHECK(nearest() == Ids{"before", "north", "east"});
+    REQUIRE(db.Put("a", "before", R"({"v":null})").ok());
+    CHECK(nearest() == Ids{"north", "east"});
+    REQUIRE(db.Delete("a", "north").ok());
+    CHECK(nearest() == Ids{"east"});
+    db.CheckVerified();
+    db.Reopen();
+    CHECK(nearest() == Ids{"east"});
+    CHECK((*db.core->ListIndexes())[0].opened_from == "snapshot");
+    db.CheckVerified();
+  }
+}
+
+TEST_CASE("vectors: a view sees the vectors of its own snapshot, a transaction its own writes") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  PutCircle(db, 100);
+  auto old_view = *db.core->BeginRead();
+  REQUIRE(db.Put("a", "0", VectorJson(-1, 0)).ok());
+  REQUIRE(db.Put("a", "new", VectorJson(1, 0.001F)).ok());
+  REQUIRE(db.Delete("a", "1").ok());
+  CHECK(db.Nearest(*old_view, "a", "v", {1, 0}, 1) == Ids{"0"});
+  CHECK(db.Nearest(*old_view, "a", "v", {1, 0}, 200).size() == 100);
+  auto new_view = *db.core->BeginRead();
+  CHECK(db.Nearest(*new_view, "a", "v", {1, 0}, 1) == Ids{"new"});
+  CHECK(db.Nearest(*new_view, "a", "v", {1, 0}, 200).size() == 100);
+
+  auto writer = *db.core->BeginWrite();
+  const auto* collection = writer->catalog().Find("a");
+  REQUIRE(writer->Put(*collection, "mine", VectorJson(1, 0)).ok());
+  REQUIRE(writer->Delete(*collection, "new").ok());
+  CHECK(db.Nearest(*writer, "a", "v", {1, 0}, 1) == Ids{"mine"});
+  CHECK(db.Nearest(*writer, "a", "v", {1, 0}, 200).size() == 100);
+  writer.reset();
+  auto after = *db.core->BeginRead();
+  CHECK(db.Nearest(*after, "a", "v", {1, 0}, 1) == Ids{"new"});
+}
+
+TEST_CASE("vectors: a wrong dimension, a text and a huge number are refused and name the index") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  for (const char* bad : {R"({"v":[1]})", R"({"v":[1,2,3]})", R"({"v":"x"})", R"({"v":[1,"2"]})", R"({"v":[1,1e999]})",
+                          R"({"v":[[1,2]]})", R"({"v":[1,null]})"}) {
+    const Status status = db.Put("a", "1", bad);
+    CHECK(status.code() == ErrorCode::kInvalidArgument);
+    CHECK(status.message().starts_with("vector index \"a.v\": "));
+  }
+  auto view = *db.core->BeginRead();
+  const auto* index = view->catalog().Find("a")->FindVectorIndex("v");
+  const float wrong[] = {1, 2, 3};
+  CHECK(view->Nearest(*index, wrong, {}).status().code() == ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE("derived index: a snapshot that is missing, torn or flipped is rebuilt from the store") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  PutCircle(db, 50);
+  for (const char* damage : {"remove", "truncate", "flip"}) {
+    CAPTURE(damage);
+    db.Close();
+    const auto files = SnapshotFiles(db);
+    REQUIRE(files.size() == 1);
+    ByteString content = *ReadFile(files[0]);
+    if (damage == std::string("remove")) {
+      REQUIRE(RemoveFile(files[0]).ok());
+    } else {
+      if (damage == std::string("truncate")) content.resize(content.size() / 2);
+      if (damage == std::string("flip")) content[content.size() / 2] ^= 0x10;
+      REQUIRE(WriteFileAtomic(files[0], content).ok());
+    }
+    db.Open();
+    CHECK((*db.core->ListIndexes())[0].opened_from == "rebuilt");
+    auto view = *db.core->BeginRead();
+    CHECK(db.Nearest(*view, "a", "v", {1, 0}, 1) == Ids{"0"});
+    CHECK(db.Nearest(*view, "a", "v", {1, 0}, 100).size() == 50);
+    view.reset();
+    db.CheckVerified();
+  }
+}
+
+TEST_CASE("derived index: after a crash it catches up from its snapshot and the log") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  PutCircle(db, 50);
+  db.Close();
+  const std::string file = SnapshotFiles(db)[0];
+  const ByteString snapshot = *ReadFile(file);
+  db.Open();
+  REQUIRE(db.Put("a", "0", VectorJson(-1, 0)).ok());
+  REQUIRE(db.Put("a", "late", VectorJson(1, 0)).ok());
+  REQUIRE(db.Delete("a", "1").ok());
+  db.Close();
+  // As if the process had died before it wrote the newer snapshot.
+  REQUIRE(WriteFileAtomic(file, snapshot).ok());
+  db.Open();
+  CHECK((*db.core->ListIndexes())[0].opened_from == "snapshot and log");
+  {
+    auto view = *db.core->BeginRead();
+    CHECK(db.Nearest(*view, "a", "v", {1, 0}, 1) == Ids{"late"});
+    CHECK(db.Nearest(*view, "a", "v", {1, 0}, 100).size() == 50);
+  }
+  db.CheckVerified();
+}
+
+TEST_CASE("backup: the copy opens as a new replica with the same documents and vectors") {
+  for (const StorageKind kind : kKinds) {
+    CoreFixture db(kind);
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+    PutCircle(db, 20);
+    const TemporaryDirectory target;
+    const std::string copy_path = target.path() + "/copy";
+    REQUIRE(db.core->Backup(copy_path).ok());
+    CHECK(db.core->Backup(copy_path).code() == ErrorCode::kAlreadyExists);
+    DatabaseOptions options = db.options;
+    options.create = false;
+    auto copy = DatabaseCore::Open(copy_path, options);
+    REQUIRE_MESSAGE(copy.ok(), copy.status().ToString());
+    CHECK((*copy)->identity_forked());
+    CHECK((*copy)->replica() != db.core->replica());
+    auto report = (*copy)->Verify();
+    REQUIRE(report.ok());
+    CHECK(report->problems.empty());
+    CHECK(report->document_count == 20);
+    CHECK(report->vector_count == 20);
+  }
+}
+
+TEST_CASE("identity: it stays over clean opens, and a restored store is noticed") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.Put("a", "1", R"({"x":1})").ok());
+  const ReplicaId replica = db.core->replica();
+  db.Close();
+  const ByteString old_store = *ReadFile(db.path() + "/store.db");
+  db.Open();
+  CHECK(db.core->replica() == replica);
+  CHECK_FALSE(db.core->identity_forked());
+  REQUIRE(db.Put("a", "1", R"({"x":2})").ok());
+  db.Close();
+  REQUIRE(WriteFileAtomic(db.path() + "/store.db", old_store).ok());
+  db.Open();
+  CHECK(db.core->identity_forked());
+  CHECK(db.core->replica() != replica);
+  CHECK(db.Get("a", "1") == R"({"x":1})");
+  const ReplicaId forked = db.core->replica();
+  db.Reopen();
+  CHECK_FALSE(db.core->identity_forked());
+  CHECK(db.core->replica() == forked);
+}
