@@ -160,7 +160,7 @@ class RocksdbStore final : public Store {
   std::multiset<TimePoint> open_readers_;  // Guarded by mutex_.
   // Replaced inside gate_, under mutex_ and without readers, so either of the three keeps it. Null after a reopening
   // that failed.
-  std::unique_ptr<rocksdb::DB> db_;
+  std::shared_ptr<rocksdb::DB> db_;  // Shared with the keyspaces, whose handles go first.
   rocksdb::ColumnFamilyHandle* default_family_ = nullptr;
 };
 
@@ -219,7 +219,7 @@ Status RocksdbStore::AdoptFamilies(const std::vector<rocksdb::ColumnFamilyHandle
     }
     const std::string name = full_name.substr(std::min(full_name.size(), kIntegerPrefix.size()));
     auto keyspace = std::make_shared<RocksdbKeyspace>(
-        db_.get(), name, is_integer ? KeyspaceKind::kInteger : KeyspaceKind::kBytes, handle);
+        db_, name, is_integer ? KeyspaceKind::kInteger : KeyspaceKind::kBytes, handle);
     const auto found = std::find(known.begin(), known.end(), full_name);
     if (found == known.end()) {
       keyspaces->push_back(std::move(keyspace));
@@ -310,7 +310,7 @@ Result<KeyspaceId> RocksdbStore::OpenKeyspace(const std::string& name, KeyspaceK
       FORESHORE_RETURN_IF_ERROR(
           Check(db_->CreateColumnFamily(family_options_, full_name, &handle), "create keyspace \"" + name + "\""));
       auto keyspaces = std::make_shared<RocksdbKeyspaces>(*catalog_.current());
-      keyspaces->push_back(std::make_shared<RocksdbKeyspace>(db_.get(), name, kind, handle));
+      keyspaces->push_back(std::make_shared<RocksdbKeyspace>(db_, name, kind, handle));
       id = static_cast<KeyspaceId>(keyspaces->size() - 1);
       names_by_id_.push_back(full_name);
       catalog_.Replace(std::move(keyspaces));

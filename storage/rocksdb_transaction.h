@@ -21,14 +21,14 @@ namespace foreshore {
 Status FromRocksdb(const rocksdb::Status& status, const std::string& path, std::string_view what);
 
 struct RocksdbKeyspace {
-  RocksdbKeyspace(rocksdb::DB* database, std::string name_in, KeyspaceKind kind_in,
+  RocksdbKeyspace(std::shared_ptr<rocksdb::DB> database, std::string name_in, KeyspaceKind kind_in,
                   rocksdb::ColumnFamilyHandle* handle_in)
-      : db(database), name(std::move(name_in)), kind(kind_in), handle(handle_in) {}
+      : db(std::move(database)), name(std::move(name_in)), kind(kind_in), handle(handle_in) {}
   ~RocksdbKeyspace() { db->DestroyColumnFamilyHandle(handle).PermitUncheckedError(); }
   RocksdbKeyspace(const RocksdbKeyspace&) = delete;
   RocksdbKeyspace& operator=(const RocksdbKeyspace&) = delete;
 
-  rocksdb::DB* db;
+  std::shared_ptr<rocksdb::DB> db;  // Shared: a handle must go before its database, whoever holds it last.
   std::string name;
   KeyspaceKind kind;
   rocksdb::ColumnFamilyHandle* handle;
