@@ -16,8 +16,8 @@ namespace foreshore {
 
 TEST_CASE("hnsw index: concurrent searches see whole snapshots while it is changed, saved and compacted") {
   constexpr std::uint32_t kDimension = 16;
-  constexpr std::int64_t kDocuments = 300;
-  constexpr int kRounds = 6;
+  constexpr std::int64_t kDocuments = 200;
+  constexpr int kRounds = 4;
   SyntheticVectors vectors(kDimension, 10, 77);
   const auto index = NewIndex(kDimension);
   std::atomic<std::uint64_t> committed{0};
