@@ -168,7 +168,7 @@ TEST_CASE("vector strategy: small indexes and large requests are scanned, the re
   Take(*cursor, 10);
   CHECK(cursor->strategy() == "hnsw ef=64");
   Take(*cursor, SIZE_MAX);
-  CHECK(cursor->strategy() == "hnsw ef=64..128, then exact scan of 3000 codes");
+  CHECK(cursor->strategy() == "hnsw ef=64, then exact scan of 3000 codes");
 }
 
 }  // namespace foreshore
