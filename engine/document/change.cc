@@ -1,5 +1,6 @@
 #include <limits>
 #include <map>
+#include <set>
 
 #include "engine/document/registers_internal.h"
 
@@ -14,9 +15,7 @@ class GroupBuilder {
   void AddWrite(const std::string& path, const Register& content) {
     WriteGroup& group = GroupOf(content.stamp);
     group.life = std::max(group.life, content.life);
-    for (const auto& write : group.writes) {
-      if (write.second.stamp == content.stamp) return;  // Kept both as a register and as a lost value.
-    }
+    if (!added_.insert(content.stamp).second) return;  // Kept both as a register and as a lost value.
     group.writes.emplace_back(path, content);
   }
   void AddLifeChange(std::uint32_t life, const Stamp& stamp) {
@@ -41,6 +40,7 @@ class GroupBuilder {
     return group;
   }
   std::map<std::pair<std::uint64_t, SessionKey>, WriteGroup> groups_;
+  std::set<Stamp> added_;
 };
 
 void AddEntry(VersionVector& vector, const VersionVector::Entry& entry) {

@@ -7,6 +7,9 @@
 namespace foreshore {
 namespace {
 
+// No document is deleted and re-created so often; the bound keeps the count from running over.
+constexpr std::uint32_t kLifeMax = 1 << 30;
+
 Status Refuse(const DocumentState& state, const std::string& what) {
   return Status::InvalidArgument("document \"" + state.id + "\": change: " + what);
 }
@@ -77,7 +80,9 @@ Status ValidatePathText(const DocumentState& state, std::string_view path) {
 
 Status ValidateGroup(const DocumentState& state, const WriteGroup& group) {
   if (group.session.session == 0 || group.hlc == 0) return Refuse(state, "its stamp is zero");
-  if (group.life == 0) return Refuse(state, "its life is 0, expected at least 1");
+  if (group.life == 0 || group.life > kLifeMax) {
+    return Refuse(state, "its life is " + std::to_string(group.life) + ", expected 1 to " + std::to_string(kLifeMax));
+  }
   if (group.changes_life && group.life_op > group.op_last) return Refuse(state, "its stamp is not one of its group's");
   std::vector<std::uint32_t> ops;
   if (group.changes_life) ops.push_back(group.life_op);
@@ -95,22 +100,44 @@ Stamp LifeStampOf(const WriteGroup& group) {
   return {group.hlc, group.session, group.life_op};
 }
 
-// Whether a write of `group` covers what stands at `path` with `life` and `stamp`, and its writer had seen it. (A
-// vector may say more than "before the write"; nothing can have been seen before it was written.)
-bool Supersedes(const WriteGroup& group, const std::string& path, std::uint32_t life, const Stamp& stamp) {
-  if (!group.seen.Contains(stamp)) return false;
-  if (group.changes_life && life < group.life && stamp < LifeStampOf(group)) return true;
-  return std::any_of(group.writes.begin(), group.writes.end(), [&](const auto& write) {
-    return stamp < write.second.stamp && (write.first == path || IsAncestorPath(write.first, path));
-  });
-}
+// What the writes of one group supersede.
+class Superseder {
+ public:
+  explicit Superseder(const WriteGroup& group) : group_(group) {
+    for (const auto& [path, content] : group.writes) newest_.emplace_back(path, content.stamp);
+    std::sort(newest_.begin(), newest_.end());
+  }
+
+  // Whether a write covers what stands at `path` with `life` and `stamp`, and its writer had seen it. (A vector may
+  // say more than "before the write"; nothing can have been seen before it was written.)
+  bool Supersedes(std::string_view path, std::uint32_t life, const Stamp& stamp) const {
+    if (!group_.seen.Contains(stamp)) return false;
+    if (group_.changes_life && life < group_.life && stamp < LifeStampOf(group_)) return true;
+    for (std::size_t end = 0; end != std::string_view::npos;) {
+      end = path.find(kPathSeparator, end);
+      if (IsOlderThanWriteAt(path.substr(0, end), stamp)) return true;
+      if (end != std::string_view::npos) ++end;
+    }
+    return false;
+  }
+
+ private:
+  bool IsOlderThanWriteAt(std::string_view path, const Stamp& stamp) const {
+    // The first write at `path` that is newer, if the next one after (path, stamp) still is at `path`.
+    auto found = std::upper_bound(newest_.begin(), newest_.end(), std::pair(path, stamp));
+    return found != newest_.end() && found->first == path;
+  }
+
+  const WriteGroup& group_;
+  std::vector<std::pair<std::string_view, Stamp>> newest_;  // Sorted.
+};
 
 // One call of JoinGroup.
 class Joiner {
  public:
   Joiner(DocumentState& state, const WriteGroup& group, const std::vector<LostValue>& rescued,
          const LocalSessions& local)
-      : state_(state), group_(group), rescued_(rescued), local_(local) {}
+      : state_(state), group_(group), rescued_(rescued), local_(local), superseder_(group) {}
 
   JoinOutcome Run() {
     visible_before_ = VisibleStamps();
@@ -183,7 +210,7 @@ class Joiner {
     std::erase_if(state_.overtaken, [this](const DocumentState::Overtaken& entry) {
       const Stamp& stamp = entry.write.stamp;
       if (stamp.hlc <= local_.acknowledged_hlc) return true;
-      if (!entry.is_life_change) return Supersedes(group_, entry.path, entry.write.life, stamp);
+      if (!entry.is_life_change) return superseder_.Supersedes(entry.path, entry.write.life, stamp);
       return group_.changes_life && group_.life > entry.write.life && group_.seen.Contains(stamp);
     });
   }
@@ -252,7 +279,7 @@ class Joiner {
 
   // `content` can never be seen again.
   void Drop(const std::string& path, Register content) {
-    if (Supersedes(group_, path, content.life, content.stamp)) return;
+    if (superseder_.Supersedes(path, content.life, content.stamp)) return;
     if (HoldsValue(content)) {
       if (WasVisible(content) || IsIncoming(content)) AddLost(path, content);
     } else if (MayBeOurs(content.stamp.session, content.stamp.hlc)) {
@@ -272,7 +299,7 @@ class Joiner {
     }
     for (const LostValue& value : rescued_) {
       const Stamp& stamp = value.value.stamp;
-      if (is_visible(stamp) || Supersedes(group_, value.path, value.value.life, stamp)) {
+      if (is_visible(stamp) || superseder_.Supersedes(value.path, value.value.life, stamp)) {
         outcome_.recovered.push_back(value);
       }
     }
@@ -298,6 +325,7 @@ class Joiner {
   const WriteGroup& group_;
   const std::vector<LostValue>& rescued_;
   const LocalSessions& local_;
+  Superseder superseder_;
   std::vector<Stamp> visible_before_;
   JoinOutcome outcome_;
 };

@@ -29,7 +29,7 @@ Status ValidateDocumentId(std::string_view id);
 // The whole of RFC 8259 for one object: grammar, UTF-8, surrogate pairs, depth, no duplicate keys (after
 // unescaping), limits. Returns it minified: no white space, strings with only the escapes JSON demands, so that equal
 // texts have equal bytes; number tokens unchanged. kInvalidArgument says the byte offset and what was expected;
-// kLimit says which limit.
+// kLimit says which limit. The text with its white space may have 16 times kDocumentBytesMax.
 Result<std::string> NormaliseDocument(std::string_view text);
 // The same for any single JSON value.
 Result<std::string> NormaliseValue(std::string_view text);

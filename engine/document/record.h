@@ -71,9 +71,9 @@ struct RecordView {
   bool alive = false;
   std::size_t header_bytes = 0;  // All but id and body.
 };
-// kCorruption where the frame does not hold.
+// kCorruption where the frame does not hold, kUnsupported for a version from the future.
 Result<RecordView> ViewRecord(Bytes record);
-// The whole state. kCorruption where anything contradicts itself.
+// The whole state. kCorruption where the checksum fails or anything contradicts itself, kUnsupported as above.
 Result<DocumentState> DecodeRecord(Bytes record, const SessionTable& sessions);
 
 }  // namespace foreshore

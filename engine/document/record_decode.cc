@@ -293,10 +293,11 @@ Result<Frame> OpenFrame(Bytes record) {
   frame.view.body = reader.Rest();
   frame.view.header_bytes = record.size() - frame.view.id.size() - frame.view.body.size();
   const std::uint16_t version = first & ((1 << record_format::kVersionBits) - 1);
-  if (version != record_format::kVersion) {
-    return Damaged(frame.view.id, "found version " + std::to_string(version) + ", expected " +
-                                      std::to_string(record_format::kVersion));
+  if (version > record_format::kVersion) {
+    return Status::Unsupported("record of document \"" + std::string(frame.view.id) + "\": found version " +
+                               std::to_string(version) + ", expected " + std::to_string(record_format::kVersion));
   }
+  if (version == 0) return Damaged(frame.view.id, "found version 0");
   frame.flags = first >> record_format::kVersionBits;
   frame.view.alive = (frame.flags & Flag::kAlive) != 0;
   if ((frame.flags & ~record_format::kKnownFlags) != 0) return Damaged(frame.view.id, "found unknown flags");

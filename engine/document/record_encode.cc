@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cassert>
 
 #include "engine/document/json.h"
 #include "engine/document/json_walk.h"
@@ -80,7 +81,11 @@ class HeaderWriter {
 
  private:
   void CollectLeaves(std::string_view body) {
-    for (const JsonLeaf& leaf : FlattenDocument(body)) leaves_.push_back(&state_.registers.at(leaf.path));
+    for (const JsonLeaf& leaf : FlattenDocument(body)) {
+      auto found = state_.registers.find(leaf.path);
+      assert(found != state_.registers.end() && "the body is not that of the state");
+      leaves_.push_back(&found->second);
+    }
     std::vector<const Register*> sorted = leaves_;
     std::sort(sorted.begin(), sorted.end());
     for (const auto& place : state_.registers) {

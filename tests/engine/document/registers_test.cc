@@ -309,6 +309,27 @@ TEST_CASE("merge: a put over a document deleted meanwhile re-creates all of it")
   CHECK(a.Body() == R"({"a":1,"b":2})");
 }
 
+TEST_CASE("merge: the examples of docs/merge.md") {
+  Pair first(R"({"state":"ok","floor":2})");
+  const WriteGroup hot = first.a.Put(R"({"state":"hot","floor":2})", 1000);
+  const WriteGroup off = first.b.Put(R"({"state":"off","floor":2})", 1005);
+  const WriteGroup floor = first.b.Put(R"({"state":"off","floor":3})", 1006);
+  first.Exchange({hot}, {off, floor});
+  CHECK(first.a.Body() == R"({"state":"off","floor":3})");
+  CHECK(first.b.Rescued() == "state=\"hot\" ");
+  first.Exchange({first.a.Put(R"({"state":"checked","floor":3})", 1010)}, {});
+  CHECK(first.b.Rescued().empty());
+
+  for (const bool removed_later : {false, true}) {
+    Pair second(R"({"pump":{"id":7,"speed":40}})");
+    const WriteGroup removal = second.a.Put("{}", removed_later ? 1104 : 1100);
+    const WriteGroup addition = second.b.Put(R"({"pump":{"id":7,"speed":50,"oil":"low"}})", 1102);
+    second.Exchange({removal}, {addition});
+    CHECK(second.a.Body() == (removed_later ? "{}" : R"({"pump":{"speed":50,"oil":"low"}})"));
+    CHECK(second.a.rescued.size() == (removed_later ? 2 : 0));
+  }
+}
+
 TEST_CASE("join: a repeat changes nothing, and concurrent groups may come in either order") {
   Pair pair(R"({"a":1})");
   const WriteGroup of_a = pair.a.Put(R"({"a":2,"k":1})", 2);
@@ -435,6 +456,7 @@ TEST_CASE("join: a group that contradicts itself is refused and changes nothing"
       {"its stamp is zero", [](WriteGroup& g) { g.hlc = 0; }},
       {"its stamp is zero", [](WriteGroup& g) { g.session.session = 0; }},
       {"life is 0", [](WriteGroup& g) { g.life = 0; }},
+      {"life is 4294967295", [](WriteGroup& g) { g.life = 0xFFFFFFFF; }},
       {"not one of its group's", [](WriteGroup& g) { g.changes_life = true, g.life_op = 9; }},
       {"not one of its group's", [](WriteGroup& g) { g.op_last = 0; }},
       {"not one of its group's", [](WriteGroup& g) { g.writes[0].second.stamp.hlc += 1; }},
