@@ -22,9 +22,9 @@ class StopSignal {
   void Wait();
 
  private:
-  sigset_t signals_;
+  sigset_t signals_;  // The waiter's alone once it runs.
   std::stop_source source_;
-  std::jthread waiter_;
+  std::thread waiter_;
 };
 
 }  // namespace foreshore::cli
