@@ -346,11 +346,7 @@ Status SqliteStore::Verify() {
 
 // Written beside its place and renamed, so that a backup that was cut short never looks like one.
 Status SqliteStore::Backup(const std::string& path) {
-  if (FileExists(path))
-    return Status::AlreadyExists(
-        "backup "
-        " + path + "
-        ": exists, expected a new path");
+  if (FileExists(path)) return Status::AlreadyExists("backup \"" + path + "\": exists, expected a new path");
   const std::string partial = path + ".partial";
   if (FileExists(partial)) FORESHORE_RETURN_IF_ERROR(RemoveFile(partial));
   const Status copied = WithReader([&](SqliteConnection& reader) -> Status {

@@ -203,6 +203,11 @@ Status DatabaseCore::Backup(const std::string& destination) {
     // Blobs after the store: what its copy refers to was complete before it was made, and blobs never change.
     FORESHORE_ASSIGN_OR_RETURN(const auto directory,
                                DatabaseDirectory::Open(destination, true, options_.storage, *random_));
+    // FORMAT comes back last: a copy that was cut short is no database.
+    const std::string format_path = destination + "/FORMAT";
+    FORESHORE_ASSIGN_OR_RETURN(const ByteString format, ReadFile(format_path));
+    FORESHORE_RETURN_IF_ERROR(RemoveFile(format_path));
+    FORESHORE_RETURN_IF_ERROR(RemoveTree(directory->StorePath()));
     FORESHORE_RETURN_IF_ERROR(store_->Backup(directory->StorePath()));
     FORESHORE_ASSIGN_OR_RETURN(const auto copy, BlobStore::Open(directory->BlobsPath()));
     FORESHORE_ASSIGN_OR_RETURN(const auto blobs, blobs_->List());
@@ -212,7 +217,7 @@ Status DatabaseCore::Backup(const std::string& destination) {
         return Status::Corruption("blob \"" + blobs_->PathOf(blob) + "\": content has hash " + ToHex(AsBytes(copied)));
       }
     }
-    return Status::Ok();
+    return WriteFileAtomic(format_path, format);
   }();
   if (!done.ok()) RemoveTree(destination).IgnoreError();
   return done;

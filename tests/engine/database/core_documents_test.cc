@@ -111,7 +111,9 @@ TEST_CASE("refusals: each names its object and changes nothing") {
   CHECK(db.core->CreateVectorIndex("a", {.field = "v", .model = "m", .source_paths = {"t"}}).code() ==
         ErrorCode::kNotFound);
   CHECK(db.Get("a", "1").empty());
-  CHECK((*db.core->Stats()).collections[0].document_count == 0);
+  const auto stats = db.core->Stats();
+  REQUIRE(stats.ok());
+  CHECK(stats->collections.at(0).document_count == 0);
 }
 
 TEST_CASE("open: a second open of the directory is busy and says so") {

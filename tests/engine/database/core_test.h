@@ -88,10 +88,12 @@ class CoreFixture {
 
   DatabaseOptions options;
   Environment environment;
-  std::unique_ptr<DatabaseCore> core;
 
  private:
-  TemporaryDirectory directory_;
+  TemporaryDirectory directory_;  // Goes after the database in it.
+
+ public:
+  std::unique_ptr<DatabaseCore> core;
 };
 
 }  // namespace foreshore

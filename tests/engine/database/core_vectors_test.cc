@@ -30,10 +30,19 @@ void PutCircle(CoreFixture& db, int count) {
 
 std::vector<std::string> SnapshotFiles(const CoreFixture& db) {
   std::vector<std::string> files;
-  for (const std::string& name : *ListDirectory(db.path() + "/index")) {
+  const auto names = ListDirectory(db.path() + "/index");
+  REQUIRE(names.ok());
+  for (const std::string& name : *names) {
     if (name.ends_with(".hnsw")) files.push_back(db.path() + "/index/" + name);
   }
   return files;
+}
+
+std::string OpenedFrom(const CoreFixture& db) {
+  const auto indexes = db.core->ListIndexes();
+  REQUIRE(indexes.ok());
+  REQUIRE(indexes->size() == 1);
+  return indexes->front().opened_from;
 }
 
 }  // namespace
@@ -61,7 +70,7 @@ TEST_CASE("vectors: put, change, removal and deletion are seen by the next searc
     db.CheckVerified();
     db.Reopen();
     CHECK(nearest() == Ids{"east"});
-    CHECK((*db.core->ListIndexes())[0].opened_from == "snapshot");
+    CHECK(OpenedFrom(db) == "snapshot");
     db.CheckVerified();
   }
 }
@@ -130,7 +139,7 @@ TEST_CASE("derived index: a snapshot that is missing, torn or flipped is rebuilt
       REQUIRE(WriteFileAtomic(files[0], content).ok());
     }
     db.Open();
-    CHECK((*db.core->ListIndexes())[0].opened_from == "rebuilt");
+    CHECK(OpenedFrom(db) == "rebuilt");
     auto view = *db.core->BeginRead();
     CHECK(db.Nearest(*view, "a", "v", {1, 0}, 1) == Ids{"0"});
     CHECK(db.Nearest(*view, "a", "v", {1, 0}, 100).size() == 50);
@@ -156,7 +165,7 @@ TEST_CASE("derived index: after a crash it catches up from its snapshot and the 
   // As if the process had died before it wrote the newer snapshot.
   REQUIRE(WriteFileAtomic(file, snapshot).ok());
   db.Open();
-  CHECK((*db.core->ListIndexes())[0].opened_from == "snapshot and log");
+  CHECK(OpenedFrom(db) == "snapshot and log");
   {
     auto view = *db.core->BeginRead();
     CHECK(db.Nearest(*view, "a", "v", {1, 0}, 1) == Ids{"late"});
@@ -174,7 +183,8 @@ TEST_CASE("backup: the copy opens as a new replica with the same documents and v
     PutCircle(db, 20);
     const TemporaryDirectory target;
     const std::string copy_path = target.path() + "/copy";
-    REQUIRE(db.core->Backup(copy_path).ok());
+    const Status saved = db.core->Backup(copy_path);
+    REQUIRE_MESSAGE(saved.ok(), saved.ToString());
     CHECK(db.core->Backup(copy_path).code() == ErrorCode::kAlreadyExists);
     DatabaseOptions options = db.options;
     options.create = false;
