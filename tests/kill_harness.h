@@ -42,6 +42,10 @@ struct KilledRun {
   std::string early_end;
 };
 
+// From when the time until the kill counts: the first catches opening and recovery, the second the load itself, on a
+// machine of any speed.
+enum class KillAfter { kFork, kFirstAcknowledgement };
+
 namespace kill_harness_internal {
 
 inline std::string DescribeEnd(int wait_status) {
@@ -59,9 +63,9 @@ inline int WaitFor(pid_t child) {
 }  // namespace kill_harness_internal
 
 // Runs `work`, which is to go on until it is killed and returns a message when it cannot, and kills it `after` the
-// fork.
+// moment that `from` names.
 inline KilledRun RunAndKill(const std::function<std::string(const Acknowledger&)>& work,
-                            std::chrono::microseconds after) {
+                            std::chrono::microseconds after, KillAfter from = KillAfter::kFork) {
   KilledRun run;
   int channel[2];
   if (::pipe(channel) != 0) std::abort();
@@ -74,7 +78,9 @@ inline KilledRun RunAndKill(const std::function<std::string(const Acknowledger&)
     ::_exit(2);
   }
   ::close(channel[1]);
-  const auto deadline = std::chrono::steady_clock::now() + after;
+  // A child that never acknowledges is killed all the same, and its silence is seen in the result.
+  const auto patience = from == KillAfter::kFork ? std::chrono::microseconds(0) : std::chrono::seconds(60);
+  auto deadline = std::chrono::steady_clock::now() + patience + after;
   bool killed = false;
   std::uint64_t number = 0;
   std::size_t received = 0;  // Bytes of `number`; a write of eight bytes arrives whole, but costs nothing to be sure.
@@ -93,6 +99,9 @@ inline KilledRun RunAndKill(const std::function<std::string(const Acknowledger&)
     received += static_cast<std::size_t>(count);
     if (received < sizeof number) continue;
     received = 0;
+    if (from == KillAfter::kFirstAcknowledgement && run.acknowledged_count == 0) {
+      deadline = std::chrono::steady_clock::now() + after;
+    }
     run.last_acknowledged = number;
     ++run.acknowledged_count;
   }

@@ -13,7 +13,7 @@
 namespace foreshore {
 namespace {
 
-constexpr std::uint64_t kMomentUsMax = 120000;  // Opening and recovery fall into it as well as the load.
+constexpr std::uint64_t kMomentUsMax = 60000;
 
 StoreOptions OptionsFor(std::uint64_t kill) {
   StoreOptions options;
@@ -75,9 +75,10 @@ TEST_CASE_TEMPLATE("kill: every acknowledged commit survives, and nothing half d
   std::int64_t acknowledged = 0;
   for (std::uint64_t kill = 0; kill < kills; ++kill) {
     CAPTURE(kill);
+    const auto after = std::chrono::microseconds(random() % kMomentUsMax);
+    const KillAfter from = random() % 4 == 0 ? KillAfter::kFork : KillAfter::kFirstAcknowledgement;
     const KilledRun run =
-        RunAndKill([&](const Acknowledger& parent) { return Work<Backend>(path, kill, load, parent); },
-                   std::chrono::microseconds(random() % kMomentUsMax));
+        RunAndKill([&](const Acknowledger& parent) { return Work<Backend>(path, kill, load, parent); }, after, from);
     CHECK(run.early_end == "");
     if (run.last_acknowledged.has_value()) acknowledged = static_cast<std::int64_t>(*run.last_acknowledged);
     commits += run.acknowledged_count;
