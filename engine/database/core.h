@@ -192,7 +192,8 @@ class WriteView : public ReadView {
   Status FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
                          std::string_view body, ChangeOrigin origin);
   void NoteFields(const CollectionDefinition& collection, std::string_view body);
-  Status KeepSeenHistory(DocumentState& state, const VersionVector& seen_before);
+  // Of the local writes, those up to here are at a peer; as it was when this transaction first asked.
+  Result<std::uint64_t> AcknowledgedHlc();
   Status KeepRescued(const CollectionDefinition& collection, std::string_view id, const JoinOutcome& outcome);
   Status WriteCatalogChanges(std::shared_ptr<const Catalog>* next);
   std::uint64_t Hlc();
@@ -210,6 +211,7 @@ class WriteView : public ReadView {
   std::uint32_t next_op_ = 0;
   std::int64_t next_docid_ = 0;
   std::int64_t rescued_delta_ = 0;
+  std::optional<std::uint64_t> acknowledged_hlc_;
   bool wrote_ = false;
   bool finished_ = false;
   std::int64_t committed_sequence_ = 0;

@@ -137,23 +137,22 @@ Status WriteView::JoinAndStore(const CollectionDefinition& collection, DocumentS
   const std::string old_body = Materialise(state);
   JoinOutcome total;
   FORESHORE_ASSIGN_OR_RETURN(std::vector<LostValue> rescued, LoadRescued(collection, state.id));
-  const VersionVector seen_before = state.seen;
+  FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t acknowledged_hlc, AcknowledgedHlc());
+  const LocalSessions local = {[this](const SessionKey& key) { return core_.sessions_.IsLocal(key); },
+                               acknowledged_hlc};
   for (const WriteGroup& group : groups) {
     if (origin == ChangeOrigin::kLocal && group.writes.empty() && !group.changes_life) continue;
     if (origin == ChangeOrigin::kSync) core_.hybrid_clock_->Observe(group.hlc);
-    FORESHORE_ASSIGN_OR_RETURN(JoinOutcome one, JoinGroup(state, group, rescued));
+    FORESHORE_ASSIGN_OR_RETURN(JoinOutcome one, JoinGroup(state, group, rescued, local));
     if (origin == ChangeOrigin::kLocal) next_op_ = group.op_last + 1;
     total.changed |= one.changed;
     for (const LostValue& gone : one.recovered) std::erase(rescued, gone);
-    for (LostValue& lost : one.lost) rescued.push_back(std::move(lost));
+    rescued.insert(rescued.end(), one.lost.begin(), one.lost.end());
     FORESHORE_RETURN_IF_ERROR(Fail(KeepRescued(collection, state.id, one)));
     if (outcome != nullptr) outcome->lost_count += one.lost.size();
   }
   if (outcome != nullptr) outcome->changed = total.changed;
   if (!total.changed) return Status::Ok();
-  if (origin == ChangeOrigin::kSync) {
-    FORESHORE_RETURN_IF_ERROR(KeepSeenHistory(state, seen_before));
-  }
   const std::string body = Materialise(state);
   const ByteString record = EncodeRecord(state, body, core_.sessions_);
   if (docid == 0) {
@@ -165,18 +164,12 @@ Status WriteView::JoinAndStore(const CollectionDefinition& collection, DocumentS
   return Fail(Follow(collection, docid, old_body, body, origin));
 }
 
-// What local writes up to now had seen must not grow with what has just arrived.
-Status WriteView::KeepSeenHistory(DocumentState& state, const VersionVector& seen_before) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto bytes, write_txn_->Get(core_.settings_, Bytes(kAcknowledgedHlcSetting)));
-  const std::uint64_t acknowledged = bytes ? ByteReader(*bytes).Varint() : 0;
-  std::erase_if(state.seen_history, [&](const auto& entry) { return entry.hlc_boundary <= acknowledged; });
-  const std::uint64_t covered =
-      state.seen_history.empty() ? acknowledged : std::max(acknowledged, state.seen_history.back().hlc_boundary);
-  const bool has_unsent =
-      std::any_of(seen_before.entries().begin(), seen_before.entries().end(),
-                  [&](const auto& entry) { return entry.hlc > covered && core_.sessions_.IsLocal(entry.session); });
-  if (has_unsent) state.seen_history.push_back({core_.hybrid_clock_->Tick(), seen_before});
-  return Status::Ok();
+Result<std::uint64_t> WriteView::AcknowledgedHlc() {
+  if (!acknowledged_hlc_) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto bytes, write_txn_->Get(core_.settings_, Bytes(kAcknowledgedHlcSetting)));
+    acknowledged_hlc_ = bytes ? ByteReader(*bytes).Varint() : 0;
+  }
+  return *acknowledged_hlc_;
 }
 
 Status WriteView::KeepRescued(const CollectionDefinition& collection, std::string_view id, const JoinOutcome& outcome) {
