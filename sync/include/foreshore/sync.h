@@ -28,6 +28,7 @@
 namespace foreshore {
 
 class Database;
+class DatabaseCore;
 
 // One reply of an HTTP server. Any status is a reply; not reaching the server is a Status.
 struct HttpReply {
@@ -109,6 +110,7 @@ class SyncClient {
  public:
   // kInvalidArgument for a URL or sizes out of range; kUnsupported where there is no transport.
   static Result<std::unique_ptr<SyncClient>> Create(Database& database, const SyncOptions& options);
+  static Result<std::unique_ptr<SyncClient>> Create(DatabaseCore& core, const SyncOptions& options);  // For floor 5.
   ~SyncClient();
   SyncClient(const SyncClient&) = delete;
   SyncClient& operator=(const SyncClient&) = delete;
