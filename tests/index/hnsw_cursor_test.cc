@@ -116,9 +116,9 @@ TEST_CASE("vector cursor: changes and a compaction between two steps are not see
   std::vector<VectorMatch> matches = Take(*cursor, 40);
 
   std::uint64_t sequence = kCount;
-  for (std::int64_t docid = 0; docid < kCount; docid += 2) {
+  for (std::int64_t docid = 0; docid < kCount; docid += 10) {
     REQUIRE(index->Upsert(docid, RecordOf(query), ++sequence).ok());
-    if (docid % 10 == 0) REQUIRE(index->Remove(docid + 1, ++sequence).ok());
+    REQUIRE(index->Remove(docid + 1, ++sequence).ok());
   }
   REQUIRE(index->Upsert(kCount + 5, RecordOf(query), ++sequence).ok());
   const std::vector<VectorMatch> more = Take(*cursor, 200);

@@ -90,8 +90,8 @@ TEST_CASE("hnsw index: two changes in one transaction leave only the last to see
 }
 
 TEST_CASE("hnsw index: recall@10 of the graph against exact float search is at least 0.95") {
-  constexpr std::uint32_t kDimension = 128;
-  constexpr std::int64_t kCount = 3000;
+  constexpr std::uint32_t kDimension = 64;
+  constexpr std::int64_t kCount = 2500;
   for (const VectorMetric metric : {VectorMetric::kCosine, VectorMetric::kDot, VectorMetric::kL2}) {
     CAPTURE(VectorMetricName(metric));
     SyntheticVectors vectors(kDimension, 50, 42);
