@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# int8 MiniLM against ONNX Runtime: fidelity to f32, speed text by text on one thread
+#
+#   scripts/bench.sh inference [--json FILE] [--texts N] [--rounds N]
+#
+# Fetches the model, the documents and the oracle's Python into the cache first.
+set -euo pipefail
+
+: "${FORESHORE_BUILD:?run by scripts/bench.sh}" "${FORESHORE_CACHE:?run by scripts/bench.sh}"
+scripts/fetch.sh model documents oracle
+cmake --build "$FORESHORE_BUILD" --target bench_inference >&2
+exec "$(scripts/fetch.sh path oracle)" tests/bench/inference.py \
+  --ours "$FORESHORE_BUILD/tests/bench/bench_inference" --model "$(scripts/fetch.sh path model)" \
+  --documents "$(scripts/fetch.sh path documents)" --cache "$FORESHORE_CACHE/bench-inference" "$@"
