@@ -52,7 +52,8 @@ void EmbeddingWorker::Run() {
     const Result<bool> worked = Step();
     if (worked.ok()) {
       last_error.clear();
-    } else if (worked.status().ToString() != last_error) {
+    } else if (worked.status().code() != ErrorCode::kCancelled && worked.status().ToString() != last_error) {
+      // Cancelled is the database closing under a step: what is pending is durable and goes on at the next open.
       last_error = worked.status().ToString();
       Log(LogLevel::kWarning, "embed", last_error);
     }
