@@ -13,6 +13,15 @@ using foreshore::c::Required;
 
 namespace {
 
+// The stored numbers and codes are the interface's.
+static_assert(static_cast<int>(foreshore::StorageKind::kSqlite) == FORESHORE_STORAGE_SQLITE);
+static_assert(static_cast<int>(foreshore::StorageKind::kRocksdb) == FORESHORE_STORAGE_ROCKSDB);
+static_assert(static_cast<int>(foreshore::Durability::kFull) == FORESHORE_DURABILITY_FULL);
+static_assert(static_cast<int>(foreshore::Durability::kNormal) == FORESHORE_DURABILITY_NORMAL);
+static_assert(static_cast<int>(foreshore::ErrorCode::kNotFound) == FORESHORE_NOT_FOUND);
+static_assert(static_cast<int>(foreshore::ErrorCode::kBusy) == FORESHORE_BUSY);
+static_assert(static_cast<int>(foreshore::ErrorCode::kInternal) == FORESHORE_INTERNAL);
+
 Result<foreshore::DatabaseOptions> ToOptions(const foreshore_open_options& given) {
   foreshore::DatabaseOptions options;
   options.create = given.create != 0;

@@ -11,6 +11,11 @@ using foreshore::c::Required;
 
 namespace {
 
+// The stored numbers are the interface's.
+static_assert(static_cast<int>(foreshore::VectorMetric::kCosine) == FORESHORE_METRIC_COSINE);
+static_assert(static_cast<int>(foreshore::VectorMetric::kDot) == FORESHORE_METRIC_DOT);
+static_assert(static_cast<int>(foreshore::VectorMetric::kL2) == FORESHORE_METRIC_L2);
+
 constexpr std::size_t kSourcePathCountMax = 64;
 
 foreshore::Result<foreshore::VectorFieldOptions> ToField(const foreshore_vector_index_options& given) {
@@ -19,12 +24,10 @@ foreshore::Result<foreshore::VectorFieldOptions> ToField(const foreshore_vector_
   field.field = given.field;
   field.dimension = given.dimension;
   field.model = OrEmpty(given.model);
-  if (given.metric != 0) {
-    if (given.metric < FORESHORE_METRIC_COSINE || given.metric > FORESHORE_METRIC_L2) {
-      return Status::InvalidArgument("metric is " + std::to_string(given.metric) + ", expected 1 to 3");
-    }
-    field.metric = static_cast<foreshore::VectorMetric>(given.metric);
+  if (given.metric < FORESHORE_METRIC_COSINE || given.metric > FORESHORE_METRIC_L2) {
+    return Status::InvalidArgument("metric is " + std::to_string(given.metric) + ", expected 0 to 2");
   }
+  field.metric = static_cast<foreshore::VectorMetric>(given.metric);
   if (given.source_path_count > kSourcePathCountMax) {
     return Status::Limit("source_paths: found " + std::to_string(given.source_path_count) + ", expected at most " +
                          std::to_string(kSourcePathCountMax));

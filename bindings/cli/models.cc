@@ -21,13 +21,6 @@ std::vector<std::string> SplitPaths(const std::string& paths) {
   return parts;
 }
 
-Result<VectorMetric> ParseMetric(const std::string& name) {
-  for (const VectorMetric metric : {VectorMetric::kCosine, VectorMetric::kDot, VectorMetric::kL2}) {
-    if (name == MetricName(metric)) return metric;
-  }
-  return Status::InvalidArgument("metric \"" + name + "\": expected cosine, dot or l2");
-}
-
 Status PrintModel(const ModelInfo& model, Format format) {
   return PrintObject(stdout, format, ModelJson(model),
                      {{"name", model.name},
@@ -62,7 +55,11 @@ Status RunIndexCreate(const IndexCreateArguments& arguments) {
   options.dimension = arguments.dimension;
   options.model = arguments.model;
   options.source_paths = SplitPaths(arguments.sources);
-  FORESHORE_ASSIGN_OR_RETURN(options.metric, ParseMetric(arguments.metric));
+  const auto metric = VectorMetricFromName(arguments.metric);
+  if (!metric.has_value()) {
+    return Status::InvalidArgument("metric \"" + arguments.metric + "\": expected cosine, dot or l2");
+  }
+  options.metric = *metric;
   FORESHORE_ASSIGN_OR_RETURN(const auto database,
                              OpenExisting(arguments.database, ThreadCount(arguments.thread_count)));
   FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));
@@ -85,7 +82,7 @@ Status RunIndexList(const ListArguments& arguments) {
   for (const IndexInfo& index : indexes) {
     std::string sources;
     for (const std::string& path : index.options.source_paths) sources += (sources.empty() ? "" : ",") + path;
-    printer.Row({index.name, std::int64_t(index.options.dimension), std::string(MetricName(index.options.metric)),
+    printer.Row({index.name, std::int64_t(index.options.dimension), std::string(VectorMetricName(index.options.metric)),
                  index.options.model, sources, static_cast<std::int64_t>(index.vector_count),
                  static_cast<std::int64_t>(index.pending_count), static_cast<std::int64_t>(index.memory_bytes),
                  index.strategy});

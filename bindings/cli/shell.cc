@@ -124,7 +124,12 @@ class Shell {
   Status RunSql(std::string_view sql) {
     interrupted = 0;
     const auto start = std::chrono::steady_clock::now();
-    FORESHORE_ASSIGN_OR_RETURN(const StatementOutcome outcome, RunStatement(database_, sql, format_, &interrupted));
+    const auto run = RunStatement(database_, sql, format_, &interrupted);
+    if (!run.ok() && editor_.is_interactive()) {
+      std::fflush(stdout);
+      std::fputs(ErrorPlace(sql, run.status().message()).c_str(), stderr);
+    }
+    FORESHORE_ASSIGN_OR_RETURN(const StatementOutcome outcome, run);
     names_.clear();
     const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
     if (!editor_.is_interactive() && !is_timed_) return Status::Ok();

@@ -43,10 +43,10 @@ Result<StatementOutcome> RunStatement(Database& database, std::string_view sql, 
 Status RunSql(const SqlArguments& arguments) {
   std::string sql = arguments.sql;
   if (sql == "-") sql.assign(std::istreambuf_iterator<char>(std::cin), {});
-  if (IsBlankSql(sql)) return Status::InvalidArgument("sql: found nothing to run, expected a statement");
-  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   SqlSplit split = SplitSql(sql);
   if (!IsBlankSql(split.rest)) split.statements.push_back(split.rest);
+  if (split.statements.empty()) return Status::InvalidArgument("sql: found nothing to run, expected a statement");
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   for (const std::string_view statement : split.statements) {
     FORESHORE_ASSIGN_OR_RETURN(const StatementOutcome outcome, RunStatement(*database, statement, arguments.format));
     if (!outcome.has_columns) Say(std::to_string(outcome.changed_count) + " documents changed");

@@ -1,5 +1,10 @@
 #include "bindings/cli/sql_text.h"
 
+#include <algorithm>
+#include <charconv>
+
+#include "bindings/cli/output.h"
+
 namespace foreshore::cli {
 namespace {
 
@@ -30,6 +35,21 @@ bool IsBlankSql(std::string_view text) {
     if (!is_space && !IsComment(text, position)) return false;
   }
   return true;
+}
+
+std::string ErrorPlace(std::string_view sql, std::string_view message) {
+  constexpr std::string_view kMark = "(at byte ";
+  const std::size_t mark = message.rfind(kMark);
+  if (mark == std::string_view::npos || message.back() != ')') return {};
+  const std::string_view digits = message.substr(mark + kMark.size(), message.size() - mark - kMark.size() - 1);
+  std::size_t offset = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), offset);
+  if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size() || offset > sql.size()) return {};
+  const std::size_t before = offset == 0 ? std::string_view::npos : sql.rfind('\n', offset - 1);
+  const std::size_t start = before == std::string_view::npos ? 0 : before + 1;
+  const std::size_t end = std::min(sql.find('\n', offset), sql.size());
+  const std::string line(sql.substr(start, end - start));
+  return "  " + line + "\n  " + std::string(DisplayWidth(line.substr(0, offset - start)), ' ') + "^\n";
 }
 
 SqlSplit SplitSql(std::string_view text) {

@@ -3,6 +3,7 @@
 // Threads: free functions.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,8 @@ struct SqlSplit {
 
 // Semicolons inside quotes and comments do not end a statement.
 SqlSplit SplitSql(std::string_view text);
+// Where an error message ends in "(at byte N)": the line of `sql` that has byte N, and a caret under it. Else empty.
+std::string ErrorPlace(std::string_view sql, std::string_view message);
 // White space and comments only.
 bool IsBlankSql(std::string_view text);
 

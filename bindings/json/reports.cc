@@ -27,7 +27,7 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.Key("collection").Text(index.collection);
   json.Key("field").Text(index.options.field);
   json.Key("dimension").Count(index.options.dimension);
-  json.Key("metric").Text(MetricName(index.options.metric));
+  json.Key("metric").Text(VectorMetricName(index.options.metric));
   json.Key("model").Text(index.options.model);
   json.Key("source_paths").BeginArray();
   for (const std::string& path : index.options.source_paths) json.Text(path);
@@ -41,15 +41,6 @@ void Write(JsonWriter& json, const IndexInfo& index) {
 }
 
 }  // namespace
-
-std::string_view MetricName(VectorMetric metric) {
-  switch (metric) {
-    case VectorMetric::kCosine: return "cosine";
-    case VectorMetric::kDot: return "dot";
-    case VectorMetric::kL2: return "l2";
-  }
-  return "unknown";
-}
 
 std::string ModelJson(const ModelInfo& model) {
   JsonWriter json;

@@ -18,7 +18,5 @@ std::string StatsJson(const DatabaseStats& stats);
 std::string VerifyJson(const VerifyReport& report);
 std::string RescuedJson(std::span<const RescuedValue> values);
 std::string SyncReportJson(const SyncReport& report);
-// "cosine", "dot" or "l2".
-std::string_view MetricName(VectorMetric metric);
 
 }  // namespace foreshore

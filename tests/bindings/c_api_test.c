@@ -208,7 +208,7 @@ static void test_sql(foreshore_database* db) {
   statement = prepare(db, "UPDATE notes SET site = :site WHERE id = 'n1'");
   site = text_value("D");
   CHECK_OK(foreshore_bind_named(statement, ":site", &site, &error));
-  CHECK_CODE(foreshore_bind_named(statement, ":nothing", &site, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_bind_named(statement, ":nothing", &site, &error), FORESHORE_NOT_FOUND);
   site.type = 77;
   CHECK_CODE(foreshore_bind(statement, 1, &site, &error), FORESHORE_INVALID_ARGUMENT);
   CHECK_OK(foreshore_step(statement, &has_row, &error));

@@ -129,6 +129,16 @@ TEST_CASE("sql: semicolons inside quotes and comments do not end a statement") {
   CHECK_FALSE(IsBlankSql("x"));
 }
 
+TEST_CASE("sql: the place of an error is shown under its line") {
+  CHECK(ErrorPlace("SELECT 'é' x\nFROM FROM y", "near \"FROM\": syntax error (at byte 19)") ==
+        "  FROM FROM y\n       ^\n");
+  CHECK(ErrorPlace("SELEC 1", "syntax error (at byte 0)") == "  SELEC 1\n  ^\n");
+  CHECK(ErrorPlace("'é' x", "syntax error (at byte 5)") == "  'é' x\n      ^\n");
+  CHECK(ErrorPlace("SELECT 1", "syntax error (at byte 9)").empty());
+  CHECK(ErrorPlace("SELECT 1", "syntax error").empty());
+  CHECK(ErrorPlace("SELECT 1", "syntax error (at byte x)").empty());
+}
+
 TEST_CASE("table: cells are cut by columns of the terminal, not by bytes") {
   CHECK(DisplayWidth("naïve") == 5);
   CHECK(DisplayWidth("日本") == 4);

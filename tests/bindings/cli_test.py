@@ -23,7 +23,7 @@ NOTES = [
 class UsageTest(CommandLineTest):
     def test_wrong_usage_is_status_2(self):
         self.fails(status=2)
-        self.fails("nothing", status=2)
+        self.fails("nowhere", status=2)
         self.fails("create", status=2, says="DB")
         self.fails("create", self.db, "--storage", "paper", status=2, says="paper")
         self.fails("sql", self.db, "SELECT 1", "--format", "xml", status=2, says="xml")
@@ -93,6 +93,11 @@ class DatabaseTest(CommandLineTest):
         self.assertEqual(report["document_count"], 3)
         copy = str(self.folder / "copy.foreshore")
         self.ok("backup", self.db, copy)
+        # A copy is another device: it says so once, and takes an identity of its own.
+        first_open = self.run_raw("stats", copy, "--format", "json")
+        self.assertEqual(first_open.returncode, 0)
+        self.assertIn("new replica", first_open.stderr)
+        self.assertTrue(json.loads(first_open.stdout)["identity_forked"])
         self.assertEqual(self.ok("export", copy, "notes"), self.ok("export", self.db, "notes"))
         self.fails("backup", self.db, copy, says=copy)
         self.ok("compact", self.db)
@@ -176,7 +181,7 @@ class TransferTest(CommandLineTest):
 
     def test_a_missing_file_and_collection_are_named(self):
         self.fails("import", self.db, "notes", self.folder / "none.jsonl", says="none.jsonl")
-        self.fails("export", self.db, "nothing", says='"nothing"')
+        self.fails("export", self.db, "nowhere", says='"nowhere"')
         self.fails("import", self.db, "_bad name", "-", stdin="{}\n", says="_bad name")
 
     def test_a_closed_pipe_ends_an_export_quietly(self):
@@ -243,7 +248,7 @@ class SqlTest(CommandLineTest):
         self.assertEqual(out, "x\na;b\ny\n2\n")
 
     def test_errors_name_what_is_wrong(self):
-        self.fails("sql", self.db, "SELECT * FROM nothing", says="nothing")
+        self.fails("sql", self.db, "SELECT * FROM nowhere", says="nowhere")
         self.fails("sql", self.db, "SELEC 1", says="SELEC")
         self.fails("sql", self.db, " ; ", says="nothing to run")
 
@@ -253,7 +258,7 @@ class SqlTest(CommandLineTest):
         self.assertEqual(self.ok("shell", self.db, stdin=script), "id\nn1\ncollection,documents\nnotes,3\nlast\nx;y\n")
 
     def test_a_script_ends_at_its_first_failure(self):
-        self.fails("shell", self.db, stdin="SELECT * FROM nothing;\nDELETE FROM notes;\n", says="nothing")
+        self.fails("shell", self.db, stdin="SELECT * FROM nowhere;\nDELETE FROM notes;\n", says="nowhere")
         self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 3}])
         self.fails("shell", self.db, stdin=".nothing\n", says=".nothing")
         self.fails("shell", self.db, stdin=".mode xml\n", says="xml")
@@ -279,10 +284,10 @@ class VectorTest(CommandLineTest):
         self.fails("index", "drop", self.db, "points.place", says="points.place")
 
     def test_unknown_names_are_refused(self):
-        self.fails("index", "create", self.db, "nothing", "v", "--vector", "--dim", "2", says=["nothing", "points"])
+        self.fails("index", "create", self.db, "nowhere", "v", "--vector", "--dim", "2", says=["nowhere", "points"])
         self.fails("index", "create", self.db, "points", "v", "--vector", "--model", "none", "--source", "text",
                    says="none")
-        self.fails("search", self.db, "nothing", "text", says="nothing")
+        self.fails("search", self.db, "nowhere", "text", says="nowhere")
         self.fails("model", "show", self.db, "none", says="none")
         self.fails("model", "remove", self.db, "none", says="none")
         self.fails("predict", self.db, "none", "--input", '"x"', says="none")
@@ -291,7 +296,9 @@ class VectorTest(CommandLineTest):
 
     def test_a_file_that_is_no_model_is_refused(self):
         path = self.write("model.onnx", "this is no model")
-        self.fails("model", "add", self.db, "m", path, says="model.onnx")
+        vocabulary = self.write("words.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+        self.fails("model", "add", self.db, "m", path, "--vocab", vocabulary, says="model.onnx")
+        self.fails("model", "add", self.db, "m", path, says="vocab.txt")
         self.assertEqual(self.ok_json("model", "list", self.db), [])
 
     @needs_model
@@ -316,7 +323,7 @@ class VectorTest(CommandLineTest):
         self.assertEqual(
             self.rows("SELECT id FROM points WHERE embedding MATCH embed('minilm', 'entrance stuck') "
                       "ORDER BY distance LIMIT 1"), [{"id": "door"}])
-        self.fails("search", self.db, "points", "x", "--where", "nothing = 1", says="nothing")
+        self.fails("search", self.db, "points", "x", "--where", "nowhere = 1", says="nowhere")
         self.fails("model", "remove", self.db, "minilm", says="minilm")
         embedding = json.loads(self.ok("predict", self.db, "minilm", "--input", '{"text":"pump"}'))
         self.assertTrue(embedding)

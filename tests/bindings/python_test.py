@@ -38,9 +38,9 @@ class PythonTest(unittest.TestCase):
 
     def test_errors_carry_code_and_message(self):
         with self.assertRaises(foreshore.NotFound) as caught:
-            self.db.get("notes", "nothing")
+            self.db.get("notes", "nowhere")
         self.assertEqual(caught.exception.code, 1)
-        self.assertIn("nothing", str(caught.exception))
+        self.assertIn("nowhere", str(caught.exception))
         with self.assertRaises(foreshore.AlreadyExists):
             self.db.create_collection("notes")
         with self.assertRaises(foreshore.NotFound):
@@ -52,7 +52,7 @@ class PythonTest(unittest.TestCase):
                 self.db.put("notes", "a", document)
         with self.assertRaises(ValueError):
             self.db.put("notes", "a\0b", {})
-        with self.assertRaises(foreshore.InvalidArgument):
+        with self.assertRaises(foreshore.Limit):
             self.db.put("notes", "x" * 300, {})
         with self.assertRaises(foreshore.InvalidArgument):
             foreshore.open(self.folder / "x", create=True, storage="paper")
@@ -88,8 +88,8 @@ class PythonTest(unittest.TestCase):
         with self.assertRaises(foreshore.InvalidArgument):
             self.db.sql("SELECT ?", object())
         with self.assertRaises(foreshore.Error) as caught:
-            self.db.sql("SELECT * FROM nothing")
-        self.assertIn("nothing", str(caught.exception))
+            self.db.sql("SELECT * FROM nowhere")
+        self.assertIn("nowhere", str(caught.exception))
         self.assertEqual(self.db.sql("UPDATE notes SET site = 'C' WHERE site = 'A'").changed_count, 3)
         self.assertEqual(self.db.sql("SELECT count(*) FROM notes WHERE site = 'C'").one()[0], 3)
 

@@ -73,7 +73,8 @@ class ShellTest(CommandLineTest):
         terminal.send("FROM notes;\n")
         self.assertIn("2", terminal.expect("1 rows"))
         terminal.expect("foreshore> ")
-        terminal.send("SELECT * FROM nothing;\n")
+        terminal.send("SELECT * FROM WHERE;\n")
+        terminal.expect("\n                ^")
         terminal.expect("error: ")
         terminal.expect("foreshore> ")
         terminal.send(".tables\n")
@@ -84,7 +85,7 @@ class ShellTest(CommandLineTest):
 
     def test_tab_completes_keywords_collections_and_fields(self):
         terminal = self.shell()
-        terminal.send("SEL\ttempera\tFROM not\t;\n")
+        terminal.send("SEL\ttempera\tFROM note\t;\n")
         terminal.expect("2 rows")
         terminal.expect("foreshore> ")
         terminal.send("\x04")

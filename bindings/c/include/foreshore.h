@@ -193,7 +193,7 @@ FORESHORE_API void foreshore_statement_free(foreshore_statement* statement);
 
 /* ---- Vectors ---- */
 
-enum { FORESHORE_METRIC_COSINE = 1, FORESHORE_METRIC_DOT = 2, FORESHORE_METRIC_L2 = 3 };
+enum { FORESHORE_METRIC_COSINE = 0, FORESHORE_METRIC_DOT = 1, FORESHORE_METRIC_L2 = 2 };
 
 typedef struct foreshore_vector_index_options {
   uint32_t size_bytes;
@@ -202,7 +202,7 @@ typedef struct foreshore_vector_index_options {
   const char* model; /* NULL: documents carry the vector themselves. */
   const char* const* source_paths;
   size_t source_path_count;
-  int32_t metric; /* 0 is cosine. */
+  int32_t metric;
 } foreshore_vector_index_options;
 
 FORESHORE_API int32_t foreshore_create_vector_index(foreshore_database* database, const char* collection,

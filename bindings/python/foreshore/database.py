@@ -365,7 +365,7 @@ class Database(_Writer):
     def create_vector_index(self, collection: str, field: str, *, model: Optional[str] = None,
                             sources: Sequence[str] = (), dimension: int = 0, metric: str = "cosine") -> None:
         """With a model, the field is filled on write from the text at `sources`."""
-        metrics = {"cosine": 1, "dot": 2, "l2": 3}
+        metrics = {"cosine": 0, "dot": 1, "l2": 2}
         if metric not in metrics:
             raise error_for(3, f"metric {metric!r}: expected one of {', '.join(metrics)}")
         paths = (ctypes.c_char_p * len(sources))(*(_encoded(source, "source") for source in sources))
