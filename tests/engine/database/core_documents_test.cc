@@ -3,11 +3,7 @@
 
 using namespace foreshore;
 
-namespace {
-
-constexpr StorageKind kKinds[] = {StorageKind::kSqlite, StorageKind::kRocksdb};
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("put: documents, their order of keys and their numbers survive a reopen on either backend") {
   for (const StorageKind kind : kKinds) {

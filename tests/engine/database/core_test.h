@@ -11,6 +11,13 @@
 
 namespace foreshore {
 
+// The backends of this build.
+#ifdef FORESHORE_WITH_ROCKSDB
+inline constexpr StorageKind kKinds[] = {StorageKind::kSqlite, StorageKind::kRocksdb};
+#else
+inline constexpr StorageKind kKinds[] = {StorageKind::kSqlite};
+#endif
+
 class CoreFixture {
  public:
   explicit CoreFixture(StorageKind storage = StorageKind::kSqlite) {

@@ -8,7 +8,6 @@ using namespace foreshore;
 
 namespace {
 
-constexpr StorageKind kKinds[] = {StorageKind::kSqlite, StorageKind::kRocksdb};
 using Ids = std::vector<std::string>;
 
 std::string VectorJson(float x, float y) {
