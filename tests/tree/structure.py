@@ -20,7 +20,7 @@ TOP_LEVEL_FOLDERS = set(folder.split("/")[0] for folder in FLOORS) | {
 
 # Libraries whose types stay in the folder that uses them.
 THIRD_PARTY = re.compile(
-    r"^(sqlite3|rocksdb/|hnswlib/|google/protobuf/|curl/|boost/|simdjson|zstd|openssl/|utf8proc|libpq|CLI/|doctest/|"
+    r"^(sqlite3|rocksdb/|hnswlib/|google/protobuf/|curl/|boost/|zstd|openssl/|utf8proc|libpq|CLI/|doctest/|"
     r"histedit|editline|nlohmann/)|\.pb\.h$")
 # A folder may name a library in its own headers only where those headers stay inside the folder.
 THIRD_PARTY_TYPES = re.compile(
