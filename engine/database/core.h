@@ -172,6 +172,8 @@ class WriteView : public ReadView {
   Status PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored);
 
   Status Commit();
+  // After Commit, or after a write that failed half-way: every later call is refused.
+  bool finished() const { return finished_; }
   // The log sequence of the committed transaction.
   std::int64_t committed_sequence() const { return committed_sequence_; }
   std::int64_t changed_count() const { return changed_count_; }
