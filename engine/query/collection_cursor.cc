@@ -1,0 +1,386 @@
+#include "engine/query/collection_cursor.h"
+
+#include <algorithm>
+
+#include "engine/database/stored_vector.h"
+#include "engine/query/sql_json.h"
+#include "engine/query/vector_argument.h"
+#include "index/quantizer.h"
+#include "index/vector_query.h"
+#include "storage/base/coding.h"
+
+namespace foreshore {
+
+namespace {
+
+// What an id is compared with. A blob or NULL equals no text.
+std::optional<std::string> IdOf(sqlite3_value* value) {
+  const int type = sqlite3_value_type(value);
+  if (type == SQLITE_NULL || type == SQLITE_BLOB) return std::nullopt;
+  return std::string(TextOf(value));
+}
+
+}  // namespace
+
+CollectionCursor::CollectionCursor(CollectionTable& table)
+    : sqlite3_vtab_cursor{}, table_(table), fields_(table.field_keys) {}
+
+void CollectionCursor::SetRow(std::int64_t docid, std::string_view id, std::string_view body) {
+  docid_ = docid;
+  id_ = id;
+  body_ = body;
+  has_document_ = true;
+  has_fields_ = false;
+}
+
+Status CollectionCursor::StandOn(std::int64_t docid) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto record, view_->GetByDocid(*definition_, docid));
+  at_end_ = !record.has_value();
+  if (at_end_) return Status::Ok();
+  const std::size_t id_bytes = record->id.size();
+  copy_.assign(record->id);
+  copy_.append(record->body);
+  SetRow(docid, std::string_view(copy_).substr(0, id_bytes), std::string_view(copy_).substr(id_bytes));
+  return Status::Ok();
+}
+
+Status CollectionCursor::Filter(const ScanPlan& plan, sqlite3_value** arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(view_, table_.session.View());
+  scan_.reset();
+  nearest_.reset();
+  ids_.reset();
+  measured_.clear();
+  plan_ = plan;
+  at_end_ = true;
+  seen_write_count_ = table_.session.write_count;
+  auto definition = table_.DefinitionIn(*view_);
+  // A collection that came after this snapshot has no documents in it.
+  if (!definition.ok()) return Status::Ok();
+  definition_ = *definition;
+  switch (plan.kind) {
+    case ScanKind::kFull: return StartFull();
+    case ScanKind::kById: {
+      const auto id = IdOf(arguments[0]);
+      if (!id) return Status::Ok();
+      FORESHORE_ASSIGN_OR_RETURN(const auto docid, view_->FindDocid(*definition_, *id));
+      return docid ? StandOn(*docid) : Status::Ok();
+    }
+    case ScanKind::kByRowid:
+      if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) return Status::Ok();
+      return StandOn(sqlite3_value_int64(arguments[0]));
+    case ScanKind::kNearest: return StartNearest(plan, arguments);
+    case ScanKind::kByIdOrder: return StartIdOrder(plan, arguments);
+  }
+  return Status::Internal("SQL: unknown plan of a scan");
+}
+
+Status CollectionCursor::StartFull() {
+  FORESHORE_ASSIGN_OR_RETURN(scan_, view_->Scan(*definition_));
+  at_end_ = false;
+  return Next();
+}
+
+Status CollectionCursor::StartNearest(const ScanPlan& plan, sqlite3_value** arguments) {
+  const TableColumn* column = nullptr;
+  int vector_number = 0;
+  for (const TableColumn& candidate : table_.columns) {
+    if (candidate.kind != ColumnKind::kVector) continue;
+    if (vector_number++ == plan.vector_number) column = &candidate;
+  }
+  const VectorIndexDefinition* index = column ? table_.FindIndex(*definition_, *column) : nullptr;
+  if (index == nullptr) {
+    return Status::NotFound("collection \"" + table_.name +
+                            "\": the vector field of MATCH does not exist in this snapshot");
+  }
+  if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const auto query,
+                             VectorFromValue(arguments[0], "MATCH on \"" + table_.name + "." + column->name + "\""));
+  if (plan.has_id) {
+    FORESHORE_RETURN_IF_ERROR(MeasureListed(*index, query, plan.id_is_list, arguments[1]));
+    at_end_ = false;
+    return Next();
+  }
+  NeighbourOptions options;
+  remaining_ = INT64_MAX;
+  if (plan.has_count) {
+    count_ = sqlite3_value_int64(arguments[1]);
+    if (sqlite3_value_type(arguments[1]) != SQLITE_INTEGER || count_ < 1) {
+      return Status::InvalidArgument("collection \"" + table_.name + "\": k is " +
+                                     (TextOf(arguments[1]).empty() ? "NULL" : std::string(TextOf(arguments[1]))) +
+                                     ", expected a whole number from 1");
+    }
+    remaining_ = count_;
+    options.k_hint = static_cast<std::size_t>(std::min<std::int64_t>(count_, 100'000));
+  }
+  FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));
+  at_end_ = false;
+  return Next();
+}
+
+// The distances come from the same place as the index's own, so that a row has one distance whatever the plan.
+Status CollectionCursor::MeasureListed(const VectorIndexDefinition& index, std::span<const float> query, bool is_list,
+                                       sqlite3_value* ids) {
+  auto prepared = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
+  if (!prepared.ok()) return prepared.status().WithContext("vector index \"" + index.name + "\"");
+  const auto measure = [&](sqlite3_value* value) -> Status {
+    const auto id = IdOf(value);
+    if (!id) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(const auto docid, view_->FindDocid(*definition_, *id));
+    if (!docid) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index.vectors, *docid));
+    if (!stored_bytes) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*stored_bytes));
+    FORESHORE_ASSIGN_OR_RETURN(const double distance, prepared->DistanceToRecord(stored.record));
+    measured_.push_back({*docid, distance});
+    return Status::Ok();
+  };
+  if (!is_list) return measure(ids);
+  sqlite3_value* value = nullptr;
+  int code = sqlite3_vtab_in_first(ids, &value);
+  for (; code == SQLITE_OK && value != nullptr; code = sqlite3_vtab_in_next(ids, &value)) {
+    FORESHORE_RETURN_IF_ERROR(measure(value));
+  }
+  if (code != SQLITE_OK && code != SQLITE_DONE) return Status::Internal("SQL: the list of ids cannot be read");
+  std::sort(measured_.begin(), measured_.end(),
+            [](const Neighbour& a, const Neighbour& b) { return a.distance > b.distance; });
+  return Status::Ok();
+}
+
+Status CollectionCursor::StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments) {
+  id_lower_.reset();
+  id_upper_.reset();
+  int next_argument = 0;
+  // SQLite tests the bounds again; here they only say where to begin and end. Text sorts before every blob.
+  if (plan.has_lower) {
+    sqlite3_value* bound = arguments[next_argument++];
+    id_lower_ = IdOf(bound);
+    if (!id_lower_) return Status::Ok();
+  }
+  if (plan.has_upper) {
+    sqlite3_value* bound = arguments[next_argument++];
+    if (sqlite3_value_type(bound) == SQLITE_NULL) return Status::Ok();
+    id_upper_ = IdOf(bound);
+  }
+  FORESHORE_ASSIGN_OR_RETURN(ids_, view_->txn().NewCursor(definition_->ids));
+  if (!plan.descending) {
+    FORESHORE_RETURN_IF_ERROR(id_lower_ ? ids_->Seek(Bytes(*id_lower_)) : ids_->SeekFirst());
+  } else {
+    FORESHORE_RETURN_IF_ERROR(id_upper_ ? ids_->SeekBackward(Bytes(*id_upper_)) : ids_->SeekLast());
+  }
+  at_end_ = false;
+  return NextInIdOrder();
+}
+
+// Stands on the document of the present entry or the first one behind it that is alive.
+Status CollectionCursor::NextInIdOrder() {
+  bool found = false;
+  while (!found) {
+    if (!ids_->valid()) {
+      at_end_ = true;
+      return Status::Ok();
+    }
+    const Bytes id = ids_->bytes_key();
+    if (plan_.descending ? (id_lower_ && id < *id_lower_) : (id_upper_ && id > *id_upper_)) {
+      at_end_ = true;
+      return Status::Ok();
+    }
+    FORESHORE_RETURN_IF_ERROR(ReadIdOrderEntry(found));
+    if (!found) FORESHORE_RETURN_IF_ERROR(plan_.descending ? ids_->Previous() : ids_->Next());
+  }
+  return Status::Ok();
+}
+
+Status CollectionCursor::ReadIdOrderEntry(bool& found) {
+  if (ids_->value().size() != sizeof(std::int64_t)) {
+    return Status::Corruption("collection \"" + table_.name + "\": an id's entry has " +
+                              std::to_string(ids_->value().size()) + " bytes, expected 8");
+  }
+  FORESHORE_RETURN_IF_ERROR(StandOn(LoadFixed<std::int64_t>(ids_->value().data())));
+  found = !at_end_;
+  at_end_ = false;
+  return Status::Ok();
+}
+
+Status CollectionCursor::MoveIdOrder() {
+  if (was_written()) {
+    seen_write_count_ = table_.session.write_count;
+    const std::string id(id_);
+    FORESHORE_RETURN_IF_ERROR(plan_.descending ? ids_->SeekBackward(Bytes(id)) : ids_->Seek(Bytes(id)));
+    if (!ids_->valid() || ids_->bytes_key() != id) return NextInIdOrder();
+  }
+  FORESHORE_RETURN_IF_ERROR(plan_.descending ? ids_->Previous() : ids_->Next());
+  return NextInIdOrder();
+}
+
+Status CollectionCursor::Next() {
+  if (scan_) {
+    if (was_written()) {
+      seen_write_count_ = table_.session.write_count;
+      FORESHORE_ASSIGN_OR_RETURN(scan_, view_->Scan(*definition_, docid_ + 1));
+    }
+    FORESHORE_ASSIGN_OR_RETURN(const bool found, scan_->Next());
+    at_end_ = !found;
+    if (!found) return Status::Ok();
+    // Bytes of a store cursor do not outlive a write, and only the statement's own transaction can write.
+    if (!table_.session.running->writes && !table_.session.running->in_transaction) {
+      SetRow(scan_->docid(), scan_->id(), scan_->body());
+      return Status::Ok();
+    }
+    const std::size_t id_bytes = scan_->id().size();
+    copy_.assign(scan_->id());
+    copy_.append(scan_->body());
+    SetRow(scan_->docid(), std::string_view(copy_).substr(0, id_bytes), std::string_view(copy_).substr(id_bytes));
+    return Status::Ok();
+  }
+  if (ids_) return MoveIdOrder();
+  std::optional<Neighbour> neighbour;
+  if (plan_.kind == ScanKind::kNearest && !nearest_) {
+    if (!measured_.empty()) {
+      neighbour = measured_.back();
+      measured_.pop_back();
+    }
+  } else if (nearest_ && remaining_ > 0) {
+    FORESHORE_ASSIGN_OR_RETURN(neighbour, nearest_->Next());
+    --remaining_;
+  }
+  at_end_ = !neighbour.has_value();
+  if (at_end_) return Status::Ok();
+  docid_ = neighbour->docid;
+  distance_ = neighbour->distance;
+  has_document_ = false;  // Read when a column asks for it: terms on distance alone need no document.
+  has_fields_ = false;
+  return Status::Ok();
+}
+
+Status CollectionCursor::EnsureDocument() {
+  if (has_document_) return Status::Ok();
+  FORESHORE_RETURN_IF_ERROR(StandOn(docid_));
+  if (!at_end_) return Status::Ok();
+  at_end_ = false;
+  // A statement of the same transaction may have deleted it since the search began.
+  if (was_written()) {
+    SetRow(docid_, {}, {});
+    return Status::Ok();
+  }
+  return Status::Corruption("collection \"" + table_.name + "\": a vector names document " + std::to_string(docid_) +
+                            ", which is not there");
+}
+
+Status CollectionCursor::VectorColumn(sqlite3_context* context, const TableColumn& column) {
+  const VectorIndexDefinition* index = table_.FindIndex(*definition_, column);
+  if (index == nullptr) return Status::Ok();
+  if (!index->has_model()) {
+    FORESHORE_RETURN_IF_ERROR(EnsureDocument());
+    SetResultFromJson(context, FindValue(body_, index->paths.empty() ? "" : index->paths[0]));
+    return Status::Ok();
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index->vectors, docid_));
+  if (!stored_bytes) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*stored_bytes));
+  FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record, DecodeVectorRecord(stored.record, index->options.dimension));
+  std::vector<float> vector(record.codes.size());
+  DequantizeVector(record, vector);
+  const ByteString blob = BlobFromVector(vector);
+  sqlite3_result_blob64(context, blob.data(), blob.size(), SQLITE_TRANSIENT);
+  return Status::Ok();
+}
+
+Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& column) {
+  // An UPDATE that leaves the column alone: xUpdate sees that and keeps what is there, type and all.
+  if (sqlite3_vtab_nochange(context)) return Status::Ok();
+  const auto set_text = [&](std::string_view text) {
+    sqlite3_result_text64(context, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  };
+  switch (column.kind) {
+    case ColumnKind::kDistance:
+      if (plan_.kind == ScanKind::kNearest) sqlite3_result_double(context, distance_);
+      return Status::Ok();
+    case ColumnKind::kNearestCount:
+      if (plan_.has_count) sqlite3_result_int64(context, count_);
+      return Status::Ok();
+    case ColumnKind::kFullText: return Status::Ok();
+    case ColumnKind::kVector:
+      if (column.field_number < 0) return VectorColumn(context, column);
+      break;
+    default: break;
+  }
+  FORESHORE_RETURN_IF_ERROR(EnsureDocument());
+  if (id_.empty()) return Status::Ok();  // Deleted meanwhile.
+  if (column.kind == ColumnKind::kId) {
+    set_text(id_);
+    return Status::Ok();
+  }
+  if (column.kind == ColumnKind::kBody) {
+    set_text(body_);
+    sqlite3_result_subtype(context, kJsonSubtype);
+    return Status::Ok();
+  }
+  if (!has_fields_) {
+    fields_.SetBody(body_);
+    has_fields_ = true;
+  }
+  SetResultFromJson(context, fields_.Find(static_cast<std::size_t>(column.field_number)));
+  return Status::Ok();
+}
+
+namespace {
+
+CollectionCursor& CursorOf(sqlite3_vtab_cursor* base) {
+  return *static_cast<CollectionCursor*>(base);
+}
+
+int CodeOf(CollectionCursor& cursor, const Status& status) {
+  return status.ok() ? SQLITE_OK : cursor.table().Fail(status);
+}
+
+int OpenCursor(sqlite3_vtab* table, sqlite3_vtab_cursor** cursor) {
+  *cursor = new CollectionCursor(*static_cast<CollectionTable*>(table));
+  return SQLITE_OK;
+}
+
+int CloseCursor(sqlite3_vtab_cursor* cursor) {
+  delete &CursorOf(cursor);
+  return SQLITE_OK;
+}
+
+int FilterCursor(sqlite3_vtab_cursor* base, int plan, const char* /*text*/, int /*argument_count*/,
+                 sqlite3_value** arguments) {
+  CollectionCursor& cursor = CursorOf(base);
+  return CodeOf(cursor, cursor.Filter(ScanPlan::Decode(plan), arguments));
+}
+
+int NextOfCursor(sqlite3_vtab_cursor* base) {
+  CollectionCursor& cursor = CursorOf(base);
+  return CodeOf(cursor, cursor.Next());
+}
+
+int CursorAtEnd(sqlite3_vtab_cursor* base) {
+  return CursorOf(base).at_end() ? 1 : 0;
+}
+
+int ColumnOfCursor(sqlite3_vtab_cursor* base, sqlite3_context* context, int number) {
+  CollectionCursor& cursor = CursorOf(base);
+  const Status status = cursor.Column(context, cursor.table().columns[static_cast<std::size_t>(number)]);
+  if (status.ok()) return SQLITE_OK;
+  cursor.table().session.FailFunction(context, status);
+  return SQLITE_ERROR;
+}
+
+int RowidOfCursor(sqlite3_vtab_cursor* base, sqlite3_int64* rowid) {
+  *rowid = CursorOf(base).docid();
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+void SetCursorFunctions(sqlite3_module& module) {
+  module.xOpen = &OpenCursor;
+  module.xClose = &CloseCursor;
+  module.xFilter = &FilterCursor;
+  module.xNext = &NextOfCursor;
+  module.xEof = &CursorAtEnd;
+  module.xColumn = &ColumnOfCursor;
+  module.xRowid = &RowidOfCursor;
+}
+
+}  // namespace foreshore

@@ -1,0 +1,79 @@
+// One scan of a collection by one of the ways of collection_plan.h.
+//
+// In a transaction the statement itself, or another one of the session, may write while the cursor is open. Then rows
+// are copied, and a scan goes on from the place where it was; whether it meets what was written behind that place is
+// not said, as in SQLite.
+//
+// Lifetime: ends before the snapshot that it reads. Threads: one at a time.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/query/collection_plan.h"
+#include "engine/query/collection_table.h"
+#include "engine/query/row_fields.h"
+
+namespace foreshore {
+
+class CollectionCursor : public sqlite3_vtab_cursor {
+ public:
+  explicit CollectionCursor(CollectionTable& table);
+
+  Status Filter(const ScanPlan& plan, sqlite3_value** arguments);
+  Status Next();
+  bool at_end() const { return at_end_; }
+  std::int64_t docid() const { return docid_; }
+  Status Column(sqlite3_context* context, const TableColumn& column);
+  CollectionTable& table() { return table_; }
+
+ private:
+  Status StartFull();
+  Status StartNearest(const ScanPlan& plan, sqlite3_value** arguments);
+  Status StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments);
+  Status MeasureListed(const VectorIndexDefinition& index, std::span<const float> query, bool is_list,
+                       sqlite3_value* ids);
+  Status NextInIdOrder();
+  Status ReadIdOrderEntry(bool& found);
+  Status MoveIdOrder();
+  // Makes the document the current row; at_end_ where it is not there.
+  Status StandOn(std::int64_t docid);
+  void SetRow(std::int64_t docid, std::string_view id, std::string_view body);
+  Status EnsureDocument();
+  Status VectorColumn(sqlite3_context* context, const TableColumn& column);
+  bool was_written() const { return seen_write_count_ != table_.session.write_count; }
+
+  CollectionTable& table_;
+  ReadView* view_ = nullptr;
+  const CollectionDefinition* definition_ = nullptr;  // Of view_'s catalogue.
+  ScanPlan plan_;
+  bool at_end_ = true;
+  std::uint64_t seen_write_count_ = 0;  // The session's, when the scan was last positioned.
+
+  std::unique_ptr<DocumentCursor> scan_;
+  std::unique_ptr<NeighbourCursor> nearest_;
+  std::vector<Neighbour> measured_;  // The named documents with their distances, nearest last.
+  std::unique_ptr<Cursor> ids_;
+  std::optional<std::string> id_upper_;  // In the direction of the scan: the bound at its end.
+  std::optional<std::string> id_lower_;
+  std::int64_t remaining_ = INT64_MAX;  // Neighbours that k still allows.
+  std::int64_t count_ = 0;              // k as it was given.
+
+  std::int64_t docid_ = 0;
+  double distance_ = 0;
+  bool has_document_ = false;  // id_ and body_ are the row's.
+  std::string_view id_;        // Into the scan's record, or into copy_.
+  std::string_view body_;
+  std::string copy_;
+  bool has_fields_ = false;
+  RowFields fields_;
+};
+
+void SetCursorFunctions(sqlite3_module& module);
+
+}  // namespace foreshore

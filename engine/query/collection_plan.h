@@ -1,0 +1,47 @@
+// How a scan of a collection runs, as xBestIndex decided it: packed into SQLite's idxNum.
+//
+// Threads: values; no sharing.
+#pragma once
+
+#include <cstdint>
+
+namespace foreshore {
+
+enum class ScanKind : std::uint8_t {
+  kFull = 1,     // All documents in docid order.
+  kById = 2,     // One document.
+  kNearest = 3,  // In increasing distance from a vector.
+  kByIdOrder = 4,
+  kByRowid = 5,
+};
+
+// Arguments reach xFilter in the order of the members below.
+struct ScanPlan {
+  ScanKind kind = ScanKind::kFull;
+  bool has_count = false;   // kNearest: k.
+  bool has_id = false;      // kNearest: only this id, or these.
+  bool id_is_list = false;  // kNearest: the id argument is the right side of an IN.
+  bool has_lower = false;   // kByIdOrder.
+  bool has_upper = false;   // kByIdOrder.
+  bool descending = false;  // kByIdOrder.
+  int vector_number = 0;    // kNearest: which of the table's vector columns.
+
+  int Encode() const {
+    return static_cast<int>(kind) | (has_count ? 8 : 0) | (has_id ? 16 : 0) | (has_lower ? 32 : 0) |
+           (has_upper ? 64 : 0) | (descending ? 128 : 0) | (id_is_list ? 256 : 0) | (vector_number << 9);
+  }
+  static ScanPlan Decode(int number) {
+    ScanPlan plan;
+    plan.kind = static_cast<ScanKind>(number & 7);
+    plan.has_count = (number & 8) != 0;
+    plan.has_id = (number & 16) != 0;
+    plan.has_lower = (number & 32) != 0;
+    plan.has_upper = (number & 64) != 0;
+    plan.descending = (number & 128) != 0;
+    plan.id_is_list = (number & 256) != 0;
+    plan.vector_number = number >> 9;
+    return plan;
+  }
+};
+
+}  // namespace foreshore

@@ -1,0 +1,58 @@
+// A collection as SQLite sees it: one virtual table whose columns are, in this order, id, body, the vector fields, the
+// other top-level fields that have a usable name, and the hidden columns distance, k and one named after the
+// collection (kept for full-text search).
+//
+// Threads: one at a time, as the session that owns the connection.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/query/session_state.h"
+
+namespace foreshore {
+
+enum class ColumnKind : std::uint8_t { kId, kBody, kVector, kField, kDistance, kNearestCount, kFullText };
+
+struct TableColumn {
+  ColumnKind kind = ColumnKind::kField;
+  std::string name;
+  std::string key;             // The field's name as a JSON string token; empty where it is no top-level field.
+  std::uint32_t index_id = 0;  // Of a vector field.
+  int field_number = -1;       // Place among the columns that have a key.
+};
+
+// Fields whose name clashes (case-insensitively) or cannot be a column are left out.
+std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection);
+// Equal texts mean equal tables.
+std::string DeclarationOf(const CollectionDefinition& collection);
+std::string QuoteIdentifier(std::string_view name);
+
+// The texts of EXPLAIN QUERY PLAN contain this exactly where a k-NN search runs.
+inline constexpr std::string_view kNearestMarker = ":k-NN ";
+
+struct CollectionTable : sqlite3_vtab {
+  CollectionTable(SessionState& session_reference, const CollectionDefinition& definition);
+
+  // The definition as of the running statement's snapshot; kNotFound where the collection is younger.
+  Result<const CollectionDefinition*> DefinitionIn(const ReadView& view) const;
+  int Fail(const Status& status) { return session.Fail(this, status); }
+  const VectorIndexDefinition* FindIndex(const CollectionDefinition& definition, const TableColumn& column) const;
+
+  SessionState& session;
+  std::uint32_t collection_id;
+  std::string name;
+  std::vector<TableColumn> columns;
+  std::vector<std::string> field_keys;  // By field number.
+};
+
+Status RegisterCollectionModule(SessionState& session);
+
+// The module's planning and writing, each in a file of its own.
+int PlanCollectionScan(sqlite3_vtab* table, sqlite3_index_info* info);
+int UpdateCollection(sqlite3_vtab* table, int argument_count, sqlite3_value** arguments, sqlite3_int64* rowid);
+
+}  // namespace foreshore

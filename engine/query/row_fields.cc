@@ -1,0 +1,46 @@
+#include "engine/query/row_fields.h"
+
+namespace foreshore {
+
+RowFields::RowFields(const std::vector<std::string>& keys) : tokens_(keys.size()) {
+  for (std::size_t i = 0; i < keys.size(); ++i) numbers_.emplace(keys[i], static_cast<int>(i));
+}
+
+void RowFields::SetBody(std::string_view body) {
+  for (const std::size_t number : filled_) tokens_[number] = {};
+  filled_.clear();
+  members_ = JsonMembers(body);
+  position_ = 0;
+  at_end_ = body.empty();
+}
+
+int RowFields::NumberOf(std::string_view key, std::size_t position) {
+  if (position < seen_.size() && seen_[position].key == key) return seen_[position].number;
+  const auto found = numbers_.find(key);
+  const int number = found == numbers_.end() ? -1 : found->second;
+  if (position == seen_.size()) {
+    seen_.push_back({std::string(key), number});
+  } else {
+    seen_[position] = {std::string(key), number};
+  }
+  return number;
+}
+
+std::string_view RowFields::Find(std::size_t field_number) {
+  if (!tokens_[field_number].empty()) return tokens_[field_number];
+  JsonMember member;
+  while (!at_end_) {
+    if (!members_.Next(member)) {
+      at_end_ = true;
+      break;
+    }
+    const int number = NumberOf(member.key, position_++);
+    if (number < 0) continue;
+    tokens_[static_cast<std::size_t>(number)] = member.value;
+    filled_.push_back(static_cast<std::size_t>(number));
+    if (static_cast<std::size_t>(number) == field_number) break;
+  }
+  return tokens_[field_number];
+}
+
+}  // namespace foreshore

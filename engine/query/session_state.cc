@@ -1,0 +1,358 @@
+#include "engine/query/session_state.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "engine/query/collection_table.h"
+#include "engine/query/sql_functions.h"
+#include "engine/query/sql_statement.h"
+
+namespace foreshore {
+
+namespace {
+
+// Read-only pragmas that tools ask for; every other pragma is refused.
+constexpr std::string_view kPragmas[] = {"table_info",    "table_xinfo",   "table_list",
+                                         "function_list", "database_list", "compile_options"};
+
+bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
+}
+
+const char* ActionName(int action) {
+  switch (action) {
+    case SQLITE_CREATE_INDEX:
+    case SQLITE_CREATE_TEMP_INDEX: return "CREATE INDEX";
+    case SQLITE_CREATE_TABLE:
+    case SQLITE_CREATE_TEMP_TABLE: return "CREATE TABLE";
+    case SQLITE_CREATE_TRIGGER:
+    case SQLITE_CREATE_TEMP_TRIGGER: return "CREATE TRIGGER";
+    case SQLITE_CREATE_VIEW:
+    case SQLITE_CREATE_TEMP_VIEW: return "CREATE VIEW";
+    case SQLITE_CREATE_VTABLE: return "CREATE VIRTUAL TABLE";
+    case SQLITE_DROP_INDEX:
+    case SQLITE_DROP_TEMP_INDEX: return "DROP INDEX";
+    case SQLITE_DROP_TABLE:
+    case SQLITE_DROP_TEMP_TABLE:
+    case SQLITE_DROP_VTABLE: return "DROP TABLE";
+    case SQLITE_DROP_TRIGGER:
+    case SQLITE_DROP_TEMP_TRIGGER: return "DROP TRIGGER";
+    case SQLITE_DROP_VIEW:
+    case SQLITE_DROP_TEMP_VIEW: return "DROP VIEW";
+    case SQLITE_ALTER_TABLE: return "ALTER TABLE";
+    case SQLITE_REINDEX: return "REINDEX";
+    case SQLITE_ANALYZE: return "ANALYZE";
+    case SQLITE_ATTACH: return "ATTACH";
+    case SQLITE_DETACH: return "DETACH";
+    case SQLITE_SAVEPOINT: return "SAVEPOINT";
+    default: return "this statement";
+  }
+}
+
+ErrorCode CodeOf(int sqlite_code) {
+  switch (sqlite_code & 0xFF) {
+    case SQLITE_CONSTRAINT: return ErrorCode::kConflict;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return ErrorCode::kBusy;
+    case SQLITE_INTERRUPT: return ErrorCode::kCancelled;
+    case SQLITE_TOOBIG:
+    case SQLITE_NOMEM: return ErrorCode::kLimit;
+    case SQLITE_FULL: return ErrorCode::kNoSpace;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN: return ErrorCode::kIo;
+    case SQLITE_AUTH: return ErrorCode::kUnsupported;
+    case SQLITE_ERROR:
+    case SQLITE_MISMATCH:
+    case SQLITE_RANGE: return ErrorCode::kInvalidArgument;
+    default: return ErrorCode::kInternal;
+  }
+}
+
+}  // namespace
+
+SessionState::~SessionState() {
+  sqlite3_close_v2(db);
+}
+
+Status SessionState::Open() {
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX;
+  if (const int code = sqlite3_open_v2(":memory:", &db, flags, nullptr); code != SQLITE_OK) {
+    return Status::Internal(std::string("SQL: the front end does not open: ") + sqlite3_errstr(code));
+  }
+  sqlite3_extended_result_codes(db, 1);
+  // A misspelt "name" in double quotes must be an error, not a string.
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
+  sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
+  sqlite3_set_authorizer(db, &SessionState::Authorize, this);
+  FORESHORE_RETURN_IF_ERROR(RegisterCollectionModule(*this));
+  FORESHORE_RETURN_IF_ERROR(RegisterSqlFunctions(*this));
+  return DeclareTables();
+}
+
+Status SessionState::Execute(const std::string& sql) {
+  declaring_ = true;
+  const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+  declaring_ = false;
+  return code == SQLITE_OK ? Status::Ok() : ErrorOf(code);
+}
+
+Status SessionState::DeclareTables() {
+  auto catalog = core.catalog();
+  if (declared && declared->version == catalog->version) return Status::Ok();
+  declared = std::move(catalog);
+  std::vector<std::string> created;
+  bool changed = false;
+  for (const CollectionDefinition& collection : declared->collections) {
+    if (collection.name.starts_with("sqlite_")) continue;  // SQLite keeps such names for itself.
+    std::string declaration = DeclarationOf(collection);
+    auto [place, is_new] = declarations_.try_emplace(collection.id);
+    if (is_new) {
+      created.push_back(collection.name);
+    } else if (place->second != declaration) {
+      changed = true;
+    }
+    place->second = std::move(declaration);
+  }
+  // Forgets every table's columns; they are declared again when next used. Unlike DROP it works under open statements.
+  if (changed) FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA writable_schema=RESET"));
+  for (const std::string& name : created) {
+    const std::string quoted = QuoteIdentifier(name);
+    if (const Status status = Execute("CREATE VIRTUAL TABLE " + quoted + " USING foreshore_collection"); !status.ok()) {
+      declared.reset();
+      declarations_.erase(core.catalog()->Find(name)->id);
+      return status.WithContext("SQL: table of collection \"" + name + "\"");
+    }
+  }
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql, std::size_t* consumed_bytes) {
+  FORESHORE_RETURN_IF_ERROR(DeclareTables());
+  if (sql.find('\0') != std::string_view::npos) return Status::InvalidArgument("SQL: the text contains a zero byte");
+  if (sql.size() > (16U << 20)) {
+    return Status::Limit("SQL: the text has " + std::to_string(sql.size()) + " bytes, at most 16777216 are read");
+  }
+  error_ = Status::Ok();
+  control = TransactionControl::kNone;
+  misplaced_match.clear();
+  plans_nearest = false;
+  sqlite3_stmt* compiled = nullptr;
+  const char* tail = nullptr;
+  const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
+  if (code != SQLITE_OK) return ErrorOf(code);
+  const std::size_t used = static_cast<std::size_t>(tail - sql.data());
+  if (consumed_bytes) *consumed_bytes = used;
+  if (compiled == nullptr) {
+    if (consumed_bytes) return std::unique_ptr<SqlStatement>();
+    return Status::InvalidArgument("SQL: the text holds no statement");
+  }
+  auto statement = std::make_unique<SqlStatement>(shared_from_this(), compiled, control);
+  if (!misplaced_match.empty()) {
+    return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +
+                                   "\" must be an AND term of WHERE or of a join's ON, not under OR or NOT, not in the "
+                                   "result, and not on the optional side of an outer join");
+  }
+  if (plans_nearest && sqlite3_stmt_isexplain(compiled) == 0) {
+    FORESHORE_RETURN_IF_ERROR(CheckNearestPlacement(sql.substr(0, used)));
+  }
+  if (consumed_bytes == nullptr && used < sql.size()) {
+    sqlite3_stmt* more = nullptr;
+    const std::string_view rest = sql.substr(used);
+    const int rest_code = sqlite3_prepare_v3(db, rest.data(), static_cast<int>(rest.size()), 0, &more, nullptr);
+    sqlite3_finalize(more);
+    if (rest_code != SQLITE_OK || more != nullptr) {
+      return Status::InvalidArgument("SQL: text follows the statement at byte " + std::to_string(used) +
+                                     ", expected one statement");
+    }
+  }
+  return statement;
+}
+
+// SQLite may read the branches of an OR one after the other and so push a MATCH into one of them, where the result
+// would depend on the plan. Its plan says so: such branches hang below a "MULTI-INDEX OR".
+Status SessionState::CheckNearestPlacement(std::string_view sql) {
+  const std::string explain = "EXPLAIN QUERY PLAN " + std::string(sql);
+  sqlite3_stmt* compiled = nullptr;
+  if (const int code = sqlite3_prepare_v3(db, explain.c_str(), -1, 0, &compiled, nullptr); code != SQLITE_OK) {
+    return ErrorOf(code);
+  }
+  const std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)> owner(compiled, &sqlite3_finalize);
+  std::set<int> under_or;
+  while (sqlite3_step(compiled) == SQLITE_ROW) {
+    const int id = sqlite3_column_int(compiled, 0);
+    const int parent = sqlite3_column_int(compiled, 1);
+    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(compiled, 3));
+    const std::string_view detail = text ? text : "";
+    if (detail == "MULTI-INDEX OR" || under_or.contains(parent)) under_or.insert(id);
+    if (under_or.contains(parent) && detail.find(kNearestMarker) != std::string_view::npos) {
+      return Status::InvalidArgument("SQL: MATCH must be an AND term of WHERE or of a join's ON, not under OR");
+    }
+  }
+  return Status::Ok();
+}
+
+Result<ReadView*> SessionState::View() {
+  if (running == nullptr) return Status::Internal("SQL: a table was read outside a statement");
+  if (running->in_transaction) return static_cast<ReadView*>(transaction.get());
+  if (!running->view) {
+    if (running->writes) {
+      FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginWrite());
+    } else {
+      FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginRead());
+    }
+  }
+  return running->view.get();
+}
+
+Result<WriteView*> SessionState::Writer() {
+  FORESHORE_ASSIGN_OR_RETURN(ReadView * view, View());
+  if (!running->writes) return Status::Internal("SQL: a statement that only reads tried to write");
+  return static_cast<WriteView*>(view);
+}
+
+Status SessionState::Control(TransactionControl wanted) {
+  if (wanted == TransactionControl::kBegin) {
+    if (transaction) return Status::InvalidArgument("SQL: BEGIN inside a transaction");
+    FORESHORE_ASSIGN_OR_RETURN(transaction, core.BeginWrite());
+    return Status::Ok();
+  }
+  if (!transaction) {
+    return Status::InvalidArgument(std::string("SQL: ") +
+                                   (wanted == TransactionControl::kCommit ? "COMMIT" : "ROLLBACK") +
+                                   " outside a transaction");
+  }
+  if (wanted == TransactionControl::kRollback) {
+    AbortTransaction();
+    return Status::Ok();
+  }
+  if (!sharing.empty()) {
+    return Status::Busy("SQL: COMMIT while " + std::to_string(sharing.size()) +
+                        " statements of the transaction are still running: step them to the end or reset them");
+  }
+  const auto ending = std::move(transaction);
+  return ending->Commit();
+}
+
+void SessionState::AbortTransaction() {
+  const auto ending = std::exchange(sharing, {});
+  for (SqlStatement* statement : ending) {
+    statement->AbortRun(Status::Cancelled("SQL: the statement's transaction was rolled back"));
+  }
+  transaction.reset();
+}
+
+int SessionState::Fail(sqlite3_vtab* table, const Status& status) {
+  error_ = status;
+  if (table) {
+    sqlite3_free(table->zErrMsg);
+    table->zErrMsg = sqlite3_mprintf("%s", status.message().c_str());
+  }
+  return SQLITE_ERROR;
+}
+
+void SessionState::FailFunction(sqlite3_context* context, const Status& status) {
+  error_ = status;
+  sqlite3_result_error(context, status.message().c_str(), -1);
+}
+
+Status SessionState::ErrorOf(int sqlite_code) {
+  if (!error_.ok()) return std::exchange(error_, Status::Ok());
+  const char* text = sqlite3_errmsg(db);
+  std::string message = text ? text : "unknown error";
+  constexpr std::string_view kNoTable = "no such table: ";
+  if (message.starts_with(kNoTable)) {
+    return Status::NotFound("SQL: collection \"" + message.substr(kNoTable.size()) + "\" does not exist");
+  }
+  if (const int offset = sqlite3_error_offset(db); offset >= 0) message += " (at byte " + std::to_string(offset) + ")";
+  return Status(CodeOf(sqlite_code), "SQL: " + message);
+}
+
+int SessionState::Refuse(const std::string& what) {
+  error_ = Status::Unsupported("SQL: " + what);
+  return SQLITE_DENY;
+}
+
+int SessionState::Authorize(void* self, int action, const char* first, const char* second, const char* /*database*/,
+                            const char* /*trigger*/) {
+  auto& session = *static_cast<SessionState*>(self);
+  if (session.declaring_) return SQLITE_OK;
+  const std::string_view name = first ? first : "";
+  switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_READ:
+    case SQLITE_RECURSIVE: return SQLITE_OK;
+    case SQLITE_FUNCTION:
+      if (second && EqualsIgnoringCase(second, "load_extension")) return session.Refuse("load_extension is refused");
+      return SQLITE_OK;
+    case SQLITE_TRANSACTION:
+      session.control = name == "BEGIN"    ? TransactionControl::kBegin
+                        : name == "COMMIT" ? TransactionControl::kCommit
+                                           : TransactionControl::kRollback;
+      return SQLITE_OK;
+    case SQLITE_INSERT:
+    case SQLITE_UPDATE:
+    case SQLITE_DELETE:
+      if (name.starts_with("_")) {
+        return session.Refuse("collection \"" + std::string(name) + "\" belongs to the library and is read-only");
+      }
+      if (session.declared->Find(name) != nullptr) return SQLITE_OK;
+      // Every DDL statement asks for this first and for itself next, where it is refused by name; connecting a virtual
+      // table asks for it too. SQLite itself refuses to let users write these tables.
+      if (EqualsIgnoringCase(name, "sqlite_master") || EqualsIgnoringCase(name, "sqlite_temp_master")) return SQLITE_OK;
+      return session.Refuse("table \"" + std::string(name) + "\" is not a collection");
+    case SQLITE_PRAGMA:
+      if (std::any_of(std::begin(kPragmas), std::end(kPragmas),
+                      [&](std::string_view allowed) { return EqualsIgnoringCase(name, allowed); })) {
+        return SQLITE_OK;
+      }
+      return session.Refuse("PRAGMA " + std::string(name) + " is not supported");
+    default:
+      return session.Refuse(std::string(ActionName(action)) +
+                            " is not supported: collections, vector fields and models are made through the API or the "
+                            "command line");
+  }
+}
+
+std::uint64_t SessionState::EstimateRows(const CollectionDefinition& collection) {
+  const std::int64_t sequence = core.last_sequence();
+  auto [place, is_new] = estimates_.try_emplace(collection.id);
+  Estimate& estimate = place->second;
+  const auto moved = static_cast<std::uint64_t>(sequence - estimate.sequence);
+  if (!is_new && moved <= std::max<std::uint64_t>(1000, estimate.rows / 8)) return estimate.rows;
+  // Docids grow with time over all collections, so their span bounds the number of documents from above.
+  const auto count = [&]() -> Result<std::uint64_t> {
+    FORESHORE_ASSIGN_OR_RETURN(const auto view, core.BeginRead());
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->txn().NewCursor(collection.documents));
+    FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
+    if (!cursor->valid()) return std::uint64_t{0};
+    const std::int64_t first_docid = cursor->integer_key();
+    FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
+    if (!cursor->valid()) return std::uint64_t{0};
+    return static_cast<std::uint64_t>(cursor->integer_key() - first_docid) + 1;
+  };
+  const auto rows = count();
+  estimate = {sequence, rows.ok() ? *rows : 1000};
+  return estimate.rows;
+}
+
+std::vector<std::string> SessionState::Names() {
+  std::set<std::string> names;
+  DeclareTables().IgnoreError();  // Completion shows what there was.
+  if (declared) {
+    for (const CollectionDefinition& collection : declared->collections) {
+      names.insert(collection.name);
+      for (const TableColumn& column : ColumnsOf(collection)) names.insert(column.name);
+    }
+  }
+  sqlite3_stmt* compiled = nullptr;
+  constexpr char kFunctions[] = "SELECT DISTINCT name FROM pragma_function_list WHERE name GLOB '[a-z]*'";
+  if (sqlite3_prepare_v3(db, kFunctions, -1, 0, &compiled, nullptr) == SQLITE_OK) {
+    while (sqlite3_step(compiled) == SQLITE_ROW) {
+      names.insert(reinterpret_cast<const char*>(sqlite3_column_text(compiled, 0)));
+    }
+  }
+  sqlite3_finalize(compiled);
+  return {names.begin(), names.end()};
+}
+
+}  // namespace foreshore

@@ -1,0 +1,99 @@
+// What the parts of one SQL session share: the SQLite connection, the open transaction, the statement that is being
+// stepped, and the last error with its code (SQLite carries only text).
+//
+// Threads: one at a time, as SqlSession.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/database/core.h"
+#include "foreshore/sql.h"
+
+namespace foreshore {
+
+class SqlStatement;
+
+// What BEGIN and its kin ask for; they never reach SQLite's own transactions.
+enum class TransactionControl : std::uint8_t { kNone, kBegin, kCommit, kRollback };
+
+// The state of one statement between its first Step and its end.
+struct StatementRun {
+  bool writes = false;             // Decided at prepare.
+  bool in_transaction = false;     // Shares the session's transaction.
+  std::unique_ptr<ReadView> view;  // Its own snapshot, or a WriteView where it writes; made when first needed.
+  std::int64_t changed_count = 0;
+  bool wrote = false;  // Something of it may be in the transaction.
+};
+
+class SessionState : public std::enable_shared_from_this<SessionState> {
+ public:
+  explicit SessionState(DatabaseCore& core_reference) : core(core_reference) {}
+  ~SessionState();
+  SessionState(const SessionState&) = delete;
+  SessionState& operator=(const SessionState&) = delete;
+  Status Open();
+
+  Result<std::unique_ptr<SqlStatement>> Prepare(std::string_view sql, std::size_t* consumed_bytes);
+
+  // The snapshot of the statement that is being stepped.
+  Result<ReadView*> View();
+  // The same for a statement that writes.
+  Result<WriteView*> Writer();
+
+  // Forgets the error of an earlier call.
+  void ClearError() { error_ = Status::Ok(); }
+
+  Status Control(TransactionControl control);
+  // Ends the transaction and every statement that shares it.
+  void AbortTransaction();
+  std::vector<std::string> Names();
+
+  // Keeps the status for the wrapper and returns the code that makes SQLite stop.
+  int Fail(sqlite3_vtab* table, const Status& status);
+  void FailFunction(sqlite3_context* context, const Status& status);
+  // The status of a failed SQLite call: what was kept above, else SQLite's own words.
+  Status ErrorOf(int sqlite_code);
+
+  // A guess at the number of documents, for plans.
+  std::uint64_t EstimateRows(const CollectionDefinition& collection);
+
+  DatabaseCore& core;
+  sqlite3* db = nullptr;
+  std::shared_ptr<const Catalog> declared;  // What the virtual tables show. Shared with the core.
+  std::unique_ptr<WriteView> transaction;   // Between BEGIN and COMMIT.
+  StatementRun* running = nullptr;          // Only inside sqlite3_step.
+  std::set<SqlStatement*> sharing;          // Statements that run inside the transaction.
+  std::uint64_t write_count = 0;            // Of documents, by this session: open cursors look whether it moved.
+
+  // Set while a statement is compiled.
+  TransactionControl control = TransactionControl::kNone;
+  std::string misplaced_match;  // The collection whose MATCH would have to be computed row by row.
+  bool plans_nearest = false;
+
+ private:
+  struct Estimate {
+    std::int64_t sequence = 0;
+    std::uint64_t rows = 0;
+  };
+  Status DeclareTables();
+  Status Execute(const std::string& sql);
+  Status CheckNearestPlacement(std::string_view sql);
+  static int Authorize(void* self, int action, const char* first, const char* second, const char* database,
+                       const char* trigger);
+  int Refuse(const std::string& what);
+
+  Status error_;
+  bool declaring_ = false;                             // Our own DDL passes the authorizer.
+  std::map<std::uint32_t, std::string> declarations_;  // Collection id -> what its table was declared as.
+  std::map<std::uint32_t, Estimate> estimates_;        // By collection id.
+};
+
+}  // namespace foreshore

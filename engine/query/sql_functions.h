@@ -1,0 +1,17 @@
+// The functions that this library adds to SQL:
+//   embed(model, text)            the text's embedding, a blob of 32-bit floats
+//   predict(model, input_json)    the model's answer as JSON
+//   vector_distance(a, b[, metric])   of two vectors as text or blob; metric is cosine (default), dot or l2
+//   uuid7()                       a fresh document id
+// NULL in, NULL out.
+//
+// Threads: one at a time, as the session they are registered in.
+#pragma once
+
+#include "engine/query/session_state.h"
+
+namespace foreshore {
+
+Status RegisterSqlFunctions(SessionState& session);
+
+}  // namespace foreshore

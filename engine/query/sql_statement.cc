@@ -1,0 +1,155 @@
+#include "engine/query/sql_statement.h"
+
+namespace foreshore {
+
+SqlStatement::SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control)
+    : session_(std::move(session)), statement_(statement), control_(control) {
+  if (statement_ == nullptr) return;
+  run_.writes = sqlite3_stmt_readonly(statement_) == 0;
+  NoteColumns();
+}
+
+SqlStatement::~SqlStatement() {
+  EndRun();
+  sqlite3_finalize(statement_);
+}
+
+void SqlStatement::NoteColumns() {
+  columns_.clear();
+  const int count = sqlite3_column_count(statement_);
+  for (int i = 0; i < count; ++i) {
+    const char* name = sqlite3_column_name(statement_, i);
+    columns_.emplace_back(name ? name : "");
+  }
+}
+
+Status SqlStatement::Bind(int index, const SqlValue& value) {
+  if (phase_ == Phase::kRunning) return Status::InvalidArgument("SQL: bind to a running statement: call Reset first");
+  if (index < 1 || index > parameter_count()) {
+    return Status::InvalidArgument("SQL: parameter " + std::to_string(index) + " of a statement with " +
+                                   std::to_string(parameter_count()));
+  }
+  if (phase_ != Phase::kReady) FORESHORE_RETURN_IF_ERROR(Reset());
+  int code = SQLITE_OK;
+  if (const auto* integer = std::get_if<std::int64_t>(&value)) {
+    code = sqlite3_bind_int64(statement_, index, *integer);
+  } else if (const auto* real = std::get_if<double>(&value)) {
+    code = sqlite3_bind_double(statement_, index, *real);
+  } else if (const auto* text = std::get_if<std::string>(&value)) {
+    code = sqlite3_bind_text64(statement_, index, text->data(), text->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  } else if (const auto* blob = std::get_if<SqlBlob>(&value)) {
+    // A null pointer would bind NULL, and an empty string may have one.
+    const char* bytes = blob->bytes.empty() ? "" : blob->bytes.data();
+    code = sqlite3_bind_blob64(statement_, index, bytes, blob->bytes.size(), SQLITE_TRANSIENT);
+  } else {
+    code = sqlite3_bind_null(statement_, index);
+  }
+  return code == SQLITE_OK ? Status::Ok() : session_->ErrorOf(code);
+}
+
+Status SqlStatement::BindNamed(const std::string& name, const SqlValue& value) {
+  const int index = statement_ ? sqlite3_bind_parameter_index(statement_, name.c_str()) : 0;
+  if (index == 0) return Status::NotFound("SQL: the statement has no parameter \"" + name + "\"");
+  return Bind(index, value);
+}
+
+void SqlStatement::Start() {
+  run_.changed_count = 0;
+  run_.wrote = false;
+  run_.in_transaction = session_->transaction != nullptr;
+  if (run_.in_transaction) session_->sharing.insert(this);
+  phase_ = Phase::kRunning;
+}
+
+void SqlStatement::EndRun() {
+  has_row_ = false;
+  if (statement_) sqlite3_reset(statement_);
+  run_.view.reset();
+  session_->sharing.erase(this);
+}
+
+Result<bool> SqlStatement::Step() {
+  if (phase_ == Phase::kFailed) return failure_;
+  if (phase_ == Phase::kDone) return false;
+  if (control_ != TransactionControl::kNone) {
+    if (const Status status = session_->Control(control_); !status.ok()) return status;
+    phase_ = Phase::kDone;
+    return false;
+  }
+  if (phase_ == Phase::kReady) Start();
+  has_row_ = false;
+  session_->ClearError();
+  session_->running = &run_;
+  const int code = sqlite3_step(statement_);
+  session_->running = nullptr;
+  if (const int count = sqlite3_stmt_status(statement_, SQLITE_STMTSTATUS_REPREPARE, 0); count != reprepare_count_) {
+    reprepare_count_ = count;  // The tables were declared anew: "*" may mean more columns now.
+    NoteColumns();
+  }
+  if (code == SQLITE_ROW) {
+    has_row_ = true;
+    return true;
+  }
+  if (code == SQLITE_DONE) return Finish();
+  return Fail(session_->ErrorOf(code));
+}
+
+Result<bool> SqlStatement::Finish() {
+  sqlite3_reset(statement_);  // Closes the cursors, which must go before their snapshot.
+  Status committed;
+  if (run_.view && run_.writes) committed = static_cast<WriteView&>(*run_.view).Commit();
+  run_.wrote = false;
+  EndRun();
+  if (!committed.ok()) return Fail(std::move(committed));
+  phase_ = Phase::kDone;
+  return false;
+}
+
+Status SqlStatement::Fail(Status status) {
+  EndRun();
+  if (run_.in_transaction && run_.wrote) {
+    session_->AbortTransaction();
+    status = Status(status.code(), status.message() + " (the statement had written; the transaction was rolled back)");
+  }
+  run_.changed_count = 0;
+  failure_ = status;
+  phase_ = Phase::kFailed;
+  return status;
+}
+
+void SqlStatement::AbortRun(const Status& why) {
+  if (phase_ != Phase::kRunning) return;
+  has_row_ = false;
+  sqlite3_reset(statement_);
+  run_.wrote = false;
+  failure_ = why;
+  phase_ = Phase::kFailed;
+}
+
+Status SqlStatement::Reset() {
+  EndRun();
+  phase_ = Phase::kReady;
+  return Status::Ok();
+}
+
+SqlValue SqlStatement::Column(int index) const {
+  if (!has_row_ || index < 0 || index >= sqlite3_data_count(statement_)) return SqlValue();
+  switch (sqlite3_column_type(statement_, index)) {
+    case SQLITE_INTEGER: return static_cast<std::int64_t>(sqlite3_column_int64(statement_, index));
+    case SQLITE_FLOAT: return sqlite3_column_double(statement_, index);
+    case SQLITE_TEXT: {
+      const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, index));
+      const int size = sqlite3_column_bytes(statement_, index);
+      return text ? std::string(text, static_cast<std::size_t>(size)) : std::string();
+    }
+    case SQLITE_BLOB: {
+      const void* bytes = sqlite3_column_blob(statement_, index);
+      const int size = sqlite3_column_bytes(statement_, index);
+      return SqlBlob{bytes ? ByteString(static_cast<const char*>(bytes), static_cast<std::size_t>(size))
+                           : ByteString()};
+    }
+    default: return SqlValue();
+  }
+}
+
+}  // namespace foreshore

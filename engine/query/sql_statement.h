@@ -1,0 +1,46 @@
+// A compiled statement of one session; see sql_session.h for when it reads, commits and rolls back.
+#pragma once
+
+#include "engine/query/session_state.h"
+
+namespace foreshore {
+
+class SqlStatement : public Statement {
+ public:
+  // Takes `statement` over; null for BEGIN and its kin.
+  SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control);
+  ~SqlStatement() override;
+
+  Status Bind(int index, const SqlValue& value) override;
+  Status BindNamed(const std::string& name, const SqlValue& value) override;
+  Result<bool> Step() override;
+  Status Reset() override;
+  const std::vector<std::string>& columns() const override { return columns_; }
+  SqlValue Column(int index) const override;
+  std::int64_t changed_count() const override { return run_.changed_count; }
+
+  int parameter_count() const { return statement_ ? sqlite3_bind_parameter_count(statement_) : 0; }
+  TransactionControl control() const { return control_; }
+  // The session's transaction goes: nothing of this statement may touch it any more.
+  void AbortRun(const Status& why);
+
+ private:
+  enum class Phase : std::uint8_t { kReady, kRunning, kDone, kFailed };
+  void Start();
+  void EndRun();  // Closes cursors, then the snapshot; rolls an own transaction back.
+  Result<bool> Finish();
+  Status Fail(Status status);
+  void NoteColumns();
+
+  std::shared_ptr<SessionState> session_;  // Shared: the statement may outlive its SqlSession.
+  sqlite3_stmt* statement_;
+  TransactionControl control_;
+  StatementRun run_;
+  Phase phase_ = Phase::kReady;
+  bool has_row_ = false;
+  Status failure_;
+  int reprepare_count_ = 0;
+  std::vector<std::string> columns_;
+};
+
+}  // namespace foreshore
