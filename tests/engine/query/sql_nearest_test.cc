@@ -1,0 +1,129 @@
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "tests/engine/query/sql_test_database.h"
+
+using namespace foreshore;
+
+namespace {
+
+std::string Array(const std::vector<double>& values) {
+  std::string text = "[";
+  for (const double value : values) text += (text.size() > 1 ? "," : "") + std::to_string(value);
+  return text + "]";
+}
+
+// 300 points of 4 dimensions; "group" is the number modulo 50, "n" the number.
+struct NearestFixture : SqlTestDatabase {
+  NearestFixture() {
+    Collection("points");
+    Vector("points", "v", 4);
+    std::mt19937 generator(7);
+    std::uniform_real_distribution<double> uniform(-1, 1);
+    auto view = core->BeginWrite();
+    REQUIRE(view.ok());
+    const CollectionDefinition* definition = (*view)->catalog().Find("points");
+    for (int i = 0; i < 300; ++i) {
+      points.push_back({uniform(generator), uniform(generator), uniform(generator), uniform(generator)});
+      const std::string body = R"({"n":)" + std::to_string(i) + R"(,"group":)" + std::to_string(i % 50) + R"(,"v":)" +
+                               Array(points.back()) + "}";
+      REQUIRE((*view)->Put(*definition, "p" + std::to_string(i), body).ok());
+    }
+    REQUIRE((*view)->Commit().ok());
+  }
+  std::string Plan(const std::string& sql) { return Rows(*session, "EXPLAIN QUERY PLAN " + sql); }
+  std::vector<std::vector<double>> points;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(NearestFixture, "k-NN: a filter that few documents pass still gives k, in order") {
+  const std::string query = "'[0.1,0.2,0.3,0.4]'";
+  const auto rows = RunSql(*session, "SELECT n, distance FROM points WHERE v MATCH " + query +
+                                         " AND \"group\" = 17 ORDER BY distance LIMIT 6");
+  REQUIRE(rows.ok());
+  REQUIRE(rows->size() == 6);
+  double before = 0;
+  for (const std::string& row : *rows) {
+    const int n = std::stoi(row);
+    const double distance = std::stod(row.substr(row.find('|') + 1));
+    CHECK(n % 50 == 17);
+    CHECK(distance >= before);
+    before = distance;
+    const std::vector<double>& point = points[static_cast<std::size_t>(n)];
+    const double exact =
+        std::hypot(std::hypot(point[0] - 0.1, point[1] - 0.2), std::hypot(point[2] - 0.3, point[3] - 0.4));
+    CHECK(distance == doctest::Approx(exact).epsilon(0.05));
+  }
+}
+
+TEST_CASE_FIXTURE(NearestFixture, "k-NN: the stream holds every document once") {
+  CHECK(Rows(*session, "SELECT count(*), count(DISTINCT id) FROM points WHERE v MATCH '[0,0,0,0]'") == "300|300");
+}
+
+TEST_CASE_FIXTURE(NearestFixture, "k-NN: a named document has the distance that the search gives it") {
+  const auto all = RunSql(*session, "SELECT id, distance FROM points WHERE v MATCH '[0.1,0.2,0.3,0.4]' LIMIT 5");
+  REQUIRE(all.ok());
+  for (const std::string& row : *all) {
+    const std::string id = row.substr(0, row.find('|'));
+    CHECK(Rows(*session, "SELECT id, distance FROM points WHERE v MATCH '[0.1,0.2,0.3,0.4]' AND id = '" + id + "'") ==
+          row);
+  }
+}
+
+TEST_CASE_FIXTURE(NearestFixture, "plans: EXPLAIN QUERY PLAN names the strategy") {
+  CHECK(Plan("SELECT * FROM points").find("VIRTUAL TABLE INDEX 1:full scan") != std::string::npos);
+  CHECK(Plan("SELECT * FROM points WHERE id = 'p1'").find("VIRTUAL TABLE INDEX 2:id") != std::string::npos);
+  const std::string nearest = Plan("SELECT * FROM points WHERE v MATCH '[0,0,0,0]' ORDER BY distance LIMIT 3");
+  CHECK_MESSAGE(nearest.find("SCAN points VIRTUAL TABLE INDEX 3:k-NN v: ") != std::string::npos, nearest);
+  CHECK_MESSAGE(nearest.find("300") != std::string::npos, nearest);
+  CHECK_MESSAGE(nearest.find("TEMP B-TREE") == std::string::npos, nearest);
+  CHECK(Plan("SELECT * FROM points WHERE v MATCH '[0,0,0,0]' ORDER BY distance DESC").find("TEMP B-TREE") !=
+        std::string::npos);
+  CHECK(Plan("SELECT * FROM points WHERE v MATCH '[0,0,0,0]' ORDER BY distance, n").find("TEMP B-TREE") !=
+        std::string::npos);
+  CHECK(Plan("SELECT * FROM points WHERE id > 'p2' ORDER BY id").find("ids in order, from id") != std::string::npos);
+  CHECK(Plan("SELECT * FROM points ORDER BY id DESC").find("TEMP B-TREE") == std::string::npos);
+  CHECK(Plan("SELECT * FROM points ORDER BY rowid").find("TEMP B-TREE") == std::string::npos);
+  CHECK(Plan("SELECT * FROM points WHERE rowid = 5").find("docid") != std::string::npos);
+  CHECK(Plan("SELECT * FROM points WHERE id = 'P1' COLLATE NOCASE").find("full scan") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(NearestFixture, "plans: a join puts the search outside and the look-up by id inside") {
+  Collection("names");
+  Put("names", "p3", R"({"name":"three"})");
+  const std::string plan =
+      Plan("SELECT * FROM names JOIN points ON names.id = points.id WHERE v MATCH '[0,0,0,0]' AND points.k = 5");
+  const std::size_t search = plan.find("k-NN v");
+  const std::size_t look_up = plan.find("names VIRTUAL TABLE INDEX 2:id");
+  REQUIRE_MESSAGE(search != std::string::npos, plan);
+  REQUIRE_MESSAGE(look_up != std::string::npos, plan);
+  CHECK(search < look_up);
+}
+
+TEST_CASE_FIXTURE(NearestFixture, "k-NN: a transaction finds its own writes, and an open search keeps its snapshot") {
+  const auto other = SqlSession::Create(*core);
+  REQUIRE(other.ok());
+  auto open = session->Prepare("SELECT count(*) FROM points WHERE v MATCH '[9,9,9,9]' AND distance < 3");
+  REQUIRE(open.ok());
+  auto stream = session->Prepare("SELECT id FROM points WHERE v MATCH '[9,9,9,9]'");
+  REQUIRE(stream.ok());
+  REQUIRE(*(*stream)->Step());
+  CHECK(Rows(**other, "BEGIN").empty());
+  CHECK(Rows(**other, "INSERT INTO points (id, v) VALUES ('far', '[9,9,9,9]')").empty());
+  CHECK(Rows(**other, "SELECT id FROM points WHERE v MATCH '[9,9,9,9]' LIMIT 1") == "far");
+  CHECK(Rows(**other, "SELECT id FROM points WHERE id = 'far' AND v MATCH '[9,9,9,9]'") == "far");
+  CHECK(Rows(**other, "COMMIT").empty());
+  std::size_t count = 1;
+  while (true) {
+    const auto stepped = (*stream)->Step();
+    REQUIRE(stepped.ok());
+    if (!*stepped) break;
+    CHECK(TextOfValue((*stream)->Column(0)) != "far");
+    ++count;
+  }
+  CHECK(count == 300);
+  REQUIRE(*(*open)->Step());
+  CHECK(TextOfValue((*open)->Column(0)) == "1");
+}
