@@ -17,6 +17,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=${1:-$root/build/quickstart}
 [ "${folder#/}" != "$folder" ] || folder=$started_in/$folder
 cd "$root"
+foreshore=$root/build/release/bin/foreshore
 
 gateway_pid=
 stop_gateway() {
@@ -39,7 +40,7 @@ end_step() {
   local took
   took=$(seconds_text "$(milliseconds_since "$step_start")")
   printf '   (%s)\n' "$took"
-  summary+=("$(printf '%-64s %10s' "$step_name" "$took")")
+  summary+=("$(printf '%-78s %10s' "$step_name" "$took")")
   step_name=
 }
 step() {
@@ -48,11 +49,21 @@ step() {
   step_name=$*
   step_start=$(now)
 }
-# Shows the command as one would type it, then runs it.
+# Shows a command as one would type it from the folder of the databases.
+show() {
+  local word line='$'
+  for word in "$@"; do
+    word=${word/#$foreshore/foreshore}
+    word=${word//$folder\//}
+    case $word in
+      *[!A-Za-z0-9_./:=+-]*) line+=" \"$word\"" ;;
+      *) line+=" $word" ;;
+    esac
+  done
+  printf '%s\n' "$line"
+}
 run() {
-  printf '$'
-  printf ' %s' "${@@Q}" | sed "s|'\([A-Za-z0-9_./:=+-]*\)'|\1|g; s|$foreshore|foreshore|; s|$folder/||g"
-  printf '\n'
+  show "$@"
   "$@"
 }
 
@@ -62,7 +73,6 @@ step "Build (release)"
 cmake --preset release >/dev/null
 cmake --build build/release --parallel "$(nproc)" --target foreshore
 end_step
-foreshore=$root/build/release/bin/foreshore
 after_build=$(now)
 
 step "Fetch the model all-MiniLM-L6-v2 and Debian's package descriptions"
@@ -103,8 +113,9 @@ if unshare --user --map-root-user --net true 2>/dev/null; then
 fi
 search() {
   local text=$1 where=$2
-  printf '$ foreshore search first.foreshore packages "%s" -k 3 --where "%s"\n' "$text" "$where"
-  "${offline[@]}" "$foreshore" search "$first" packages "$text" -k 3 --where "$where" | cut -c 1-118
+  local command=("$foreshore" search "$first" packages "$text" -k 3 --where "$where")
+  show "${command[@]}"
+  "${offline[@]}" "${command[@]}" | cut -c 1-118
 }
 search "keep passwords safe" "section = 'utils' AND size < 500000"
 search "draw the night sky and the planets" "section IN ('science', 'games') AND size > 100000"
@@ -112,7 +123,8 @@ search "find out which process uses up the memory" "priority = 'optional' AND se
 sql="SELECT id, section, size, round(distance, 4) AS distance FROM packages
   WHERE embedding MATCH embed('minilm', 'convert pictures between formats') AND section = 'graphics'
   ORDER BY distance LIMIT 3"
-run "${offline[@]}" "$foreshore" sql "$first" "$sql"
+show "$foreshore" sql "$first" "$sql"
+"${offline[@]}" "$foreshore" sql "$first" "$sql"
 
 step "Start a gateway; the first device sends, a second one receives"
 start_gateway() {
@@ -175,7 +187,7 @@ end_step
 
 printf '\n== Done\n'
 printf '%s\n' "${summary[@]}"
-printf '%-64s %10s\n' "everything after the build" "$(seconds_text "$(milliseconds_since "$after_build")")"
+printf '%-78s %10s\n' "everything after the build" "$(seconds_text "$(milliseconds_since "$after_build")")"
 cat <<END
 
 What next:
