@@ -129,10 +129,11 @@ Result<PushPortion> PushPlan::Next(const BatchLimits& limits) {
   PushPortion portion;
   FORESHORE_ASSIGN_OR_RETURN(const auto view, core_->BeginRead());
   std::size_t portion_bytes = 0;
+  const std::size_t unit_entry_count_max = std::min(kUnitEntryCountMax, limits.change_count_max);
   while (position_ < entries_.size()) {
     const std::size_t transaction_end = TransactionEnd(position_);
     std::size_t end = transaction_end;
-    while (end < entries_.size() && TransactionEnd(end) - position_ <= kUnitEntryCountMax) end = TransactionEnd(end);
+    while (end < entries_.size() && TransactionEnd(end) - position_ <= unit_entry_count_max) end = TransactionEnd(end);
     FORESHORE_ASSIGN_OR_RETURN(Unit unit, MakeUnit(*view, position_, end));
     if (!unit.Fits(portion, portion_bytes, limits)) {
       if (!portion.changes.empty()) break;

@@ -29,11 +29,15 @@ BatchLimits TransferSizes::page() const {
 std::size_t TransferSizes::chunk_bytes() const {
   return std::max<std::size_t>(4096, options_.chunk_bytes >> shrink_);
 }
-void TransferSizes::Shrink() {
+void TransferSizes::NoteFailure() {
   shrink_ = std::min(shrink_ + 1, kShrinkMax);
+  success_count_ = 0;
 }
-void TransferSizes::Grow() {
-  if (shrink_ > 0) --shrink_;
+// Slower than it shrinks, so that a narrow path is not tried at every second request.
+void TransferSizes::NoteSuccess() {
+  if (shrink_ == 0 || ++success_count_ < kSuccessesToGrow) return;
+  --shrink_;
+  success_count_ = 0;
 }
 
 SyncSession::SyncSession(DatabaseCore& core, GatewayLink& link, const SyncOptions& options, TransferSizes& sizes,
@@ -101,9 +105,10 @@ Status SyncSession::BeginState() {
 }
 
 Result<SyncReply> SyncSession::Call(decltype(SyncRequest::body) body) {
+  const bool is_small = std::holds_alternative<HelloRequest>(body) || std::holds_alternative<BlobHaveRequest>(body);
   Result<SyncReply> reply = link_.Call(core_.replica(), std::move(body));
-  if (!reply.ok() && reply.status().code() == ErrorCode::kNetwork) sizes_.Shrink();
-  if (reply.ok()) sizes_.Grow();
+  if (!reply.ok() && reply.status().code() == ErrorCode::kNetwork) sizes_.NoteFailure();
+  if (reply.ok() && !is_small) sizes_.NoteSuccess();
   return reply;
 }
 

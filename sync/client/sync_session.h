@@ -27,13 +27,15 @@ class TransferSizes {
   BatchLimits batch() const;
   BatchLimits page() const;
   std::size_t chunk_bytes() const;
-  void Shrink();
-  void Grow();
+  void NoteFailure();
+  void NoteSuccess();  // Of a request that carried a portion, page or chunk.
 
  private:
   static constexpr unsigned kShrinkMax = 7;  // To a 128th.
+  static constexpr unsigned kSuccessesToGrow = 8;
   const SyncOptions& options_;
   unsigned shrink_ = 0;
+  unsigned success_count_ = 0;
 };
 
 class SyncSession {

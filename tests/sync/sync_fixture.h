@@ -92,6 +92,9 @@ class FaultyTransport : public HttpTransport {
 };
 
 class Device {
+ private:
+  TemporaryDirectory directory_;  // First, so that it goes last.
+
  public:
   explicit Device(GatewayFixture& gateway, StorageKind storage = StorageKind::kSqlite)
       : transport(std::make_shared<FaultyTransport>()), clock(std::make_shared<ManualClock>(kTestUnixMs)) {
@@ -204,9 +207,6 @@ class Device {
   std::shared_ptr<FaultyTransport> transport;  // Shared with the client under test.
   std::shared_ptr<ManualClock> clock;          // Shared with the database.
   std::unique_ptr<DatabaseCore> core;
-
- private:
-  TemporaryDirectory directory_;
 };
 
 }  // namespace foreshore
