@@ -62,7 +62,8 @@ struct PushPlan::Unit {
   }
 };
 
-Result<PushPlan> PushPlan::Make(DatabaseCore& core, std::int64_t push_cursor, std::uint64_t acknowledged_hlc) {
+Result<PushPlan> PushPlan::Make(DatabaseCore& core, std::int64_t push_cursor, std::uint64_t acknowledged_hlc,
+                                std::uint64_t hlc_max) {
   PushPlan plan(core);
   FORESHORE_ASSIGN_OR_RETURN(const auto view, core.BeginRead());
   plan.sequence_ = view->sequence();
@@ -75,7 +76,9 @@ Result<PushPlan> PushPlan::Make(DatabaseCore& core, std::int64_t push_cursor, st
     FORESHORE_ASSIGN_OR_RETURN(const auto state, view->LoadStateByDocid(*collection, docid));
     if (!state) continue;
     FORESHORE_ASSIGN_OR_RETURN(const DocumentChange change, LoadUnsent(*view, *collection, *state, acknowledged_hlc));
-    for (const WriteGroup& group : change.groups) plan.entries_.push_back({group.hlc, collection_id, docid});
+    for (const WriteGroup& group : change.groups) {
+      if (group.hlc <= hlc_max) plan.entries_.push_back({group.hlc, collection_id, docid});
+    }
   }
   std::sort(plan.entries_.begin(), plan.entries_.end());
   return plan;

@@ -36,8 +36,10 @@ struct PushPortion {
 
 class PushPlan {
  public:
-  // Of the present snapshot. kConflict where the log no longer reaches back: a full push is due.
-  static Result<PushPlan> Make(DatabaseCore& core, std::int64_t push_cursor, std::uint64_t acknowledged_hlc);
+  // Of the present snapshot. kConflict where the log no longer reaches back: a full push is due. Writes after `hlc_max`
+  // are left out (a gateway would refuse their time).
+  static Result<PushPlan> Make(DatabaseCore& core, std::int64_t push_cursor, std::uint64_t acknowledged_hlc,
+                               std::uint64_t hlc_max = UINT64_MAX);
 
   // The next portion; `changes` is empty where nothing is left to say (the cursor may still move).
   Result<PushPortion> Next(const BatchLimits& limits);

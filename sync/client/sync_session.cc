@@ -78,7 +78,8 @@ Result<bool> SyncSession::RunRound() {
     }
   }
   // What was written meanwhile.
-  FORESHORE_ASSIGN_OR_RETURN(const PushPlan rest, PushPlan::Make(core_, planned_sequence_, state_.acknowledged_hlc));
+  FORESHORE_ASSIGN_OR_RETURN(const PushPlan rest,
+                             PushPlan::Make(core_, planned_sequence_, state_.acknowledged_hlc, hlc_max_));
   return rest.left_count() > 0;
 }
 
@@ -215,7 +216,7 @@ Result<bool> SyncSession::Push() {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
     FORESHORE_ASSIGN_OR_RETURN(cursor, core_.log().GetCursor(view->txn(), kPushCursor));
   }
-  Result<PushPlan> plan = PushPlan::Make(core_, cursor.value_or(0), state_.acknowledged_hlc);
+  Result<PushPlan> plan = PushPlan::Make(core_, cursor.value_or(0), state_.acknowledged_hlc, hlc_max_);
   if (!plan.ok() && plan.status().code() == ErrorCode::kConflict) {
     state_.BeginResync(core_.last_sequence());
     FORESHORE_RETURN_IF_ERROR(Store());
@@ -287,6 +288,7 @@ Status SyncSession::CorrectClock(const ClockRefusedReply& refused) {
       "the gateway's clock differs by " + std::to_string(offset_ms) + " ms; unsent changes are stamped anew");
   FORESHORE_RETURN_IF_ERROR(core_.RestampUnacknowledged(state_.acknowledged_hlc, offset_ms));
   report_.clock_corrected = true;
+  hlc_max_ = HlcFromUnixMs(refused.server_unix_ms + kClockSkewMsMax);
   state_.pending.clear();
   return Store();
 }
@@ -352,7 +354,8 @@ Status SyncSession::MoveIdleCursors() {
     FORESHORE_ASSIGN_OR_RETURN(const auto stored, core_.log().GetCursor(view->txn(), kPushCursor));
     push_cursor = stored.value_or(0);
   }
-  FORESHORE_ASSIGN_OR_RETURN(const PushPlan rest, PushPlan::Make(core_, push_cursor, state_.acknowledged_hlc));
+  FORESHORE_ASSIGN_OR_RETURN(const PushPlan rest,
+                             PushPlan::Make(core_, push_cursor, state_.acknowledged_hlc, hlc_max_));
   if (state_.resync || rest.left_count() > 0 || rest.sequence() <= push_cursor) return Status::Ok();
   FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite());
   FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor(kPushCursor, rest.sequence()));

@@ -89,6 +89,8 @@ class SyncSession {
   SyncReport report_;
   std::int64_t target_ = 0;            // Pull up to here.
   std::int64_t planned_sequence_ = 0;  // Local changes up to here were looked at.
+  // After our clock was corrected: what lost before it was sent keeps its old stamp, and waits here with it.
+  std::uint64_t hlc_max_ = UINT64_MAX;
   unsigned change_of_mind_count_ = 0;
   std::set<BlobId> at_gateway_;  // Known to be there.
   std::uint64_t bytes_sent_before_ = 0;

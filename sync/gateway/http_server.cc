@@ -3,6 +3,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/strand.hpp>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -53,7 +54,7 @@ class HttpServer::Impl {
     }
     asio::dispatch(acceptor_.get_executor(), [this] { Accept(); });
     for (unsigned i = 0; i < std::max(1U, options.thread_count); ++i) {
-      threads_.emplace_back([this] { io_.run(); });
+      threads_.emplace_back([this] { Run(); });
     }
     return Status::Ok();
   }
@@ -62,6 +63,18 @@ class HttpServer::Impl {
   HttpServerState& state() { return state_; }
 
  private:
+  // A request that ran out of memory ends its own connection, not the gateway.
+  void Run() {
+    while (true) {
+      try {
+        io_.run();
+        return;
+      } catch (const std::exception& error) {
+        Log(LogLevel::kError, "gateway", std::string("request given up: ") + error.what());
+      }
+    }
+  }
+
   void Accept() {
     acceptor_.async_accept(asio::make_strand(io_), [this](boost::system::error_code error, tcp::socket socket) {
       if (error) return PauseAccepting(error);

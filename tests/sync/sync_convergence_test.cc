@@ -24,6 +24,12 @@ std::uint64_t FromEnvironment(const char* name, std::uint64_t fallback) {
   return text == nullptr ? fallback : std::strtoull(text, nullptr, 10);
 }
 
+#ifdef FORESHORE_WITH_ROCKSDB
+constexpr StorageKind kOtherStorage = StorageKind::kRocksdb;
+#else
+constexpr StorageKind kOtherStorage = StorageKind::kSqlite;
+#endif
+
 constexpr const char* kKeys[] = {"a", "b", "c", "d"};
 
 class Dice {
@@ -228,7 +234,7 @@ TEST_CASE("sync: three devices that edited apart converge with the model, and so
   Dice dice(seed + 1);
   Fleet fleet(seed, gateway, 500);
   fleet.AddDevice(StorageKind::kSqlite);
-  fleet.AddDevice(StorageKind::kRocksdb);
+  fleet.AddDevice(kOtherStorage);
   fleet.AddDevice(StorageKind::kSqlite);
 
   std::size_t failed_count = 0;
@@ -246,7 +252,7 @@ TEST_CASE("sync: three devices that edited apart converge with the model, and so
   for (int repeat = 0; repeat < 2; ++repeat) {
     for (const std::size_t index : {2, 0, 1, 0}) fleet.Sync(index, false);
   }
-  fleet.AddDevice(StorageKind::kRocksdb);
+  fleet.AddDevice(kOtherStorage);
   fleet.Sync(3, false);
   for (std::size_t index = 0; index < fleet.device_count(); ++index) {
     fleet.Sync(index, false);
