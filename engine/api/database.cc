@@ -128,6 +128,11 @@ Result<std::unique_ptr<Statement>> Database::Prepare(std::string_view sql) {
   return sql_->sessions.Prepare(sql);
 }
 
+Result<std::unique_ptr<SqlConnection>> Database::Connect() {
+  FORESHORE_ASSIGN_OR_RETURN(auto session, SqlSession::Create(*core_));
+  return std::unique_ptr<SqlConnection>(std::move(session));
+}
+
 Result<Table> Database::Query(std::string_view sql, std::span<const SqlValue> parameters) {
   FORESHORE_ASSIGN_OR_RETURN(const auto statement, Prepare(sql));
   for (std::size_t i = 0; i < parameters.size(); ++i) {

@@ -95,8 +95,9 @@ Result<std::unique_ptr<Statement>> SqlSessions::Prepare(std::string_view sql) {
   }
   if ((*prepared)->control() != TransactionControl::kNone) {
     return Status::Unsupported(
-        "SQL: BEGIN, COMMIT and ROLLBACK need a session of their own; a single statement is one transaction, and "
-        "Database::Begin groups several writes");
+        "SQL: BEGIN, COMMIT and ROLLBACK need a connection of their own (Database::Connect); a statement that stands "
+        "alone "
+        "is one transaction");
   }
   return std::unique_ptr<Statement>(
       std::make_unique<PooledStatement>(idle_, std::move(session), std::move(prepared).value()));

@@ -29,18 +29,15 @@ class SessionState;
 // One connection, with its own transaction.
 // Threads: one at a time; a transaction ends on the thread that began it. Statements belong to their session's thread.
 // Lifetime: must go before the core, and so must its statements. A statement may outlive its session.
-class SqlSession {
+class SqlSession : public SqlConnection {
  public:
   static Result<std::unique_ptr<SqlSession>> Create(DatabaseCore& core);
-  ~SqlSession();  // Rolls an open transaction back.
+  ~SqlSession() override;  // Rolls an open transaction back.
   SqlSession(const SqlSession&) = delete;
   SqlSession& operator=(const SqlSession&) = delete;
 
-  // Compiles the first statement of `sql`. With `consumed_bytes` it says where the next one begins, and returns a null
-  // pointer where only white space and comments are left; without, anything behind the statement is refused.
-  Result<std::unique_ptr<Statement>> Prepare(std::string_view sql, std::size_t* consumed_bytes = nullptr);
-
-  bool in_transaction() const;
+  Result<std::unique_ptr<Statement>> Prepare(std::string_view sql, std::size_t* consumed_bytes = nullptr) override;
+  bool in_transaction() const override;
   // What a shell can complete: collections, columns and functions, sorted, each once.
   Result<std::vector<std::string>> Names();
 

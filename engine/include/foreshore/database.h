@@ -158,7 +158,9 @@ class Database {
   Result<std::unique_ptr<Transaction>> Begin(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000));
 
   // SQL. A Statement reads one snapshot; one that writes is one transaction.
+  // BEGIN and COMMIT are refused here: Connect gives statements that share a transaction.
   Result<std::unique_ptr<Statement>> Prepare(std::string_view sql);
+  Result<std::unique_ptr<SqlConnection>> Connect();
   // Prepares, binds and runs to the end, with every row in memory.
   Result<Table> Query(std::string_view sql, std::span<const SqlValue> parameters = {});
   // Names a shell can complete: collections, fields, functions.

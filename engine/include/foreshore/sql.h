@@ -1,6 +1,7 @@
 // SQL values, statements and result tables.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,6 +41,20 @@ class Statement {
   // Of the current row; valid until the next Step or Reset.
   virtual SqlValue Column(int index) const = 0;
   virtual std::int64_t changed_count() const = 0;
+};
+
+// Statements that share transactions: BEGIN (of any kind) takes the write lock at once, and every statement belongs to
+// that transaction until COMMIT or ROLLBACK. There are no savepoints: a statement that fails after it wrote rolls the
+// whole transaction back, and its error says so.
+// Threads: one at a time; a transaction ends on the thread that began it. Goes before its Database; an open transaction
+// is rolled back.
+class SqlConnection {
+ public:
+  virtual ~SqlConnection() = default;
+  // Compiles the first statement of `sql`. With `consumed_bytes` it says where the next one begins, and returns a null
+  // pointer where only white space and comments are left; without, anything behind the statement is refused.
+  virtual Result<std::unique_ptr<Statement>> Prepare(std::string_view sql, std::size_t* consumed_bytes = nullptr) = 0;
+  virtual bool in_transaction() const = 0;
 };
 
 }  // namespace foreshore
