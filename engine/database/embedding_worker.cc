@@ -58,12 +58,22 @@ void EmbeddingWorker::Run() {
       Log(LogLevel::kWarning, "embed", last_error);
     }
     if (worked.ok() && *worked) continue;
-    for (const auto& [id, derived] : core_.derived_by_id()) {
-      if (derived->unsaved_operation_count() < kSaveOperationCount) continue;
-      if (const Status saved = core_.Checkpoint(); !saved.ok()) Log(LogLevel::kWarning, "index", saved.ToString());
-      break;
-    }
+    TendGraphs();
     core_.WaitForChange(sequence, std::chrono::milliseconds(200));
+  }
+}
+
+void EmbeddingWorker::TendGraphs() {
+  for (const auto& [id, derived] : core_.derived_by_id()) {
+    if (derived->graph().ShouldCompact()) {
+      const Status compacted = derived->graph().Compact();
+      // Busy: somebody else is at it.
+      if (!compacted.ok() && compacted.code() != ErrorCode::kBusy)
+        Log(LogLevel::kWarning, "index", compacted.ToString());
+    }
+    if (derived->unsaved_operation_count() >= kSaveOperationCount) {
+      if (const Status saved = core_.Checkpoint(); !saved.ok()) Log(LogLevel::kWarning, "index", saved.ToString());
+    }
   }
 }
 

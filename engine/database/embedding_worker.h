@@ -54,6 +54,8 @@ class EmbeddingWorker {
   // vectors of two models must not meet in one ranking.
   Result<bool> DropIfModelChanged(const CollectionDefinition& collection, const VectorIndexDefinition& index,
                                   std::uint64_t model_tag);
+  // Drops a graph's garbage where it has become a large part, and saves what has many unsaved changes.
+  void TendGraphs();
   void Run();
 
   DatabaseCore& core_;

@@ -173,6 +173,28 @@ TEST_CASE("derived index: after a crash it catches up from its snapshot and the 
   db.CheckVerified();
 }
 
+TEST_CASE("compact: replaced vectors leave the graph, and searches find the same") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  for (int round = 0; round < 5; ++round) {
+    PutCircle(db, 20 + round);
+    PutCircle(db, 30);
+  }
+  const auto nearest = [&] {
+    auto view = *db.core->BeginRead();
+    return db.Nearest(*view, "a", "v", {0.3F, 1}, 30);
+  };
+  const Ids before = nearest();
+  const auto memory = [&] { return db.core->ListIndexes()->at(0).memory_bytes; };
+  const std::uint64_t memory_before = memory();
+  REQUIRE(db.core->Compact().ok());
+  CHECK(memory() < memory_before);
+  CHECK(nearest() == before);
+  db.CheckVerified();
+}
+
 TEST_CASE("backup: the copy opens as a new replica with the same documents and vectors") {
   for (const StorageKind kind : kKinds) {
     CoreFixture db(kind);
