@@ -19,7 +19,7 @@ Status Damaged(std::string_view id, const std::string& what) {
 std::uint64_t ReadHlc(ByteReader& reader) {
   std::uint64_t milliseconds = 0;
   const Bytes bytes = reader.Take(6);
-  std::memcpy(&milliseconds, bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(&milliseconds, bytes.data(), bytes.size());
   return milliseconds << 16 | reader.VarintAtMost(0xFFFF);
 }
 

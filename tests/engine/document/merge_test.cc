@@ -102,6 +102,7 @@ struct Replica {
   std::shared_ptr<ManualClock> wall;
   std::unique_ptr<HybridClock> clock;
   bool sends_each_write = false;  // Otherwise what BuildChange makes.
+  bool tells_sessions = true;     // Otherwise JoinGroup must take any session for ours.
   DocumentState state;
   std::vector<LostValue> rescued;
   std::uint64_t acknowledged_hlc = 0;
@@ -131,6 +132,7 @@ class History {
       replica.wall = std::make_shared<ManualClock>(1'790'000'000'000 + static_cast<std::int64_t>(dice_.Below(50)));
       replica.clock = std::make_unique<HybridClock>(replica.wall, 0);
       replica.sends_each_write = dice_.Percent(40);
+      replica.tells_sessions = dice_.Percent(70);
       replica.state = EmptyState();
       replicas_.push_back(std::move(replica));
       OpenSession(replicas_.back());
@@ -254,7 +256,8 @@ class History {
   }
 
   void Join(Replica& replica, const WriteGroup& group) {
-    auto outcome = JoinGroup(replica.state, group, replica.rescued, replica.Local());
+    auto outcome =
+        JoinGroup(replica.state, group, replica.rescued, replica.tells_sessions ? replica.Local() : LocalSessions{});
     if (!outcome.ok()) return Fail(outcome.status().ToString());
     for (const LostValue& value : outcome->recovered) {
       if (std::erase(replica.rescued, value) != 1) Fail("recovered a value that was not rescued");
