@@ -80,6 +80,9 @@ Status DatabaseCore::RestampUnacknowledged(std::uint64_t acknowledged_hlc, std::
         CollectLocal(value.stamp, acknowledged_hlc, sessions_, times);
         touched |= value.stamp.hlc > acknowledged_hlc && sessions_.IsLocal(value.stamp.session);
       }
+      for (const auto& entry : state.overtaken) {
+        CollectLocal(entry.write.stamp, acknowledged_hlc, sessions_, times);
+      }
       for (const VersionVector::Entry& entry : state.seen.entries()) {
         const bool is_local = sessions_.IsLocal(entry.session);
         if (!is_local) floor = std::max(floor, entry.hlc);
@@ -102,6 +105,10 @@ Status DatabaseCore::RestampUnacknowledged(std::uint64_t acknowledged_hlc, std::
     for (auto& [path, value] : state.registers) {
       MoveStamp(value.stamp, moved, sessions_);
       MoveStamp(value.creation, moved, sessions_);
+    }
+    for (auto& entry : state.overtaken) {
+      MoveStamp(entry.write.stamp, moved, sessions_);
+      MoveStamp(entry.write.creation, moved, sessions_);
     }
     state.seen = MoveVector(state.seen, moved, sessions_);
     for (DocumentState::SeenBefore& before : state.seen_history) {
