@@ -25,6 +25,11 @@ std::optional<std::string> IdOf(sqlite3_value* value) {
 CollectionCursor::CollectionCursor(CollectionTable& table)
     : sqlite3_vtab_cursor{}, table_(table), fields_(table.field_keys) {}
 
+std::uint64_t CollectionCursor::write_count() const {
+  const auto found = table_.session.write_counts.find(table_.collection_id);
+  return found == table_.session.write_counts.end() ? 0 : found->second;
+}
+
 void CollectionCursor::SetRow(std::int64_t docid, std::string_view id, std::string_view body) {
   docid_ = docid;
   id_ = id;
@@ -52,7 +57,7 @@ Status CollectionCursor::Filter(const ScanPlan& plan, sqlite3_value** arguments)
   measured_.clear();
   plan_ = plan;
   at_end_ = true;
-  seen_write_count_ = table_.session.write_count;
+  seen_write_count_ = write_count();
   auto definition = table_.DefinitionIn(*view_);
   // A collection that came after this snapshot has no documents in it.
   if (!definition.ok()) return Status::Ok();
@@ -203,7 +208,7 @@ Status CollectionCursor::ReadIdOrderEntry(bool& found) {
 
 Status CollectionCursor::MoveIdOrder() {
   if (was_written()) {
-    seen_write_count_ = table_.session.write_count;
+    seen_write_count_ = write_count();
     const std::string id(id_);
     FORESHORE_RETURN_IF_ERROR(plan_.descending ? ids_->SeekBackward(Bytes(id)) : ids_->Seek(Bytes(id)));
     if (!ids_->valid() || ids_->bytes_key() != id) return NextInIdOrder();
@@ -215,7 +220,7 @@ Status CollectionCursor::MoveIdOrder() {
 Status CollectionCursor::Next() {
   if (scan_) {
     if (was_written()) {
-      seen_write_count_ = table_.session.write_count;
+      seen_write_count_ = write_count();
       FORESHORE_ASSIGN_OR_RETURN(scan_, view_->Scan(*definition_, docid_ + 1));
     }
     FORESHORE_ASSIGN_OR_RETURN(const bool found, scan_->Next());

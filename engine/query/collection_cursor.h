@@ -46,7 +46,8 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   void SetRow(std::int64_t docid, std::string_view id, std::string_view body);
   Status EnsureDocument();
   Status VectorColumn(sqlite3_context* context, const TableColumn& column);
-  bool was_written() const { return seen_write_count_ != table_.session.write_count; }
+  std::uint64_t write_count() const;
+  bool was_written() const { return seen_write_count_ != write_count(); }
 
   CollectionTable& table_;
   ReadView* view_ = nullptr;

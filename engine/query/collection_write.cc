@@ -44,6 +44,22 @@ std::string EditedBody(std::string_view body, std::vector<FieldEdit>& edits) {
   return out + '}';
 }
 
+// The value of a top-level field; empty where there is none.
+std::string_view FieldOf(std::string_view body, std::string_view key) {
+  JsonMembers members(body);
+  for (JsonMember member; members.Next(member);) {
+    if (member.key == key) return member.value;
+  }
+  return {};
+}
+
+// How SQLite says which columns a row leaves alone.
+enum class WriteMode : std::uint8_t {
+  kInsert,      // NULL, whether it was written or the column not named.
+  kUpdate,      // sqlite3_value_nochange.
+  kUpdateFrom,  // UPDATE … FROM gives every column back as it was read.
+};
+
 class RowWriter {
  public:
   RowWriter(CollectionTable& table, WriteView& view, const CollectionDefinition& definition, sqlite3_value** arguments)
@@ -57,10 +73,11 @@ class RowWriter {
   sqlite3_value* ArgumentOf(std::size_t column) const { return arguments_[kFirstColumnArgument + column]; }
   std::string Named(const TableColumn& column) const { return "column \"" + table_.name + "." + column.name + "\""; }
   Result<std::string> InsertedId() const;
-  // The body that `base` becomes with the columns that are set. `is_update`: columns that SQLite left alone and those
-  // that read as before stay as they are, and NULL removes a field.
-  Result<std::string> ComposeBody(std::string_view base, bool is_update);
-  Status CollectEdit(const TableColumn& column, sqlite3_value* value, std::string_view base, bool is_update,
+  WriteMode FindUpdateMode() const;
+  bool IsUntouched(const TableColumn& column, sqlite3_value* value) const;
+  // The body that `before_` becomes with the columns that are set.
+  Result<std::string> ComposeBody();
+  Status CollectEdit(const TableColumn& column, sqlite3_value* value, std::string_view base,
                      std::vector<FieldEdit>& edits);
   Result<std::string> VectorToken(const TableColumn& column, sqlite3_value* value) const;
   // Runs one write of the view and keeps account of what a failure leaves behind.
@@ -70,12 +87,33 @@ class RowWriter {
   WriteView& view_;
   const CollectionDefinition& definition_;
   sqlite3_value** arguments_;
+  WriteMode mode_ = WriteMode::kInsert;
+  std::string before_ = "{}";  // The body that is there.
 };
+
+// A plain UPDATE marks at least the hidden columns as left alone, because nothing can be written to them.
+WriteMode RowWriter::FindUpdateMode() const {
+  for (std::size_t i = 0; i < table_.columns.size(); ++i) {
+    if (sqlite3_value_nochange(ArgumentOf(i))) return WriteMode::kUpdate;
+  }
+  return WriteMode::kUpdateFrom;
+}
+
+bool RowWriter::IsUntouched(const TableColumn& column, sqlite3_value* value) const {
+  const bool is_null = sqlite3_value_type(value) == SQLITE_NULL;
+  if (mode_ == WriteMode::kInsert) return is_null;
+  if (mode_ == WriteMode::kUpdate) return sqlite3_value_nochange(value) != 0;
+  if (column.kind == ColumnKind::kBody) return sqlite3_value_type(value) == SQLITE_TEXT && TextOf(value) == before_;
+  // What is no field of the document cannot be told from what was read, and cannot be written anyway.
+  if (column.key.empty()) return true;
+  const std::string_view token = FieldOf(before_, column.key);
+  return is_null ? token.empty() || token == "null" : ReadsAs(value, token);
+}
 
 Status RowWriter::Write(const std::function<Status()>& write) {
   StatementRun& run = *table_.session.running;
   const Status status = write();
-  ++table_.session.write_count;
+  ++table_.session.write_counts[table_.collection_id];
   if (status.ok()) {
     run.wrote = true;
     ++run.changed_count;
@@ -99,10 +137,9 @@ Result<std::string> RowWriter::VectorToken(const TableColumn& column, sqlite3_va
   return JsonFromVector(vector);
 }
 
-Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, std::string_view base, bool is_update,
+Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, std::string_view base,
                               std::vector<FieldEdit>& edits) {
   const bool is_null = sqlite3_value_type(value) == SQLITE_NULL;
-  if (is_null && !is_update) return Status::Ok();  // INSERT cannot tell NULL from a column that was not named.
   switch (column.kind) {
     case ColumnKind::kId:
     case ColumnKind::kBody: return Status::Ok();
@@ -124,12 +161,8 @@ Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, s
     edits.push_back({column.key, ""});
     return Status::Ok();
   }
-  if (is_update) {
-    JsonMembers members(base);
-    for (JsonMember member; members.Next(member);) {
-      if (member.key == column.key && ReadsAs(value, member.value)) return Status::Ok();
-    }
-  }
+  const bool is_update = mode_ != WriteMode::kInsert;
+  if (is_update && ReadsAs(value, FieldOf(base, column.key))) return Status::Ok();
   // UPDATE loses JSON's subtype in some plans and keeps it in others, so there it never counts.
   auto token = JsonFromValue(value, !is_update);
   if (!token.ok()) return token.status().WithContext(Named(column));
@@ -137,27 +170,25 @@ Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, s
   return Status::Ok();
 }
 
-Result<std::string> RowWriter::ComposeBody(std::string_view base, bool is_update) {
-  std::string given;
-  sqlite3_value* body = ArgumentOf(1);
-  if (!(is_update && sqlite3_value_nochange(body))) {
-    if (sqlite3_value_type(body) == SQLITE_TEXT) {
-      auto normalised = NormaliseDocument(TextOf(body));
-      if (!normalised.ok()) return normalised.status().WithContext("column \"" + table_.name + ".body\"");
-      given = std::move(normalised).value();
-      base = given;
-    } else if (is_update || sqlite3_value_type(body) != SQLITE_NULL) {
-      return Status::InvalidArgument("column \"" + table_.name + ".body\" expects a JSON object as text");
-    }
-  }
+Result<std::string> RowWriter::ComposeBody() {
+  std::string base = before_;
   std::vector<FieldEdit> edits;
   for (std::size_t i = 0; i < table_.columns.size(); ++i) {
+    const TableColumn& column = table_.columns[i];
     sqlite3_value* value = ArgumentOf(i);
-    if (is_update && sqlite3_value_nochange(value)) continue;
-    FORESHORE_RETURN_IF_ERROR(CollectEdit(table_.columns[i], value, base, is_update, edits));
+    if (IsUntouched(column, value)) continue;
+    if (column.kind == ColumnKind::kBody) {  // It comes before every field.
+      const std::string name = "column \"" + table_.name + ".body\"";
+      if (sqlite3_value_type(value) != SQLITE_TEXT) {
+        return Status::InvalidArgument(name + " expects a JSON object as text");
+      }
+      auto normalised = NormaliseDocument(TextOf(value));
+      if (!normalised.ok()) return normalised.status().WithContext(name);
+      base = std::move(normalised).value();
+    }
+    FORESHORE_RETURN_IF_ERROR(CollectEdit(column, value, base, edits));
   }
-  if (edits.empty()) return std::string(base);
-  return EditedBody(base, edits);
+  return edits.empty() ? base : EditedBody(base, edits);
 }
 
 Result<std::string> RowWriter::InsertedId() const {
@@ -176,7 +207,7 @@ Status RowWriter::Insert(sqlite3_int64* rowid, bool& conflict) {
     return Status::InvalidArgument("collection \"" + table_.name + "\": rowid is given out by the database, use id");
   }
   FORESHORE_ASSIGN_OR_RETURN(std::string id, InsertedId());
-  FORESHORE_ASSIGN_OR_RETURN(const std::string body, ComposeBody("{}", false));
+  FORESHORE_ASSIGN_OR_RETURN(const std::string body, ComposeBody());
   if (id.empty()) {
     FORESHORE_RETURN_IF_ERROR(Write([&]() -> Status {
       FORESHORE_ASSIGN_OR_RETURN(id, view_.PutNew(definition_, body));
@@ -203,12 +234,13 @@ Status RowWriter::Update() {
   FORESHORE_ASSIGN_OR_RETURN(const auto record, view_.GetByDocid(definition_, docid));
   if (!record) return Status::Ok();  // Deleted by an earlier row of the statement.
   const std::string id(record->id);
-  const std::string before(record->body);
+  before_ = record->body;
+  mode_ = FindUpdateMode();
   if (sqlite3_value* value = ArgumentOf(0); !sqlite3_value_nochange(value) && TextOf(value) != id) {
     return Status::InvalidArgument("collection \"" + table_.name + "\": id of document \"" + id +
                                    "\" cannot be changed: insert it anew and delete the old one");
   }
-  FORESHORE_ASSIGN_OR_RETURN(const std::string body, ComposeBody(before, true));
+  FORESHORE_ASSIGN_OR_RETURN(const std::string body, ComposeBody());
   return Write([&] { return view_.Put(definition_, id, body); });
 }
 

@@ -103,7 +103,7 @@ Status SessionState::DeclareTables() {
   std::vector<std::string> created;
   bool changed = false;
   for (const CollectionDefinition& collection : declared->collections) {
-    if (collection.name.starts_with("sqlite_")) continue;  // SQLite keeps such names for itself.
+    if (EqualsIgnoringCase(collection.name.substr(0, 7), "sqlite_")) continue;  // SQLite keeps such names for itself.
     std::string declaration = DeclarationOf(collection);
     auto [place, is_new] = declarations_.try_emplace(collection.id);
     if (is_new) {
@@ -146,6 +146,7 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
     if (consumed_bytes) return std::unique_ptr<SqlStatement>();
     return Status::InvalidArgument("SQL: the text holds no statement");
   }
+  if (sqlite3_stmt_isexplain(compiled) != 0) control = TransactionControl::kNone;
   auto statement = std::make_unique<SqlStatement>(shared_from_this(), compiled, control);
   if (!misplaced_match.empty()) {
     return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +

@@ -71,7 +71,8 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
   std::unique_ptr<WriteView> transaction;   // Between BEGIN and COMMIT.
   StatementRun* running = nullptr;          // Only inside sqlite3_step.
   std::set<SqlStatement*> sharing;          // Statements that run inside the transaction.
-  std::uint64_t write_count = 0;            // Of documents, by this session: open cursors look whether it moved.
+  // Writes of this session to each collection, by its id: open cursors look whether their number moved.
+  std::map<std::uint32_t, std::uint64_t> write_counts;
 
   // Set while a statement is compiled.
   TransactionControl control = TransactionControl::kNone;
