@@ -61,6 +61,7 @@ class SqliteStore final : public Store {
   Status InWriteTransaction(const Body& body);
   Status RepairLog();
   Status TruncateLog();
+  Status RunCheckpoint(int mode);
   Result<KeyspaceId> FindOrCreate(const std::string& name, KeyspaceKind kind);
   Result<SqliteConnection*> TakeReader();
   void ReturnReader(SqliteConnection* connection);
@@ -288,13 +289,25 @@ Result<std::unique_ptr<WriteTxn>> SqliteStore::BeginWrite(std::chrono::milliseco
   }));
 }
 
-// Inside the gate.
+// Inside the gate. SQLite truncates the log without syncing it, and after a power cut a file system that does not do
+// it in one step (FAT frees the clusters of a file one by one) may show a first part of the old log. Its frames are
+// still valid: recovery would lay the pages of an early commit over a main file that has all of them, a mix of two
+// states. So the log is first restarted with a single commit of a single page. That writes and syncs a new header, whose
+// salts make every older frame invalid, and any part of a log of one frame holds either nothing or the present state.
 Status SqliteStore::TruncateLog() {
+  FORESHORE_RETURN_IF_ERROR(RunCheckpoint(SQLITE_CHECKPOINT_RESTART));
+  const Status restarted = InWriteTransaction(  // Writes page 1 as it is.
+      [this] { return writer_->Execute("PRAGMA user_version = " + std::to_string(kFormatVersion)); });
+  log_needs_repair_ = log_needs_repair_ || !restarted.ok();
+  FORESHORE_RETURN_IF_ERROR(restarted);
+  return RunCheckpoint(SQLITE_CHECKPOINT_TRUNCATE);
+}
+
+Status SqliteStore::RunCheckpoint(int mode) {
   int log_frames = 0;
   int moved_frames = 0;
   sqlite3_busy_timeout(writer_->handle(), kCheckpointBusyTimeoutMs);
-  const int result_code =
-      sqlite3_wal_checkpoint_v2(writer_->handle(), "main", SQLITE_CHECKPOINT_TRUNCATE, &log_frames, &moved_frames);
+  const int result_code = sqlite3_wal_checkpoint_v2(writer_->handle(), "main", mode, &log_frames, &moved_frames);
   sqlite3_busy_timeout(writer_->handle(), kBusyTimeoutMs);
   if (result_code == SQLITE_OK) return Status::Ok();
   if (result_code != SQLITE_BUSY) return writer_->Error(result_code, "checkpoint");
