@@ -292,8 +292,9 @@ Result<std::unique_ptr<WriteTxn>> SqliteStore::BeginWrite(std::chrono::milliseco
 // Inside the gate. SQLite truncates the log without syncing it, and after a power cut a file system that does not do
 // it in one step (FAT frees the clusters of a file one by one) may show a first part of the old log. Its frames are
 // still valid: recovery would lay the pages of an early commit over a main file that has all of them, a mix of two
-// states. So the log is first restarted with a single commit of a single page. That writes and syncs a new header, whose
-// salts make every older frame invalid, and any part of a log of one frame holds either nothing or the present state.
+// states. So the log is first restarted with a single commit of a single page. That writes and syncs a new header,
+// whose salts make every older frame invalid, and any part of a log of one frame holds either nothing or the present
+// state.
 Status SqliteStore::TruncateLog() {
   FORESHORE_RETURN_IF_ERROR(RunCheckpoint(SQLITE_CHECKPOINT_RESTART));
   const Status restarted = InWriteTransaction(  // Writes page 1 as it is.
