@@ -83,8 +83,8 @@ class Fleet {
     devices_.push_back(std::make_unique<Device>(gateway_, storage));
     Device& device = *devices_.back();
     device.clock->Advance(static_cast<std::int64_t>(dice_.Below(5'000)));
-    device.sync_options.batch_change_count_max = 1 + dice_.Below(300);
-    device.sync_options.page_change_count_max = 1 + dice_.Below(300);
+    device.sync_options.batch_change_count_max = 20 + dice_.Below(300);
+    device.sync_options.page_change_count_max = 20 + dice_.Below(300);
     device.Open();
     REQUIRE(device.core->EnsureCollection("notes").ok());
     known_.emplace_back(documents_.size());
@@ -95,6 +95,7 @@ class Fleet {
   void Edit(std::size_t index) {
     const std::size_t document = dice_.Below(documents_.size());
     const DocumentState before = StateOf(index, document);
+    LearnDocument(index, document, before);
     Device& device = *devices_[index];
     const std::string id = IdOf(document);
     const std::size_t choice = dice_.Below(100);
@@ -108,18 +109,26 @@ class Fleet {
     Note(index, document, before, StateOf(index, document));
   }
 
-  // True where it went through.
-  bool Sync(std::size_t index, bool may_fail) {
+  // True where it went through. `is_busy`: it may break off, and edits go on between its calls, so that some lose
+  // against what arrives before they were sent.
+  bool Sync(std::size_t index, bool is_busy) {
     Device& device = *devices_[index];
     const std::size_t failing = device.transport->call_count + dice_.Below(8);
     const auto fault = dice_.Percent(50) ? FaultyTransport::Fault::kReplyLost : FaultyTransport::Fault::kBeforeSending;
+    const bool may_fail = is_busy && dice_.Percent(40);
     if (may_fail) {
       device.transport->fail = [=](std::size_t number) {
         return number == failing ? fault : FaultyTransport::Fault::kNone;
       };
     }
+    if (is_busy) {
+      device.transport->after = [this, index, left = 100](std::size_t) mutable {
+        for (std::size_t i = dice_.Below(20); i > 0 && left > 0; --i, --left) Edit(index);
+      };
+    }
     const Result<SyncReport> report = device.TrySync();
     device.transport->fail = {};
+    device.transport->after = {};
     if (!report.ok()) {
       REQUIRE_MESSAGE(report.status().code() == ErrorCode::kNetwork, report.status().ToString());
       REQUIRE(may_fail);
@@ -132,10 +141,7 @@ class Fleet {
   // the model takes from the code under test, and CheckAll checks it at the end: all must have arrived.
   void Learn(std::size_t index) {
     for (std::size_t document = 0; document < documents_.size(); ++document) {
-      const DocumentState state = StateOf(index, document);
-      for (const ModelWrite& write : documents_[document]) {
-        if (state.seen.Contains(write.stamp)) known_[index][document].set(write.number);
-      }
+      LearnDocument(index, document, StateOf(index, document));
     }
   }
 
@@ -181,6 +187,12 @@ class Fleet {
     auto state = (*view)->LoadState(**notes, IdOf(document));
     REQUIRE_MESSAGE(state.ok(), state.status().ToString());
     return *state;
+  }
+
+  void LearnDocument(std::size_t index, std::size_t document, const DocumentState& state) {
+    for (const ModelWrite& write : documents_[document]) {
+      if (state.seen.Contains(write.stamp)) known_[index][document].set(write.number);
+    }
   }
 
   void Note(std::size_t index, std::size_t document, const DocumentState& before, const DocumentState& after) {
@@ -245,8 +257,7 @@ TEST_CASE("sync: three devices that edited apart converge with the model, and so
     // Some meet, in random order, some of them several times; some calls break off.
     for (std::size_t i = 0; i < 2 + dice.Below(4); ++i) {
       const std::size_t index = dice.Below(3);
-      failed_count += fleet.Sync(index, dice.Percent(40)) ? 0 : 1;
-      fleet.Learn(index);
+      failed_count += fleet.Sync(index, true) ? 0 : 1;
     }
   }
   for (int repeat = 0; repeat < 2; ++repeat) {

@@ -94,6 +94,9 @@ class FaultyTransport : public HttpTransport {
 class Device {
  private:
   TemporaryDirectory directory_;  // First, so that it goes last.
+  static inline std::uint64_t device_count_ = 0;
+  // Repeatable; another for every device, and for a copied one too. Shared with the database.
+  std::shared_ptr<SeededRandom> random_ = std::make_shared<SeededRandom>(++device_count_);
 
  public:
   explicit Device(GatewayFixture& gateway, StorageKind storage = StorageKind::kSqlite)
@@ -110,6 +113,7 @@ class Device {
   void Open() {
     Environment environment;
     environment.clock = clock;
+    environment.random = random_;
     auto opened = DatabaseCore::Open(path(), options, environment);
     REQUIRE_MESSAGE(opened.ok(), opened.status().ToString());
     core = std::move(opened).value();
