@@ -80,9 +80,6 @@ Status DatabaseCore::RestampUnacknowledged(std::uint64_t acknowledged_hlc, std::
         CollectLocal(value.stamp, acknowledged_hlc, sessions_, times);
         touched |= value.stamp.hlc > acknowledged_hlc && sessions_.IsLocal(value.stamp.session);
       }
-      for (const auto& entry : state.overtaken) {
-        CollectLocal(entry.write.stamp, acknowledged_hlc, sessions_, times);
-      }
       for (const VersionVector::Entry& entry : state.seen.entries()) {
         const bool is_local = sessions_.IsLocal(entry.session);
         if (!is_local) floor = std::max(floor, entry.hlc);
@@ -106,10 +103,6 @@ Status DatabaseCore::RestampUnacknowledged(std::uint64_t acknowledged_hlc, std::
       MoveStamp(value.stamp, moved, sessions_);
       MoveStamp(value.creation, moved, sessions_);
     }
-    for (auto& entry : state.overtaken) {
-      MoveStamp(entry.write.stamp, moved, sessions_);
-      MoveStamp(entry.write.creation, moved, sessions_);
-    }
     state.seen = MoveVector(state.seen, moved, sessions_);
     for (DocumentState::SeenBefore& before : state.seen_history) {
       before.seen = MoveVector(before.seen, moved, sessions_);
@@ -121,7 +114,8 @@ Status DatabaseCore::RestampUnacknowledged(std::uint64_t acknowledged_hlc, std::
         view->write_txn_->Put(place.collection->documents, place.docid, EncodeRecord(state, body, sessions_)));
     view->wrote_ = true;
   }
-  // What lost before it was sent keeps its old stamp: it names the rescued value here, and is sent as it is.
+  // What lost or was overtaken before it was sent keeps its old stamp: with a newer one than its rival's it would win
+  // everywhere but here. (It was older than a shared write, so a peer accepts its time, but for a change of life.)
   ByteString clock;
   AppendVarint(clock, corrected->last());
   FORESHORE_RETURN_IF_ERROR(view->PutSetting("clock", clock));
