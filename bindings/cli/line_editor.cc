@@ -128,6 +128,8 @@ std::optional<EditedLine> LineEditor::ReadLine(const std::string& prompt) {
   }
   state_->prompt = prompt;
   state_->is_cancelled = false;
+  // el_gets shows the prompt before it takes the terminal over: a ^C in between would be a signal, not a character.
+  el_set(state_->editor, EL_PREP_TERM, 1);
   int size = 0;
   const char* text = el_gets(state_->editor, &size);
   if (state_->is_cancelled) {
