@@ -4,6 +4,7 @@
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/stored_vector.h"
+#include "engine/document/json.h"
 #include "engine/model/model_registry.h"
 #include "index/quantizer.h"
 #include "storage/base/coding.h"

@@ -5,6 +5,7 @@
 #include "engine/database/fields.h"
 #include "engine/database/stamp_coding.h"
 #include "engine/database/stored_vector.h"
+#include "engine/document/json.h"
 #include "index/quantizer.h"
 #include "storage/base/coding.h"
 #include "storage/base/log.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/database/stored_vector.h"
+#include "engine/document/json.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/vector_argument.h"
 #include "index/quantizer.h"

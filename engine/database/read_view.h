@@ -1,0 +1,113 @@
+// A snapshot of the database: documents, vector searches and rescued values as of one sequence of the log.
+//
+// Lifetime: a view and its cursors must go before the core. Threads: one at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/database/catalog.h"
+#include "engine/database/rescue.h"
+#include "engine/document/record.h"
+#include "engine/document/registers.h"
+#include "foreshore/database.h"
+#include "storage/store.h"
+
+namespace foreshore {
+
+class DatabaseCore;
+
+struct Neighbour {
+  std::int64_t docid = 0;
+  double distance = 0;
+};
+
+// Yields neighbours in increasing distance until none is left, as its view sees them (own writes included).
+class NeighbourCursor {
+ public:
+  virtual ~NeighbourCursor() = default;
+  virtual Result<std::optional<Neighbour>> Next() = 0;
+};
+
+struct NeighbourOptions {
+  std::size_t k_hint = 10;  // How many the caller expects to take.
+  std::size_t ef = 0;       // 0: chosen.
+};
+
+// Documents of one collection in docid order, the living only.
+class DocumentCursor {
+ public:
+  // Moves to the next document; false at the end.
+  Result<bool> Next();
+  std::int64_t docid() const { return cursor_->integer_key(); }
+  // Valid until the next move.
+  std::string_view id() const { return view_.id; }
+  std::string_view body() const { return view_.body; }
+  Bytes record() const { return cursor_->value(); }
+
+ private:
+  friend class ReadView;
+  explicit DocumentCursor(std::unique_ptr<Cursor> cursor, std::int64_t from)
+      : cursor_(std::move(cursor)), from_(from) {}
+  std::unique_ptr<Cursor> cursor_;
+  std::int64_t from_;
+  bool started_ = false;
+  RecordView view_;
+};
+
+class ReadView {
+ public:
+  virtual ~ReadView();
+  ReadView(const ReadView&) = delete;
+  ReadView& operator=(const ReadView&) = delete;
+
+  const Catalog& catalog() const { return *catalog_; }
+  std::int64_t sequence() const { return sequence_; }
+  DatabaseCore& core() const { return core_; }
+  ReadTxn& txn() const { return *txn_; }
+
+  // nullopt where there is none, or it is deleted. Valid until the next call on this view.
+  Result<std::optional<RecordView>> Get(const CollectionDefinition& collection, std::string_view id);
+  Result<std::optional<RecordView>> GetByDocid(const CollectionDefinition& collection, std::int64_t docid);
+  Result<std::optional<std::int64_t>> FindDocid(const CollectionDefinition& collection, std::string_view id);
+  Result<Document> Read(const CollectionDefinition& collection, std::string_view id);  // kNotFound
+  Result<std::unique_ptr<DocumentCursor>> Scan(const CollectionDefinition& collection,
+                                               std::int64_t from_docid = INT64_MIN);
+  // kInvalidArgument where the query has another dimension than the index.
+  Result<std::unique_ptr<NeighbourCursor>> Nearest(const VectorIndexDefinition& index, std::span<const float> query,
+                                                   const NeighbourOptions& options);
+  // Whole state, tombstones included; life 0 where the id was never used. For merge and sync.
+  Result<DocumentState> LoadState(const CollectionDefinition& collection, std::string_view id);
+  Result<std::optional<DocumentState>> LoadStateByDocid(const CollectionDefinition& collection, std::int64_t docid);
+  Result<std::vector<LostValue>> LoadRescued(const CollectionDefinition& collection, std::string_view document_id);
+
+ protected:
+  friend class DatabaseCore;
+  ReadView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : core_(core), catalog_(std::move(catalog)) {}
+  // The document's place; nullopt where the id was never used.
+  struct Found {
+    std::int64_t docid;
+    Bytes record;
+  };
+  Result<std::optional<Found>> Find(const CollectionDefinition& collection, std::string_view id);
+  // Calls `visit` with this transaction's own vector writes to the index (empty bytes: removed).
+  virtual Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit);
+
+  DatabaseCore& core_;
+  std::shared_ptr<const Catalog> catalog_;  // Shared with the core and with other views of the same version.
+  std::unique_ptr<ReadTxn> owned_txn_;
+  ReadTxn* txn_ = nullptr;
+  std::int64_t sequence_ = 0;
+  bool registered_ = false;  // In the core's list of snapshots, as registered_sequence_.
+  std::int64_t registered_sequence_ = 0;
+  bool has_own_rescued_ = false;  // This transaction put a value aside.
+};
+
+}  // namespace foreshore

@@ -1,0 +1,104 @@
+// A writing transaction over documents: what a ReadView shows, its own writes included, and the writes.
+//
+// Invariant: a document, its vector codes and its change-log entries commit together or not at all.
+//
+// Lifetime: goes before the core. Threads: one, which began it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/database/read_view.h"
+#include "storage/change_log.h"
+
+namespace foreshore {
+
+// One writing transaction. Rolls back unless Commit returned ok.
+class WriteView : public ReadView {
+ public:
+  ~WriteView() override;
+
+  // `json` is checked here. `base`: the version the caller read; without it, the present one. Local rules (limits,
+  // vector dimensions) bind.
+  Status Put(const CollectionDefinition& collection, std::string_view id, std::string_view json,
+             const Document* base = nullptr);
+  Result<std::string> PutNew(const CollectionDefinition& collection, std::string_view json);  // UUIDv7
+  Status Patch(const CollectionDefinition& collection, std::string_view id, std::string_view merge_patch);
+  Status Delete(const CollectionDefinition& collection, std::string_view id);  // kNotFound
+
+  // Joins a change from another replica. A merge always applies: local limits do not bind. `changed` says whether
+  // anything new was in it.
+  struct ApplyOutcome {
+    bool changed = false;
+    std::size_t lost_count = 0;
+  };
+  Result<ApplyOutcome> Apply(const CollectionDefinition& collection, const DocumentChange& change);
+  // Small named values that commit with the transaction: cursors of sync and the like. Keys up to 200 bytes, values up
+  // to 2 KiB.
+  Status PutSetting(const std::string& key, Bytes value);
+  Status DropSetting(const std::string& key);
+  // Positions in the change log, such as "sync.push"; the log is kept until each has passed.
+  Status MoveLogCursor(const std::string& name, std::int64_t sequence);
+
+  // Vector codes of one document, from the embedding worker. `stored` is an encoded StoredVector, empty to remove.
+  Status PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored);
+
+  Status Commit();
+  // After Commit, or after a write that failed half-way: every later call is refused.
+  bool finished() const { return finished_; }
+  // The log sequence of the committed transaction.
+  std::int64_t committed_sequence() const { return committed_sequence_; }
+  std::int64_t changed_count() const { return changed_count_; }
+
+ private:
+  friend class DatabaseCore;
+  friend class ReadView;
+  WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : ReadView(core, std::move(catalog)) {}
+  Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit) override;
+  // Joins `group` into `state`, which lives at `docid` (0: nowhere yet), and stores what comes of it.
+  Status JoinAndStore(const CollectionDefinition& collection, DocumentState& state, std::int64_t docid,
+                      std::span<const WriteGroup> groups, ChangeOrigin origin, ApplyOutcome* outcome);
+  Status StoreNew(const CollectionDefinition& collection, std::string_view id, std::string_view body);
+  Status AddNewDocument(const CollectionDefinition& collection, std::string_view id, Bytes record, std::int64_t* docid);
+  // What follows a changed body: vectors, fields, the change-log entry.
+  Status Follow(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
+                std::string_view body, ChangeOrigin origin);
+  Status FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
+                         std::string_view body, ChangeOrigin origin);
+  void NoteFields(const CollectionDefinition& collection, std::string_view body);
+  // Of the local writes, those up to here are at a peer; as it was when this transaction first asked.
+  Result<std::uint64_t> AcknowledgedHlc();
+  Status KeepRescued(const CollectionDefinition& collection, std::string_view id, const JoinOutcome& outcome);
+  Status WriteCatalogChanges(std::shared_ptr<const Catalog>* next);
+  std::uint64_t Hlc();
+  // Ends the transaction in failure: later calls are refused.
+  Status Fail(Status status);
+
+  std::unique_lock<std::timed_mutex> writer_lock_;
+  std::unique_ptr<WriteTxn> owned_write_txn_;
+  WriteTxn* write_txn_ = nullptr;
+  std::vector<Change> changes_;
+  std::map<std::pair<std::uint32_t, std::int64_t>, ByteString>
+      own_vectors_;                                               // (index id, docid) -> stored, empty: removed.
+  std::map<std::uint32_t, std::vector<std::string>> new_fields_;  // By collection id.
+  std::uint64_t hlc_ = 0;
+  std::uint32_t next_op_ = 0;
+  std::int64_t next_docid_ = 0;
+  std::int64_t rescued_delta_ = 0;
+  std::optional<std::uint64_t> acknowledged_hlc_;
+  bool wrote_ = false;
+  bool finished_ = false;
+  std::int64_t committed_sequence_ = 0;
+  std::int64_t changed_count_ = 0;
+};
+
+}  // namespace foreshore
