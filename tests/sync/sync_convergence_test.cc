@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "engine/document/json.h"
 #include "tests/engine/document/merge_model.h"
 #include "tests/sync/sync_fixture.h"
 

@@ -1,3 +1,4 @@
+#include "engine/document/json.h"
 #include "storage/fault_store.h"
 #include "tests/engine/database/core_test.h"
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 
+#include "engine/document/json.h"
 #include "tests/engine/database/core_test.h"
 
 using namespace foreshore;
