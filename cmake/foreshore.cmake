@@ -12,6 +12,10 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 # Asserts state our own mistakes; they stay on in every build but Release.
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+if(NOT FORESHORE_SANITIZE STREQUAL "")
+  # Instrumented code takes GCC over three times as long at -O2, and finds the same.
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
+endif()
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
