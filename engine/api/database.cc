@@ -2,14 +2,16 @@
 
 #include "engine/database/core.h"
 #include "engine/model/model_registry.h"
+#include "engine/query/live_queries.h"
 #include "engine/query/search_sql.h"
 #include "engine/query/sql_session.h"
 
 namespace foreshore {
 
 struct Database::SqlState {
-  explicit SqlState(DatabaseCore& core) : sessions(core) {}
+  explicit SqlState(DatabaseCore& core) : sessions(core), live(core) {}
   SqlSessions sessions;
+  LiveQueries live;
 };
 
 struct Transaction::State {
@@ -49,6 +51,7 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path, const 
 }
 
 Status Database::Close() {
+  sql_->live.Stop();
   return core_->Close();
 }
 
@@ -151,6 +154,16 @@ Result<Table> Database::Query(std::string_view sql, std::span<const SqlValue> pa
   return table;
 }
 
+Result<std::unique_ptr<Subscription>> Database::Subscribe(std::string_view sql, std::span<const SqlValue> parameters,
+                                                          const SubscriptionOptions& options,
+                                                          SubscriptionCallback callback) {
+  return sql_->live.Subscribe(sql, parameters, options, std::move(callback));
+}
+
+std::size_t Database::DispatchSubscriptions() {
+  return sql_->live.Dispatch();
+}
+
 Result<std::vector<std::string>> Database::SqlNames() {
   return sql_->sessions.Names();
 }
@@ -232,7 +245,9 @@ Result<std::vector<RescuedValue>> Database::ListRescued(const std::string& colle
 }
 
 Result<DatabaseStats> Database::Stats() {
-  return core_->Stats();
+  FORESHORE_ASSIGN_OR_RETURN(DatabaseStats stats, core_->Stats());
+  stats.subscription_count = sql_->live.subscription_count();
+  return stats;
 }
 
 Result<VerifyReport> Database::Verify() {

@@ -328,6 +328,19 @@ void DatabaseCore::AfterCommit() {
   }
   { const std::lock_guard lock(change_mutex_); }
   changed_.notify_all();
+  const std::lock_guard lock(listeners_mutex_);
+  for (const auto& [id, listener] : commit_listeners_) listener();
+}
+
+std::uint64_t DatabaseCore::AddCommitListener(std::function<void()> listener) {
+  const std::lock_guard lock(listeners_mutex_);
+  commit_listeners_.emplace(next_listener_id_, std::move(listener));
+  return next_listener_id_++;
+}
+
+void DatabaseCore::RemoveCommitListener(std::uint64_t id) {
+  const std::lock_guard lock(listeners_mutex_);
+  commit_listeners_.erase(id);
 }
 
 bool DatabaseCore::WaitForChange(std::int64_t sequence, std::chrono::milliseconds timeout) {

@@ -107,6 +107,9 @@ class DatabaseCore {
   // Returns once the log has grown past `sequence`, or after `timeout`. For sync that follows.
   bool WaitForChange(std::int64_t sequence, std::chrono::milliseconds timeout);
   std::int64_t last_sequence() const { return last_sequence_.load(); }
+  // Calls `listener` after each commit, on the thread that committed: it must be quick, and may not call the core.
+  std::uint64_t AddCommitListener(std::function<void()> listener);
+  void RemoveCommitListener(std::uint64_t id);  // Returns once no call of it runs.
 
   Status WaitEmbedded(std::chrono::milliseconds timeout, const std::function<void(std::uint64_t)>& progress);
   Result<std::vector<RescuedValue>> ListRescued(const std::string& collection);
@@ -187,6 +190,9 @@ class DatabaseCore {
   std::atomic<std::int64_t> rescued_count_{0};
   std::mutex change_mutex_;
   std::condition_variable changed_;
+  std::mutex listeners_mutex_;
+  std::map<std::uint64_t, std::function<void()>> commit_listeners_;  // Guarded by listeners_mutex_.
+  std::uint64_t next_listener_id_ = 1;                               // The same.
   std::atomic<bool> closed_{false};
 };
 

@@ -24,7 +24,9 @@ std::optional<std::string> IdOf(sqlite3_value* value) {
 }  // namespace
 
 CollectionCursor::CollectionCursor(CollectionTable& table)
-    : sqlite3_vtab_cursor{}, table_(table), fields_(table.field_keys) {}
+    : sqlite3_vtab_cursor{}, table_(table), fields_(table.field_keys) {
+  if (table.session.running) ++table.session.running->opened_cursor_count;
+}
 
 std::uint64_t CollectionCursor::write_count() const {
   const auto found = table_.session.write_counts.find(table_.collection_id);
@@ -63,6 +65,10 @@ Status CollectionCursor::Filter(const ScanPlan& plan, sqlite3_value** arguments)
   // A collection that came after this snapshot has no documents in it.
   if (!definition.ok()) return Status::Ok();
   definition_ = *definition;
+  only_ = table_.session.running->only;
+  if (only_ && only_->collection_id != table_.collection_id) only_ = nullptr;
+  only_position_ = 0;
+  if (only_) return NextListed();
   switch (plan.kind) {
     case ScanKind::kFull: return StartFull();
     case ScanKind::kById: {
@@ -78,6 +84,13 @@ Status CollectionCursor::Filter(const ScanPlan& plan, sqlite3_value** arguments)
     case ScanKind::kByIdOrder: return StartIdOrder(plan, arguments);
   }
   return Status::Internal("SQL: unknown plan of a scan");
+}
+
+Status CollectionCursor::NextListed() {
+  for (at_end_ = true; at_end_ && only_position_ < only_->docids.size();) {
+    FORESHORE_RETURN_IF_ERROR(StandOn(only_->docids[only_position_++]));
+  }
+  return Status::Ok();
 }
 
 Status CollectionCursor::StartFull() {
@@ -219,6 +232,7 @@ Status CollectionCursor::MoveIdOrder() {
 }
 
 Status CollectionCursor::Next() {
+  if (only_) return NextListed();
   if (scan_) {
     if (was_written()) {
       seen_write_count_ = write_count();

@@ -34,6 +34,7 @@ class CollectionCursor : public sqlite3_vtab_cursor {
 
  private:
   Status StartFull();
+  Status NextListed();
   Status StartNearest(const ScanPlan& plan, sqlite3_value** arguments);
   Status StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments);
   Status MeasureListed(const VectorIndexDefinition& index, std::span<const float> query, bool is_list,
@@ -56,6 +57,8 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   bool at_end_ = true;
   std::uint64_t seen_write_count_ = 0;  // The session's, when the scan was last positioned.
 
+  const DocumentRestriction* only_ = nullptr;  // Set: all that this scan may yield.
+  std::size_t only_position_ = 0;
   std::unique_ptr<DocumentCursor> scan_;
   std::unique_ptr<NeighbourCursor> nearest_;
   std::vector<Neighbour> measured_;  // The named documents with their distances, nearest last.

@@ -194,6 +194,7 @@ Status SessionState::CheckNearestPlacement(std::string_view sql) {
 
 Result<ReadView*> SessionState::View() {
   if (running == nullptr) return Status::Internal("SQL: a table was read outside a statement");
+  if (running->borrowed_view) return running->borrowed_view;
   if (running->in_transaction) return static_cast<ReadView*>(transaction.get());
   if (!running->view) {
     if (running->writes) {
@@ -277,6 +278,7 @@ int SessionState::Authorize(void* self, int action, const char* first, const cha
                             const char* /*trigger*/) {
   auto& session = *static_cast<SessionState*>(self);
   if (session.declaring_) return SQLITE_OK;
+  if (session.reads) session.reads->Note(action, first, second);
   const std::string_view name = first ? first : "";
   switch (action) {
     case SQLITE_SELECT:
@@ -334,6 +336,19 @@ std::uint64_t SessionState::EstimateRows(const CollectionDefinition& collection)
   const auto rows = count();
   estimate = {sequence, rows.ok() ? *rows : 1000};
   return estimate.rows;
+}
+
+bool SessionState::IsAggregate(const std::string& function) {
+  if (aggregates_.empty()) {
+    sqlite3_stmt* compiled = nullptr;
+    constexpr char kAggregates[] = "SELECT DISTINCT name FROM pragma_function_list WHERE type <> 's'";
+    if (sqlite3_prepare_v3(db, kAggregates, -1, 0, &compiled, nullptr) != SQLITE_OK) return true;
+    while (sqlite3_step(compiled) == SQLITE_ROW) {
+      aggregates_.insert(reinterpret_cast<const char*>(sqlite3_column_text(compiled, 0)));
+    }
+    sqlite3_finalize(compiled);
+  }
+  return aggregates_.contains(function);
 }
 
 std::vector<std::string> SessionState::Names() {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/database/core.h"
+#include "engine/query/statement_reads.h"
 #include "foreshore/sql.h"
 
 namespace foreshore {
@@ -24,13 +25,22 @@ class SqlStatement;
 // What BEGIN and its kin ask for; they never reach SQLite's own transactions.
 enum class TransactionControl : std::uint8_t { kNone, kBegin, kCommit, kRollback };
 
+// Makes the scans of one collection yield these documents only; its other terms still hold.
+struct DocumentRestriction {
+  std::uint32_t collection_id = 0;
+  std::vector<std::int64_t> docids;
+};
+
 // The state of one statement between its first Step and its end.
 struct StatementRun {
   bool writes = false;             // Decided at prepare.
   bool in_transaction = false;     // Shares the session's transaction.
   std::unique_ptr<ReadView> view;  // Its own snapshot, or a WriteView where it writes; made when first needed.
   std::int64_t changed_count = 0;
-  bool wrote = false;  // Something of it may be in the transaction.
+  bool wrote = false;                         // Something of it may be in the transaction.
+  ReadView* borrowed_view = nullptr;          // Set: read instead of a snapshot of its own.
+  const DocumentRestriction* only = nullptr;  // May be null.
+  int opened_cursor_count = 0;                // Of collections.
 };
 
 class SessionState : public std::enable_shared_from_this<SessionState> {
@@ -78,6 +88,10 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
   TransactionControl control = TransactionControl::kNone;
   std::string misplaced_match;  // The collection whose MATCH would have to be computed row by row.
   bool plans_nearest = false;
+  StatementReads* reads = nullptr;  // Set: is told what the statement reads.
+
+  // Of SQLite's functions; "max" and "min" count, although with two arguments they are none.
+  bool IsAggregate(const std::string& function);
 
  private:
   struct Estimate {
@@ -95,6 +109,7 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
   bool declaring_ = false;                             // Our own DDL passes the authorizer.
   std::map<std::uint32_t, std::string> declarations_;  // Collection id -> what its table was declared as.
   std::map<std::uint32_t, Estimate> estimates_;        // By collection id.
+  std::set<std::string> aggregates_;                   // Read when first asked for.
 };
 
 }  // namespace foreshore

@@ -23,6 +23,13 @@ void SqlStatement::NoteColumns() {
   }
 }
 
+bool SqlStatement::IsIdColumn(int index) const {
+  const char* table = sqlite3_column_table_name(statement_, index);
+  const char* column = sqlite3_column_origin_name(statement_, index);
+  return table != nullptr && column != nullptr && std::string_view(column) == "id" &&
+         session_->declared->Find(table) != nullptr;
+}
+
 Status SqlStatement::Bind(int index, const SqlValue& value) {
   if (phase_ == Phase::kRunning) return Status::InvalidArgument("SQL: bind to a running statement: call Reset first");
   if (index < 1 || index > parameter_count()) {
@@ -56,6 +63,7 @@ Status SqlStatement::BindNamed(const std::string& name, const SqlValue& value) {
 void SqlStatement::Start() {
   run_.changed_count = 0;
   run_.wrote = false;
+  run_.opened_cursor_count = 0;
   run_.in_transaction = session_->transaction != nullptr;
   if (run_.in_transaction) session_->sharing.insert(this);
   phase_ = Phase::kRunning;

@@ -21,6 +21,15 @@ class SqlStatement : public Statement {
 
   int parameter_count() const { return statement_ ? sqlite3_bind_parameter_count(statement_) : 0; }
   TransactionControl control() const { return control_; }
+  // For live queries. The view stays the caller's and must outlive the run, which Reset ends.
+  void UseView(ReadView* view, const DocumentRestriction* only) {
+    run_.borrowed_view = view;
+    run_.only = only;
+  }
+  bool only_reads() const { return !run_.writes && statement_ && sqlite3_stmt_isexplain(statement_) == 0; }
+  int opened_cursor_count() const { return run_.opened_cursor_count; }
+  // Whether a column of the result is the id of a collection, under whatever name.
+  bool IsIdColumn(int index) const;
   // The session's transaction goes: nothing of this statement may touch it any more.
   void AbortRun(const Status& why);
 

@@ -23,6 +23,7 @@
 #include "foreshore/sql.h"
 #include "foreshore/status.h"
 #include "foreshore/storage_options.h"
+#include "foreshore/subscription.h"
 #include "foreshore/vector_metric.h"
 
 namespace foreshore {
@@ -102,6 +103,7 @@ struct DatabaseStats {
   std::int64_t log_entry_count = 0;
   std::uint64_t rescued_count = 0;
   std::uint64_t pending_embedding_count = 0;
+  std::uint64_t subscription_count = 0;
   std::string replica;           // Hexadecimal identity of this directory.
   bool identity_forked = false;  // This open found the directory copied or its store restored.
   std::vector<CollectionStats> collections;
@@ -163,6 +165,12 @@ class Database {
   Result<std::unique_ptr<SqlConnection>> Connect();
   // Prepares, binds and runs to the end, with every row in memory.
   Result<Table> Query(std::string_view sql, std::span<const SqlValue> parameters = {});
+  // A live query (foreshore/subscription.h): `callback` is told the rows that are there, then every difference.
+  // kInvalidArgument where the statement is no SELECT.
+  Result<std::unique_ptr<Subscription>> Subscribe(std::string_view sql, std::span<const SqlValue> parameters,
+                                                  const SubscriptionOptions& options, SubscriptionCallback callback);
+  // For subscriptions with `notify`: runs the callbacks of all that have something ready. Returns how many.
+  std::size_t DispatchSubscriptions();
   // Names a shell can complete: collections, fields, functions.
   Result<std::vector<std::string>> SqlNames();
 
