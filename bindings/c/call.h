@@ -83,6 +83,10 @@ inline std::string OrEmpty(const char* text) {
 // A copy for the caller to foreshore_free. `size_bytes` may be null.
 Status CopyOut(std::string_view text, char** out, size_t* size_bytes = nullptr);
 
+Result<SqlValue> FromValue(const foreshore_value& value);
+// What it points to lives as long as `value`.
+foreshore_value ToValue(const SqlValue& value);
+
 // Copies what the caller's version of an options struct has, and leaves the rest zero. A null `source` is all zero.
 template <typename Options>
 Result<Options> ReadOptions(const Options* source, const char* name) {

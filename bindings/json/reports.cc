@@ -81,6 +81,7 @@ std::string StatsJson(const DatabaseStats& stats) {
   json.Key("log_entry_count").Integer(stats.log_entry_count);
   json.Key("rescued_count").Count(stats.rescued_count);
   json.Key("pending_embedding_count").Count(stats.pending_embedding_count);
+  json.Key("subscription_count").Count(stats.subscription_count);
   json.Key("replica").Text(stats.replica);
   json.Key("identity_forked").Bool(stats.identity_forked);
   json.Key("collections").BeginArray();

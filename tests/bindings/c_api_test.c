@@ -354,6 +354,90 @@ static void test_error_text(foreshore_database* db) {
   }
 }
 
+typedef struct live_result {
+  int delivery_count;
+  int notify_count;
+  size_t row_count;
+  int32_t last_kind;
+  char last_id[32];
+  int32_t status;
+} live_result;
+
+static void take_changes(const foreshore_changes* changes, void* context) {
+  live_result* result = context;
+  foreshore_row_change change;
+  foreshore_value value;
+  size_t count = foreshore_changes_count(changes);
+  ++result->delivery_count;
+  result->status = foreshore_changes_status(changes, NULL);
+  if (result->status != FORESHORE_OK) return;
+  result->row_count = foreshore_changes_row_count(changes);
+  CHECK(foreshore_changes_is_first(changes) == (result->delivery_count == 1));
+  CHECK(foreshore_changes_sequence(changes) > 0);
+  CHECK(foreshore_changes_column_count(changes) == 1);
+  CHECK(strcmp(foreshore_changes_column_name(changes, 0), "id") == 0);
+  CHECK(foreshore_changes_column_name(changes, 1) == NULL);
+  CHECK(foreshore_changes_at(changes, count, &change) == FORESHORE_INVALID_ARGUMENT);
+  if (count == 0) return;
+  CHECK_OK(foreshore_changes_at(changes, count - 1, &change));
+  result->last_kind = change.kind;
+  CHECK_OK(foreshore_changes_value(changes, count - 1, change.kind == FORESHORE_ROW_REMOVED, 0, &value));
+  CHECK(foreshore_changes_value(changes, count - 1, change.kind != FORESHORE_ROW_REMOVED, 0, &value) ==
+        FORESHORE_INVALID_ARGUMENT);
+  CHECK_OK(foreshore_changes_value(changes, count - 1, change.kind == FORESHORE_ROW_REMOVED, 0, &value));
+  CHECK(value.type == FORESHORE_TEXT && value.data_bytes < sizeof result->last_id);
+  memcpy(result->last_id, value.data, value.data_bytes);
+  result->last_id[value.data_bytes] = '\0';
+}
+
+static void ignore_notice(void* context) {
+  (void)context;
+}
+
+/* Until the thread that evaluates has something ready. */
+static void dispatch_until(foreshore_database* db, const live_result* result, int delivery_count) {
+  while (result->delivery_count < delivery_count) foreshore_dispatch_subscriptions(db);
+}
+
+static void test_live(foreshore_database* db) {
+  const char* sql = "SELECT id FROM notes WHERE id LIKE 'live%' AND ?1 = 7";
+  foreshore_subscribe_options options = {0};
+  foreshore_subscription* subscription = NULL;
+  foreshore_value seven = {0};
+  live_result result;
+  memset(&result, 0, sizeof result);
+  seven.type = FORESHORE_INTEGER;
+  seven.integer = 7;
+  options.size_bytes = sizeof options;
+  options.row_count_max = 1;
+  options.notify = ignore_notice;
+  options.context = &result;
+  CHECK_CODE(foreshore_subscribe(db, sql, text_size(sql), &seven, 1, &options, NULL, &subscription, &error),
+             FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_subscribe(db, "DELETE FROM notes", 17, NULL, 0, NULL, take_changes, &subscription, &error),
+             FORESHORE_INVALID_ARGUMENT);
+  CHECK(subscription == NULL);
+  CHECK_OK(foreshore_subscribe(db, sql, text_size(sql), &seven, 1, &options, take_changes, &subscription, &error));
+  CHECK(foreshore_subscription_active(subscription) == 1);
+  dispatch_until(db, &result, 1);
+  CHECK(result.row_count == 0);
+  CHECK_OK(put(db, "live1", "{}"));
+  dispatch_until(db, &result, 2);
+  CHECK(result.last_kind == FORESHORE_ROW_INSERTED && strcmp(result.last_id, "live1") == 0);
+  CHECK_OK(foreshore_delete(db, "notes", "live1", &error));
+  dispatch_until(db, &result, 3);
+  CHECK(result.last_kind == FORESHORE_ROW_REMOVED && result.row_count == 0);
+  CHECK(foreshore_subscription_dispatch(subscription) == 0);
+  CHECK_OK(put(db, "live1", "{}"));
+  CHECK_OK(put(db, "live2", "{}"));
+  while (foreshore_subscription_active(subscription)) foreshore_subscription_dispatch(subscription);
+  CHECK(result.status == FORESHORE_LIMIT);
+  foreshore_subscription_free(subscription);
+  foreshore_subscription_free(NULL);
+  CHECK_OK(foreshore_delete(db, "notes", "live1", &error));
+  CHECK_OK(foreshore_delete(db, "notes", "live2", &error));
+}
+
 int main(int argc, char** argv) {
   char path[4096];
   char backup[4096];
@@ -370,6 +454,7 @@ int main(int argc, char** argv) {
   test_documents(db);
   test_transactions(db);
   test_sql(db);
+  test_live(db);
   test_vectors(db);
   test_models(db, argc > 2 ? argv[2] : NULL);
   test_care(db, backup);

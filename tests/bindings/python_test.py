@@ -215,6 +215,87 @@ class PythonSyncTest(CommandLineTest):
                 first.sync("http://127.0.0.1:1")
 
 
+class LiveTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="foreshore-python-")
+        self.addCleanup(folder.cleanup)
+        self.db = foreshore.open(Path(folder.name) / "db.foreshore", create=True, durability="normal")
+        self.addCleanup(self.db.close)
+        self.db.create_collection("notes")
+        self.db.put("notes", "a", {"n": 1, "site": "A"})
+
+    def test_a_subscription_is_iterated(self):
+        with self.db.subscribe("SELECT id, n FROM notes WHERE site = ? ORDER BY n", "A") as subscription:
+            first = subscription.wait()
+            self.assertTrue(first.is_first)
+            self.assertEqual(first.rows, [("a", 1)])
+            with self.db.transaction() as txn:
+                txn.put("notes", "b", {"n": 0, "site": "A"})
+                txn.put("notes", "a", {"n": 2, "site": "A"})
+            changes = subscription.wait()
+            self.assertEqual([(change.kind, change.old_position, change.new_position) for change in changes.changes],
+                             [("inserted", None, 0), ("updated", 0, 1)])
+            self.assertEqual(changes.changes[1].old_row["n"], 1)
+            self.assertEqual(changes.changes[1].new_row["n"], 2)
+            self.assertEqual(changes.rows, [("b", 0), ("a", 2)])
+            self.assertGreater(changes.sequence, first.sequence)
+            self.assertEqual(self.db.stats()["subscription_count"], 1)
+            self.db.delete("notes", "b")
+            for changes in subscription:
+                self.assertEqual(changes.changes[0].kind, "removed")
+                break
+            self.assertIsNone(subscription.wait(0))
+        self.assertEqual(self.db.stats()["subscription_count"], 0)
+        self.assertIsNone(subscription.wait())
+
+    def test_a_callback_may_write_and_close_its_subscription(self):
+        done = threading.Event()
+        told = []
+
+        def on_changes(changes):
+            told.append(changes.rows)
+            if len(changes.rows) < 3:
+                self.db.put("notes", f"n{len(changes.rows)}", {"n": 0})
+            else:
+                subscription.close()
+                done.set()
+
+        ready = threading.Event()  # Nothing is told before `subscription` is set.
+        subscription = self.db.subscribe("SELECT id FROM notes ORDER BY id",
+                                         callback=lambda changes: (ready.wait(), on_changes(changes)))
+        ready.set()
+        self.assertTrue(done.wait(60))
+        self.assertEqual([len(rows) for rows in told], [1, 2, 3])
+        self.assertFalse(subscription.active)
+
+    def test_what_ends_a_subscription_is_raised(self):
+        subscription = self.db.subscribe("SELECT id FROM notes", row_limit=1)
+        subscription.wait()
+        self.db.put("notes", "b", {})
+        with self.assertRaises(foreshore.Limit):
+            subscription.wait()
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.subscribe("DELETE FROM notes")
+
+    def test_closing_the_database_ends_an_iteration_on_another_thread(self):
+        subscription = self.db.subscribe("SELECT id FROM notes")
+        seen = threading.Event()
+        count = []
+
+        def follow():
+            for changes in subscription:
+                count.append(changes)
+                seen.set()
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        self.assertTrue(seen.wait(60))
+        self.db.close()
+        thread.join(60)
+        self.assertFalse(thread.is_alive())
+        self.assertEqual(len(count), 1)
+
+
 class LibraryTest(unittest.TestCase):
     def test_a_library_that_is_not_there_is_an_import_error(self):
         import subprocess

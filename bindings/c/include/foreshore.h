@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /* Grows when functions are added; foreshore_abi_version() tells what the loaded library has. */
-#define FORESHORE_ABI_VERSION 1
+#define FORESHORE_ABI_VERSION 2
 
 enum {
   FORESHORE_OK = 0,
@@ -190,6 +190,69 @@ FORESHORE_API int32_t foreshore_column(foreshore_statement* statement, int32_t i
 /* Documents written by INSERT, UPDATE or DELETE. */
 FORESHORE_API int64_t foreshore_changed_count(const foreshore_statement* statement);
 FORESHORE_API void foreshore_statement_free(foreshore_statement* statement);
+
+/* ---- Live queries: a statement whose result is followed ---- */
+
+typedef struct foreshore_subscription foreshore_subscription;
+typedef struct foreshore_changes foreshore_changes;
+
+enum { FORESHORE_ROW_INSERTED = 1, FORESHORE_ROW_UPDATED = 2, FORESHORE_ROW_REMOVED = 3 };
+
+/* One difference between the result before and the one now. Take out all rows at old positions, then put rows in at
+ * their new positions, lowest first; rows that are not named keep their order. */
+typedef struct foreshore_row_change {
+  int32_t kind;
+  int32_t reserved;
+  size_t old_position; /* Updated and removed rows. */
+  size_t new_position; /* Inserted and updated rows. */
+} foreshore_row_change;
+
+/* `changes` is valid during the call. The callback may use the database and may free its subscription. */
+typedef void (*foreshore_changes_callback)(const foreshore_changes* changes, void* context);
+
+typedef struct foreshore_subscribe_options {
+  uint32_t size_bytes;
+  uint32_t interval_ms_min;      /* Between two deliveries. */
+  uint64_t row_count_max;        /* 0: 10,000. A larger result ends the subscription with FORESHORE_LIMIT. */
+  uint64_t result_bytes_max;     /* 0: 16 MiB. */
+  void (*notify)(void* context); /* NULL: callbacks run on a thread of the library. Else it is called, on any thread,
+                                  * when a delivery is ready, and the callback runs inside a dispatch function. */
+  void* context;                 /* Handed to notify and to the callback. */
+} foreshore_subscribe_options;
+
+/* The callback gets the rows that are there, then what differs after each commit that matters. `options` may be NULL;
+ * `parameters` are for ?1, ?2 and so on. Closing the database ends its subscriptions, which are freed all the same. */
+FORESHORE_API int32_t foreshore_subscribe(foreshore_database* database, const char* sql, size_t sql_bytes,
+                                          const foreshore_value* parameters, size_t parameter_count,
+                                          const foreshore_subscribe_options* options,
+                                          foreshore_changes_callback callback, foreshore_subscription** subscription,
+                                          foreshore_error* error);
+/* 0 after an error was delivered and after the database closed. */
+FORESHORE_API int32_t foreshore_subscription_active(const foreshore_subscription* subscription);
+/* With `notify`: runs the callback for what is ready and returns 1; 0 where nothing was. */
+FORESHORE_API int32_t foreshore_subscription_dispatch(foreshore_subscription* subscription);
+/* The same for all subscriptions with `notify`; returns how many. */
+FORESHORE_API size_t foreshore_dispatch_subscriptions(foreshore_database* database);
+/* Returns once its callback no longer runs, or at once from inside it. */
+FORESHORE_API void foreshore_subscription_free(foreshore_subscription* subscription);
+
+/* Not FORESHORE_OK: the statement can no longer be run, and this is the last delivery. */
+FORESHORE_API int32_t foreshore_changes_status(const foreshore_changes* changes, foreshore_error* error);
+/* 1 for the whole result, as insertions. */
+FORESHORE_API int32_t foreshore_changes_is_first(const foreshore_changes* changes);
+/* Of the change log: what was committed up to here is in. */
+FORESHORE_API int64_t foreshore_changes_sequence(const foreshore_changes* changes);
+FORESHORE_API size_t foreshore_changes_count(const foreshore_changes* changes);
+/* Rows of the result now. */
+FORESHORE_API size_t foreshore_changes_row_count(const foreshore_changes* changes);
+FORESHORE_API int32_t foreshore_changes_column_count(const foreshore_changes* changes);
+FORESHORE_API const char* foreshore_changes_column_name(const foreshore_changes* changes, int32_t column);
+/* FORESHORE_INVALID_ARGUMENT out of range. */
+FORESHORE_API int32_t foreshore_changes_at(const foreshore_changes* changes, size_t index,
+                                           foreshore_row_change* change);
+/* A value of the row as it is now, or with `of_old_row` 1 as it was. */
+FORESHORE_API int32_t foreshore_changes_value(const foreshore_changes* changes, size_t index, int32_t of_old_row,
+                                              int32_t column, foreshore_value* value);
 
 /* ---- Vectors ---- */
 

@@ -5,7 +5,7 @@ import ctypes.util
 import os
 from pathlib import Path
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 
 class Error(ctypes.Structure):
@@ -59,6 +59,21 @@ class SyncOptions(ctypes.Structure):
                 ("token", ctypes.c_char_p), ("progress", SyncCallback), ("context", ctypes.c_void_p)]
 
 
+class RowChange(ctypes.Structure):
+    _fields_ = [("kind", ctypes.c_int32), ("reserved", ctypes.c_int32), ("old_position", ctypes.c_size_t),
+                ("new_position", ctypes.c_size_t)]
+
+
+ChangesCallback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+NotifyCallback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class SubscribeOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("interval_ms_min", ctypes.c_uint32),
+                ("row_count_max", ctypes.c_uint64), ("result_bytes_max", ctypes.c_uint64),
+                ("notify", NotifyCallback), ("context", ctypes.c_void_p)]
+
+
 _HANDLE = ctypes.c_void_p
 _TEXT = ctypes.c_char_p
 _SIZE = ctypes.c_size_t
@@ -93,6 +108,8 @@ _CALLS = {
     "step": [_HANDLE, ctypes.POINTER(ctypes.c_int32)],
     "reset": [_HANDLE],
     "column": [_HANDLE, ctypes.c_int32, _VALUE],
+    "subscribe": [_HANDLE, _TEXT, _SIZE, _VALUE, _SIZE, ctypes.POINTER(SubscribeOptions), ChangesCallback, _OUT],
+    "changes_status": [_HANDLE],
     "create_vector_index": [_HANDLE, _TEXT, ctypes.POINTER(VectorIndexOptions)],
     "drop_vector_index": [_HANDLE, _TEXT, _TEXT],
     "list_indexes": [_HANDLE, _OUT],
@@ -125,6 +142,16 @@ _OTHERS = {
     "column_name": (_TEXT, [_HANDLE, ctypes.c_int32]),
     "changed_count": (ctypes.c_int64, [_HANDLE]),
     "statement_free": (None, [_HANDLE]),
+    "subscription_active": (ctypes.c_int32, [_HANDLE]),
+    "subscription_dispatch": (ctypes.c_int32, [_HANDLE]),
+    "subscription_free": (None, [_HANDLE]),
+    "changes_is_first": (ctypes.c_int32, [_HANDLE]),
+    "changes_sequence": (ctypes.c_int64, [_HANDLE]),
+    "changes_count": (_SIZE, [_HANDLE]),
+    "changes_column_count": (ctypes.c_int32, [_HANDLE]),
+    "changes_column_name": (_TEXT, [_HANDLE, ctypes.c_int32]),
+    "changes_at": (ctypes.c_int32, [_HANDLE, _SIZE, ctypes.POINTER(RowChange)]),
+    "changes_value": (ctypes.c_int32, [_HANDLE, _SIZE, ctypes.c_int32, ctypes.c_int32, _VALUE]),
     "hits_count": (_SIZE, [_HANDLE]),
     "hits_at": (ctypes.c_int32, [_HANDLE, _SIZE, ctypes.POINTER(Hit)]),
     "hits_free": (None, [_HANDLE]),
