@@ -36,17 +36,28 @@ struct ImportArguments {
   std::string database;
   std::string collection;
   std::string file;    // "-" is standard input.
-  std::string format;  // "jsonl", "csv", or empty: by the file's suffix.
+  std::string format;  // "jsonl", "json", "csv", or empty: by the file's suffix.
   std::string id_field = "id";
   std::size_t batch_count = 1000;  // Documents in one transaction.
   unsigned thread_count = 0;       // For models; 0: one per processor.
+  std::string on_error = "stop";   // Or "skip".
+  std::uint64_t pass_over_count = 0;
+  // CSV only; see SourceOptions.
+  std::string delimiter;
+  std::string columns;
+  std::string types;
+  std::string null_text;
 };
 Status RunImport(const ImportArguments& arguments);
 
 struct ExportArguments {
   std::string database;
   std::string collection;
-  std::string format = "jsonl";
+  std::string format;  // "jsonl", "json", "csv", or empty: by the suffix of `output`.
+  std::string where;   // A SQL expression, or empty.
+  std::string fields;  // Names or paths with commas between, or empty: all.
+  std::string output;  // Empty: standard output.
+  std::string delimiter;
 };
 Status RunExport(const ExportArguments& arguments);
 

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "bindings/cli/command.h"
+#include "bindings/cli/transfer_options.h"
 
 namespace foreshore::cli {
 namespace {
@@ -64,36 +65,27 @@ void AddDataVerbs(CLI::App& app, Arguments& all) {
   AddFormat(sql, &all.sql.format);
   sql->callback([&all] { all.run = [&all] { return RunSql(all.sql); }; });
 
+  CLI::App* search = AddVerb(&app, "search", "find documents by meaning", &all.search.database);
+  search->add_option("COLLECTION", all.search.collection, "")->required();
+  search->add_option("TEXT", all.search.text, "what to look for")->required();
+  search->add_option("-k", all.search.k, "how many")->check(CLI::Range(1, 100'000))->capture_default_str();
+  search->add_option("--where", all.search.where, "a SQL expression over the collection's columns");
+  search->add_option("--field", all.search.field, "the vector field, where there are several");
+  AddFormat(search, &all.search.format);
+  search->callback([&all] { all.run = [&all] { return RunSearch(all.search); }; });
+}
+
+void AddTransferVerbs(CLI::App& app, Arguments& all) {
   CLI::App* import = AddVerb(&app, "import", "read documents into a collection", &all.import.database);
-  import->add_option("COLLECTION", all.import.collection, "made where it is missing")->required();
-  import->add_option("FILE", all.import.file, "JSON lines or CSV; - is standard input")->required();
-  import->add_option("--format", all.import.format, "jsonl or csv; else by the file's suffix")
-      ->check(CLI::IsMember({"jsonl", "csv"}));
-  import->add_option("--id", all.import.id_field, "the field that is the document's id")->capture_default_str();
-  import->add_option("--batch", all.import.batch_count, "documents in one transaction")
-      ->check(CLI::Range(1, 100'000))
-      ->capture_default_str();
-  import->add_option("--threads", all.import.thread_count, "for embedding; else one per processor");
+  AddImportOptions(*import, all.import);
   import->callback([&all] { all.run = [&all] { return RunImport(all.import);
 };
 }  // namespace
 );
 
-CLI::App* export_ = AddVerb(&app, "export", "print a collection in order of id", &all.export_.database);
-export_->add_option("COLLECTION", all.export_.collection, "")->required();
-export_->add_option("--format", all.export_.format, "jsonl or csv")
-    ->check(CLI::IsMember({"jsonl", "csv"}))
-    ->capture_default_str();
+CLI::App* export_ = AddVerb(&app, "export", "write a collection in order of id", &all.export_.database);
+AddExportOptions(*export_, all.export_);
 export_->callback([&all] { all.run = [&all] { return RunExport(all.export_); }; });
-
-CLI::App* search = AddVerb(&app, "search", "find documents by meaning", &all.search.database);
-search->add_option("COLLECTION", all.search.collection, "")->required();
-search->add_option("TEXT", all.search.text, "what to look for")->required();
-search->add_option("-k", all.search.k, "how many")->check(CLI::Range(1, 100'000))->capture_default_str();
-search->add_option("--where", all.search.where, "a SQL expression over the collection's columns");
-search->add_option("--field", all.search.field, "the vector field, where there are several");
-AddFormat(search, &all.search.format);
-search->callback([&all] { all.run = [&all] { return RunSearch(all.search); }; });
 }  // namespace foreshore::cli
 
 void AddIndexVerbs(CLI::App& app, Arguments& all) {
@@ -213,6 +205,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   Arguments all;
   AddDataVerbs(app, all);
+  AddTransferVerbs(app, all);
   AddIndexVerbs(app, all);
   AddModelVerbs(app, all);
   AddNetworkVerbs(app, all);

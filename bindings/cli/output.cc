@@ -113,9 +113,9 @@ std::string FitCell(std::string_view text, std::size_t width) {
   return fitted;
 }
 
-std::string CsvCell(std::string_view text) {
-  const bool is_plain = !text.empty() && text.find_first_of(",\"\r\n") == std::string_view::npos &&
-                        text.front() != ' ' && text.back() != ' ';
+std::string CsvCell(std::string_view text, char delimiter) {
+  const bool is_plain = !text.empty() && text.find_first_of("\"\r\n") == std::string_view::npos &&
+                        text.find(delimiter) == std::string_view::npos && text.front() != ' ' && text.back() != ' ';
   if (is_plain) return std::string(text);
   std::string cell = "\"";
   for (const char character : text) {

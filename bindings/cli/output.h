@@ -54,7 +54,7 @@ Status PrintObject(std::FILE* file, Format format, std::string_view json,
 Status WriteText(std::FILE* file, std::string_view text);
 Status FlushFile(std::FILE* file);
 
-std::string CsvCell(std::string_view text);
+std::string CsvCell(std::string_view text, char delimiter = ',');
 // Columns that the text takes on a terminal. Bytes that are not UTF-8 take one each.
 std::size_t DisplayWidth(std::string_view text);
 // At most `width` columns, ending in "…" where something was cut; control characters become spaces.

@@ -5,9 +5,13 @@
 #include <sstream>
 
 #include "bindings/cli/csv_reader.h"
+#include "bindings/cli/csv_types.h"
+#include "bindings/cli/document_source.h"
+#include "bindings/cli/json_grammar.h"
 #include "bindings/cli/json_member.h"
 #include "bindings/cli/line_editor.h"
 #include "bindings/cli/output.h"
+#include "bindings/cli/progress.h"
 #include "bindings/cli/sql_text.h"
 #include "bindings/json/json_writer.h"
 
@@ -109,11 +113,207 @@ TEST_CASE("csv: a record larger than any document is refused before it is read w
   CHECK(CsvReader(input).Next(fields).status().code() == ErrorCode::kLimit);
 }
 
-TEST_CASE("csv: unquoted numbers are numbers, quoted ones text, empty ones absent") {
-  const std::vector<std::string> names = {"a", "b", "c", "d", "e", "f"};
-  const std::vector<CsvField> fields = {{"1.5e3", false}, {"7", true},    {"", false},
-                                        {"", true},       {"007", false}, {"-0", false}};
-  CHECK(CsvObject(names, fields) == R"({"a":1.5e3,"b":"7","d":"","e":"007","f":-0})");
+TEST_CASE("csv: lines end in LF, CRLF or CR, and a line end in quotes is text") {
+  std::istringstream input("a,b\r\n1,2\r3,\"4\r\n5\"\n6,7");
+  CsvReader reader(input);
+  std::vector<std::vector<std::string>> records;
+  std::vector<CsvField> fields;
+  while (*reader.Next(fields)) {
+    std::vector<std::string>& record = records.emplace_back();
+    for (const CsvField& field : fields) record.push_back(field.text);
+  }
+  CHECK(records == std::vector<std::vector<std::string>>{{"a", "b"}, {"1", "2"}, {"3", "4\r\n5"}, {"6", "7"}});
+  CHECK(reader.line_number() == 5);
+}
+
+TEST_CASE("csv: after an error the next record is the one behind the line") {
+  std::istringstream input("\"a\"x,1\nb,2\n");
+  CsvReader reader(input);
+  std::vector<CsvField> fields;
+  CHECK_FALSE(reader.Next(fields).ok());
+  REQUIRE(*reader.Next(fields));
+  CHECK(fields[0].text == "b");
+  CHECK(reader.line_number() == 2);
+}
+
+std::vector<CsvColumn> Columns(const std::vector<std::string>& names) {
+  std::vector<CsvColumn> columns;
+  for (const std::string& name : names) columns.push_back({.name = name});
+  return columns;
+}
+
+TEST_CASE("csv: unquoted cells are what JSON would take them for, quoted ones text, empty ones absent") {
+  const std::vector<CsvField> fields = {{"1.5e3", false}, {"7", true},    {"", false},     {"", true},
+                                        {"007", false},   {"-0", false},  {"true", false}, {"true", true},
+                                        {"null", false},  {"[1,", false}, {"[1, 2]", true}};
+  CHECK(*CsvObject(Columns({"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"}), fields) ==
+        R"({"a":1.5e3,"b":"7","d":"","e":"007","f":-0,"g":true,"h":"true","i":null,"j":"[1,","k":[1, 2]})");
+}
+
+TEST_CASE("json: the grammar takes values and nothing else") {
+  for (const char* text : {"1", "-0", "1.5e+3", "true", "null", " [1, {\"a\" : [] }] ", "{}", R"("\u00e9\n")",
+                           "[123456789012345678901234567890]"}) {
+    CAPTURE(text);
+    CHECK(IsJsonValue(text));
+  }
+  for (const char* text : {"", "01", "1.", "+1", ".5", "1e", "tru", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":1,}", "{a:1}",
+                           "[1]]", "\"x", R"("\q")", R"("\u00g0")", "\"\n\"", "NaN", "[1"}) {
+    CAPTURE(text);
+    CHECK_FALSE(IsJsonValue(text));
+  }
+  CHECK_FALSE(IsJsonValue(std::string(100'000, '[')));
+  CHECK(IsJsonNumber("12"));
+  CHECK_FALSE(IsJsonNumber(" 12"));
+  CHECK_FALSE(IsJsonNumber("12 "));
+  CHECK_FALSE(IsJsonNumber("12x"));
+}
+
+TEST_CASE("csv: a value that is written as a cell reads back to itself") {
+  const std::vector<std::string> values = {
+      "1", "-1.50", "1e3", "true", "null", "[1,\"a\"]", "{\"a\":{\"b\":null}}", "[]", R"("")", R"("text")", R"("1")",
+      R"("007")", R"("true")", R"("null")", R"(" edge ")", R"("a,b")", R"("line\nbreak")", R"("say \"x\"")",
+      // Texts that look like JSON.
+      R"("[1]")", R"("{\"a\":1}")", R"("\"quoted\"")", R"("\"[1]\"")", R"("\"\\\"[1]\\\"\"")", R"("[1")"};
+  for (const char delimiter : {',', ';', '\t'}) {
+    for (const std::string& value : values) {
+      CAPTURE(value);
+      const auto cell = CsvValueCell(value, true, delimiter);
+      REQUIRE(cell.ok());
+      std::istringstream input(*cell + "\n");
+      CsvReader reader(input, delimiter);
+      std::vector<CsvField> fields;
+      REQUIRE(*reader.Next(fields));
+      REQUIRE(fields.size() == 1);
+      CHECK(*CsvObject(Columns({"a"}), fields) == "{\"a\":" + value + "}");
+    }
+  }
+}
+
+TEST_CASE("csv: named types bind every cell of a column") {
+  auto columns = Columns({"code", "size", "on", "tags"});
+  REQUIRE(ApplyCsvTypes("code=text,size=number,on=boolean,tags=json", columns).ok());
+  const auto object = CsvObject(columns, {{"12", false}, {"+007.50", true}, {"Yes", false}, {"\"x\"", true}}, "NA");
+  REQUIRE(object.ok());
+  CHECK(*object == R"({"code":"12","size":7.50,"on":true,"tags":"x"})");
+  CHECK(*CsvObject(columns, {{"", true}, {"", true}, {"NA", false}, {"", false}}, "NA") == R"({"code":""})");
+  const auto wrong = CsvObject(columns, {{"12", false}, {"many", false}, {"1", false}, {"1", false}});
+  CHECK(wrong.status().message() == "csv: column \"size\": found \"many\", expected a number");
+  CHECK_FALSE(CsvObject(columns, {{"12", false}, {"1", false}, {"maybe", false}, {"1", false}}).ok());
+  CHECK_FALSE(CsvObject(columns, {{"12", false}, {"1", false}, {"1", false}, {"{", false}}).ok());
+  CHECK(ApplyCsvTypes("none=text", columns).code() == ErrorCode::kNotFound);
+  CHECK_FALSE(ApplyCsvTypes("size=integer", columns).ok());
+  CHECK_FALSE(ApplyCsvTypes("size=text,code", columns).ok());
+}
+
+// Bodies, or "!" and the message of an error.
+std::vector<std::string> ReadAll(const std::string& text, const SourceOptions& options) {
+  std::istringstream input(text);
+  const auto source = MakeDocumentSource(input, options);
+  REQUIRE(source.ok());
+  std::vector<std::string> found;
+  for (int count = 0; count < 100; ++count) {
+    ImportDocument document;
+    const auto has_document = (*source)->Next(document);
+    if (has_document.ok() && !*has_document) return found;
+    const std::string place = std::to_string((*source)->line_number()) + " ";
+    if (has_document.ok()) {
+      found.push_back(place + document.id.value_or("-") + document.body);
+    } else {
+      found.push_back("!" + place + has_document.status().message());
+      if (!(*source)->can_continue()) return found;
+    }
+  }
+  FAIL("the source does not end");
+  return found;
+}
+
+TEST_CASE("import: a column that shows text is text throughout, so that codes stay alike") {
+  const auto found = ReadAll("id,code,n\na,12,1\nb,x7,2\nc,007,3.5\n", {.format = "csv"});
+  CHECK(found == std::vector<std::string>{"2 a{\"code\":\"12\",\"n\":1}", "3 b{\"code\":\"x7\",\"n\":2}",
+                                          "4 c{\"code\":\"007\",\"n\":3.5}"});
+}
+
+TEST_CASE("import: ragged and broken csv records are named, and the ones behind them are read") {
+  const auto found = ReadAll("id;a\n1;2\n3\n4;5;6\n\"7\"x;8\n9;10\n", {.format = "csv", .delimiter = ';'});
+  REQUIRE(found.size() == 5);
+  CHECK(found[0] == "2 1{\"a\":2}");
+  CHECK(found[1] == "!3 csv: record has 1 fields, the header has 2");
+  CHECK(found[2] == "!4 csv: record has 3 fields, the header has 2");
+  CHECK(found[3].starts_with("!5 csv: found \"x\" after a closing quote"));
+  CHECK(found[4] == "6 9{\"a\":10}");
+}
+
+TEST_CASE("import: a csv file without a header takes the names it is given") {
+  CHECK(ReadAll("1,2\n", {.format = "csv", .columns = "a,id"}) == std::vector<std::string>{"1 2{\"a\":1}"});
+  CHECK(ReadAll("a,a\n", {.format = "csv"})[0].starts_with("!1 csv: header name \"a\""));
+  CHECK(ReadAll("", {.format = "csv"})[0].starts_with("!1 csv: found an empty file"));
+}
+
+TEST_CASE("import: json is an array of objects or objects one after the other") {
+  const std::vector<std::string> both = {"2 a{\"n\":[{}]}", "4 b{\"t\":\"}]\\\"\"}"};
+  CHECK(ReadAll("[\n{\"id\":\"a\",\"n\":[{}]}\n,\n{\"id\":\"b\",\"t\":\"}]\\\"\"}\n]\n", {.format = "json"}) == both);
+  CHECK(ReadAll("\n{\"id\":\"a\",\"n\":[{}]}\n\n{\"id\":\"b\",\"t\":\"}]\\\"\"}", {.format = "json"}) == both);
+  CHECK(ReadAll(" [ ] ", {.format = "json"}).empty());
+  CHECK(ReadAll("", {.format = "json"}).empty());
+}
+
+TEST_CASE("import: json that is something else is refused where it is") {
+  CHECK(ReadAll("[1]", {.format = "json"}) == std::vector<std::string>{"!1 json: found \"1\", expected an object"});
+  CHECK(ReadAll("[{}\n{}]", {.format = "json"})[1] == "!2 json: found \"{\", expected a comma or closing bracket");
+  CHECK(ReadAll("[{}", {.format = "json"})[1] == "!1 json: found the end, expected a comma or closing bracket");
+  CHECK(ReadAll("[{}]x", {.format = "json"})[1] == "!1 json: found \"x\", expected the end after the array");
+  CHECK(ReadAll("[{\"a\":\"", {.format = "json"})[0] == "!1 json: found the end, expected the object's closing brace");
+  // An object whose braces are right is passed over.
+  const auto found = ReadAll("[{\"a\" 1},{\"a\":2}]", {.format = "json"});
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].starts_with("!1 "));
+  CHECK(found[1] == "1 -{\"a\":2}");
+}
+
+TEST_CASE("transfer: the format and delimiter follow the file's suffix") {
+  CHECK(TransferFormat("", "a.csv") == "csv");
+  CHECK(TransferFormat("", "a.tsv.gz") == "csv");
+  CHECK(TransferFormat("", "a.json.zst") == "json");
+  CHECK(TransferFormat("", "-") == "jsonl");
+  CHECK(TransferFormat("json", "a.csv") == "json");
+  CHECK(*TransferDelimiter("", "a.tsv.gz") == '\t');
+  CHECK(*TransferDelimiter(";", "a.tsv") == ';');
+  CHECK(*TransferDelimiter("tab", "a.csv") == '\t');
+  CHECK(*TransferDelimiter("", "a") == ',');
+  CHECK_FALSE(TransferDelimiter("ab", "a").ok());
+  CHECK_FALSE(TransferDelimiter("\"", "a").ok());
+}
+
+TEST_CASE("progress: a line has the rate and the time that is left, and fits the terminal") {
+  ProgressState state;
+  state.what = "importing";
+  state.done = 30 << 20;
+  state.total = 40 << 20;
+  state.is_bytes = true;
+  state.document_count = 1'234'567;
+  state.seconds = 10;
+  CHECK(ProgressLine(state) ==
+        "importing [######################........] 75% 1,234,567 documents, 123,456/s, 3.0 MiB/s, 0:04 left");
+  state.done_per_second = 1 << 20;
+  CHECK(ProgressLine(state).ends_with("1.0 MiB/s, 0:10 left"));
+  for (std::size_t width = 20; width < 120; ++width) {
+    state.width = width;
+    CHECK(DisplayWidth(ProgressLine(state)) < width);
+  }
+  state.width = 0;
+  state.total = 0;
+  CHECK(ProgressLine(state) == "importing 1,234,567 documents, 123,456/s, 1.0 MiB/s, 0:10");
+  ProgressState embedding;
+  embedding.what = "embedding";
+  embedding.done = 5;
+  embedding.total = 5;
+  embedding.detail = "0 left";
+  embedding.seconds = 0.5;
+  CHECK(ProgressLine(embedding) == "embedding [" + std::string(30, '#') + "] 100% 0 left, 0:01");
+  CHECK(ClockText(3 * 3600 + 4 * 60 + 4.2) == "3:04:05");
+  CHECK(ClockText(1e300) == "99:59:59");
+  CHECK(GroupedCount(999) == "999");
+  CHECK(GroupedCount(1000) == "1,000");
 }
 
 TEST_CASE("sql: semicolons inside quotes and comments do not end a statement") {

@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
 """The command line, run as people and their programs run it."""
 
+import array
 import csv
+import fcntl
+import gzip
 import io
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
+import termios
 import time
 import unittest
 
@@ -18,6 +24,13 @@ NOTES = [
     {"id": "n2", "text": "gate does not open", "site": "B", "level": 1, "tags": ["x", "y"]},
     {"id": "n3", "text": "naïve café ☕", "site": "A", "deep": {"a": [1, {"b": None}]}},
 ]
+
+
+def unread_bytes(pipe):
+    """What was written to a pipe and not read yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 class UsageTest(CommandLineTest):
@@ -178,6 +191,185 @@ class TransferTest(CommandLineTest):
     def test_csv_records_of_another_length_are_refused(self):
         path = self.write("a.csv", "id,a\nx,1\ny,1,2\n")
         self.fails("import", self.db, "notes", path, says=["a.csv:3", "3 fields", "2"])
+
+    def test_csv_round_trips_types(self):
+        bodies = [{"n": 1, "b": True, "t": "true", "x": None, "tags": ["a,b", {"c": 1}], "mixed": "12"},
+                  {"n": 2.50, "b": False, "t": "007", "place": {"row": [1, None]}, "mixed": 12},
+                  {"n": "many", "t": "[1]", "x": "", "tags": "{}", "mixed": "plain text"},
+                  {"t": "\"[1]\"", "x": " edge ", "tags": "line\r\nbreak, \"quoted\"", "mixed": "null"}]
+        self.import_lines("notes", [{"id": f"d{number}", **body} for number, body in enumerate(bodies)])
+        first = self.ok("export", self.db, "notes")
+        for delimiter in (",", ";", "tab"):
+            with self.subTest(delimiter):
+                copy = "copy" + str(ord(delimiter[0]))
+                exported = self.ok_bytes("export", self.db, "notes", "--format", "csv", "--delimiter", delimiter)
+                self.ok("import", self.db, copy, self.write_bytes("a.csv", exported), "--delimiter", delimiter)
+                lines = [json.loads(line) for line in self.ok("export", self.db, copy).splitlines()]
+                self.assertEqual(lines, [json.loads(line) for line in first.splitlines()])
+
+    def test_csv_types_are_asked_for_and_kept(self):
+        path = self.write("a.csv", "\ufeffid;code;size;on\r\na;12;\"3\";yes\r\nb;13;NA;0\r\n")
+        self.ok("import", self.db, "notes", path, "--delimiter", ";", "--null", "NA", "--types",
+                "code=text,size=number,on=boolean")
+        self.assertEqual(self.rows("SELECT id, body FROM notes ORDER BY id"),
+                         [{"id": "a", "body": '{"code":"12","size":3,"on":true}'},
+                          {"id": "b", "body": '{"code":"13","on":false}'}])
+        self.fails("import", self.db, "notes", path, "--delimiter", ";", "--types", "size=number",
+                   says=["a.csv:3", '"size"', '"NA"', "number"])
+        self.fails("import", self.db, "notes", path, "--types", "size=number", says='"size"')
+        self.fails("import", self.db, "notes", path, "--delimiter", "ab", says='"ab"')
+        self.fails("import", self.db, "notes", self.write("a.jsonl", "{}\n"), "--types", "text", says="--types")
+
+    def test_a_csv_file_without_a_header(self):
+        path = self.write("a.tsv", "n1\tpump\t3\nn2\tgate\t4\n")
+        self.ok("import", self.db, "notes", path, "--columns", "id,text,level")
+        self.assertEqual(self.rows("SELECT id, text, level FROM notes ORDER BY id"),
+                         [{"id": "n1", "text": "pump", "level": 3}, {"id": "n2", "text": "gate", "level": 4}])
+
+    def test_json_arrays_are_imported_and_exported(self):
+        path = self.write("a.json", json.dumps(NOTES, indent=2))
+        self.ok("import", self.db, "notes", path)
+        exported = self.ok("export", self.db, "notes", "--format", "json")
+        self.assertEqual(json.loads(exported), NOTES)
+        self.ok("import", self.db, "copy", "-", "--format", "json", stdin=exported)
+        self.assertEqual(self.ok("export", self.db, "copy"), self.ok("export", self.db, "notes"))
+        self.ok("create", self.db, "--collection", "empty")
+        self.assertEqual(json.loads(self.ok("export", self.db, "empty", "--format", "json")), [])
+        # What sql prints is input too.
+        rows = self.ok("sql", self.db, "SELECT id, level FROM notes", "--format", "json")
+        self.ok("import", self.db, "rows", "-", "--format", "json", stdin=rows)
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM rows"), [{"n": 3}])
+        self.fails("import", self.db, "notes", "-", "--format", "json", stdin='[{"id":"x"},\n{"id":"y"', says="-:2: 0 d")
+
+    def test_packed_files_are_unpacked(self):
+        lines = "".join(json.dumps({"id": f"{number:05}", "text": "pump " * 20}) + "\n" for number in range(3000))
+        packed = gzip.compress(lines[:200_000].encode()) + gzip.compress(lines[200_000:].encode())
+        self.ok("import", self.db, "notes", self.write_bytes("a.jsonl.gz", packed))
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 3000}])
+        # The bytes decide, not the name.
+        self.ok("import", self.db, "copy", self.write_bytes("plain.jsonl", packed))
+        self.assertEqual(self.ok("export", self.db, "copy"), self.ok("export", self.db, "notes"))
+        self.fails("import", self.db, "cut", self.write_bytes("cut.jsonl.gz", packed[:len(packed) // 2]),
+                   "--on-error", "skip", says=["cut.jsonl.gz", "packed data ends"])
+        self.fails("import", self.db, "bad", self.write_bytes("bad.jsonl.gz", packed[:40] + b"x" * 100),
+                   says=["bad.jsonl.gz", "gzip"])
+        self.fails("import", self.db, "wide", self.write_bytes("wide.jsonl", lines.encode("utf-16")), says="UTF-16")
+
+    @unittest.skipUnless(shutil.which("zstd"), "no zstd command")
+    def test_zstd_files_are_unpacked(self):
+        lines = "".join(json.dumps({"id": f"{number:05}", "text": "pump " * 40}) + "\n" for number in range(3000))
+        path = self.write("a.jsonl", lines)
+        subprocess.run(["zstd", "-q", path], check=True)
+        self.ok("import", self.db, "notes", path + ".zst")
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 3000}])
+        with open(path + ".zst", "rb") as packed:
+            cut = packed.read()[:-20]
+        self.fails("import", self.db, "cut", self.write_bytes("cut.zst", cut), says=["cut.zst", "packed data ends"])
+
+    def test_bad_documents_are_skipped_when_asked(self):
+        good = [f'{{"id":"d{number}","n":{number}}}\n' for number in range(40)]
+        bad = {5: '{"id":"x","n":tru}\n', 6: "no json\n", 17: '{"id":""}\n', 30: '{"id":"' + "x" * 300 + '"}\n',
+               31: '{"a":"' + "x" * (3 << 20) + '"}\n', 33: '{"a":1,"a":2}\n'}
+        lines = list(good)
+        for number, line in bad.items():
+            lines.insert(number, line)
+        path = self.write("a.jsonl", "".join(lines))
+        done = self.run_raw("import", self.db, "notes", path, "--batch", "10", "--on-error", "skip")
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertIn("6 documents skipped: line 6: ", done.stderr)
+        self.assertIn("; line 7: ", done.stderr)
+        self.assertIn("; …", done.stderr)
+        self.assertEqual(self.rows("SELECT count(*) AS n, sum(n) AS s FROM notes"), [{"n": 40, "s": sum(range(40))}])
+        self.fails("import", self.db, "notes", path, "--batch", "10", says="a.jsonl:6: 0 documents")
+
+    def test_an_import_goes_on_behind_what_is_there(self):
+        path = self.write("a.csv", "n\n" + "".join(f"{number}\n" for number in range(10)))
+        self.ok("import", self.db, "notes", path, "--skip", "4")
+        self.assertEqual(self.rows("SELECT min(n) AS first, count(*) AS n FROM notes"), [{"first": 4, "n": 6}])
+        self.ok("import", self.db, "notes", path, "--skip", "10")
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 6}])
+
+    def test_an_interrupted_import_keeps_what_it_has_and_says_where_to_go_on(self):
+        lines = "".join(f'{{"n":{number}}}\n' for number in range(250))
+        process = subprocess.Popen([FORESHORE, "import", self.db, "notes", "-", "--batch", "100"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with process:
+            process.stdin.write(lines)
+            process.stdin.flush()
+            # Once it has read what there is, it works on it or waits for more.
+            deadline = time.monotonic() + 60
+            while unread_bytes(process.stdin) > 0:
+                self.assertLess(time.monotonic(), deadline, "the import does not read its input")
+            process.send_signal(signal.SIGINT)
+            # Not communicate: it would close the input, and the wait for it would not be interrupted but over.
+            errors = process.stderr.read()
+            self.assertEqual(process.wait(60), 1, errors)
+        found = re.search(r"interrupted after (\d+) documents .* --skip (\d+) ", errors)
+        self.assertIsNotNone(found, errors)
+        self.assertEqual(found[1], found[2])
+        kept = int(found[1])
+        self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": kept}])
+        self.ok("import", self.db, "notes", "-", "--skip", found[2], stdin=lines)
+        self.assertEqual(self.rows("SELECT count(*) AS n, count(DISTINCT n) AS different FROM notes"),
+                         [{"n": 250, "different": 250}])
+
+    @unittest.skipUnless(os.environ.get("FORESHORE_TEST_IMPORT_MB"), "FORESHORE_TEST_IMPORT_MB says how large a file")
+    def test_memory_is_bounded_whatever_the_size_of_the_file(self):
+        peaks = {}
+        for megabytes in (20, int(os.environ["FORESHORE_TEST_IMPORT_MB"])):
+            path = self.folder / "large.jsonl"
+            with open(path, "w", encoding="ascii") as file:
+                count = 0
+                while file.tell() < megabytes << 20:
+                    for count in range(count, count + 1000):
+                        file.write(f'{{"id":"d{count:09}","site":{count % 97},"text":"{"pump overheating " * 55}"}}\n')
+                    count += 1
+            start = time.monotonic()
+            child = subprocess.Popen([FORESHORE, "import", self.db, f"c{megabytes}", path])
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            self.assertEqual(child.returncode, 0)
+            seconds = time.monotonic() - start
+            peaks[megabytes] = usage.ru_maxrss / 1024
+            print(f"import of {megabytes} MB, {count} documents: {seconds:.1f} s, peak {peaks[megabytes]:.0f} MiB")
+            self.assertEqual(self.rows(f"SELECT count(*) AS n FROM c{megabytes}"), [{"n": count}])
+            path.unlink()
+        small, large = peaks.values()
+        self.assertLess(large, small + 64, "memory grows with the file")
+
+    def test_export_selects_documents_and_fields(self):
+        self.import_lines("notes", NOTES)
+        out = self.ok("export", self.db, "notes", "--where", "site = 'A' -- both", "--fields", "level,deep.a")
+        self.assertEqual([json.loads(line) for line in out.splitlines()],
+                         [{"id": "n1", "level": 3}, {"id": "n3", "deep.a": [1, {"b": None}]}])
+        out = self.ok("export", self.db, "notes", "--where", "level > 1", "--format", "csv", "--fields", "site,id,level")
+        self.assertEqual(out, "id,site,level\nn1,A,3\n")
+        self.fails("export", self.db, "notes", "--where", "nowhere = 1", says="nowhere")
+        self.fails("export", self.db, "notes", "--where", "1) UNION SELECT (1", says="UNION")
+        self.import_lines("notes", [{"id": "n4", "$body": {"id": "inner"}}])
+        self.fails("export", self.db, "notes", "--format", "csv", says=["n4", '"id"'])
+
+    def test_an_exported_file_is_whole_or_not_there(self):
+        self.import_lines("notes", NOTES)
+        path = self.folder / "out.jsonl"
+        self.assertEqual(self.ok("export", self.db, "notes", "-o", path), "")
+        self.assertEqual(path.read_text(encoding="utf-8"), self.ok("export", self.db, "notes"))
+        before = path.read_text(encoding="utf-8")
+        self.fails("export", self.db, "notes", "-o", path, "--where", "json_extract('{', '$') = id", says="JSON")
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+        self.fails("export", self.db, "notes", "-o", path, preexec_fn=limit)
+        self.assertEqual(path.read_text(encoding="utf-8"), before)
+        self.assertEqual([name for name in os.listdir(self.folder) if "partial" in name], [])
+        self.fails("export", self.db, "notes", "-o", self.folder, says="directory")
+        self.fails("export", self.db, "notes", "-o", self.folder / "none" / "out.csv", says="none")
+        self.ok("export", self.db, "notes", "-o", self.folder / "out.csv")
+        self.assertTrue((self.folder / "out.csv").read_text(encoding="utf-8").startswith("id,text,site,level,"))
+        self.ok("export", self.db, "notes", "-o", "/dev/null")
 
     def test_a_missing_file_and_collection_are_named(self):
         self.fails("import", self.db, "notes", self.folder / "none.jsonl", says="none.jsonl")

@@ -56,6 +56,15 @@ class CommandLineTest(unittest.TestCase):
         path.write_text(text, encoding="utf-8")
         return str(path)
 
+    def write_bytes(self, name, data):
+        path = self.folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def ok_bytes(self, *arguments):
+        """Standard output as it is, line ends included."""
+        return subprocess.run([FORESHORE, *map(str, arguments)], capture_output=True, timeout=120, check=True).stdout
+
     def import_lines(self, collection, documents):
         lines = "".join(json.dumps(document) + "\n" for document in documents)
         return self.ok("import", self.db, collection, "-", stdin=lines)
