@@ -87,6 +87,18 @@ class FaultWriteTxn final : public FaultTxn<WriteTxn> {
     FORESHORE_RETURN_IF_ERROR(Check(StoreOperation::kWrite));
     return inner_->Delete(keyspace, key);
   }
+  Status MakeSavepoint() override {
+    FORESHORE_RETURN_IF_ERROR(Check(StoreOperation::kSavepoint));
+    return inner_->MakeSavepoint();
+  }
+  Status RollbackToSavepoint() override {
+    FORESHORE_RETURN_IF_ERROR(Check(StoreOperation::kSavepoint));
+    return inner_->RollbackToSavepoint();
+  }
+  Status ReleaseSavepoint() override {
+    FORESHORE_RETURN_IF_ERROR(Check(StoreOperation::kSavepoint));
+    return inner_->ReleaseSavepoint();
+  }
   Status Commit() override {
     FORESHORE_RETURN_IF_ERROR(Check(StoreOperation::kCommit));
     return inner_->Commit();

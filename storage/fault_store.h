@@ -19,13 +19,14 @@ namespace foreshore {
 enum class StoreOperation : std::uint8_t {
   kBeginRead,
   kBeginWrite,
-  kRead,      // Get, NewCursor and every move of a cursor.
-  kWrite,     // Put and Delete.
-  kCommit,    // Fails before anything is committed.
-  kSync,      // Checkpoint, Compact and Backup.
-  kKeyspace,  // OpenKeyspace, DropKeyspace, ListKeyspaces.
+  kRead,       // Get, NewCursor and every move of a cursor.
+  kWrite,      // Put and Delete.
+  kCommit,     // Fails before anything is committed.
+  kSync,       // Checkpoint, Compact and Backup.
+  kKeyspace,   // OpenKeyspace, DropKeyspace, ListKeyspaces.
+  kSavepoint,  // MakeSavepoint, RollbackToSavepoint, ReleaseSavepoint; a failure dooms like that of a write.
 };
-inline constexpr std::size_t kStoreOperationCount = 7;
+inline constexpr std::size_t kStoreOperationCount = 8;
 
 // The counters and what is to fail, shared by a FaultStore and its transactions.
 class FaultPlan {

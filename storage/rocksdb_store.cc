@@ -245,9 +245,9 @@ Status RocksdbStore::CheckUsable() const {
 }
 
 Result<WriterGatePass> RocksdbStore::EnterGate(std::chrono::milliseconds timeout, std::string_view what) {
-  if (!gate_.Enter(timeout)) {
+  if (!gate_.Enter(timeout, what)) {
     return Status::Busy(Where() + ": " + std::string(what) + " waited " + std::to_string(timeout.count()) +
-                        " ms for another writer");
+                        " ms for another writer: " + gate_.DescribeHolder());
   }
   WriterGatePass pass(gate_);
   FORESHORE_RETURN_IF_ERROR(Recover());

@@ -29,19 +29,28 @@ ByteString EncodeKey(std::int64_t key) {
 
 class RocksdbCursor final : public Cursor {
  public:
-  // `iterator` is null for a keyspace that the transaction cannot see yet.
-  RocksdbCursor(std::unique_ptr<rocksdb::Iterator> iterator, const std::string& path, KeyspaceKind kind,
-                int& open_count)
-      : iterator_(std::move(iterator)), path_(path), kind_(kind), open_count_(open_count) {
+  // Gives null for a keyspace that the transaction cannot see yet.
+  using NewIterator = std::function<std::unique_ptr<rocksdb::Iterator>()>;
+  RocksdbCursor(NewIterator new_iterator, const std::string& path, KeyspaceKind kind, int& open_count,
+                const std::uint64_t& rollback_count)
+      : new_iterator_(std::move(new_iterator)),
+        iterator_(new_iterator_()),
+        path_(path),
+        kind_(kind),
+        open_count_(open_count),
+        rollback_count_(rollback_count),
+        seen_rollback_count_(rollback_count) {
     ++open_count_;
   }
   ~RocksdbCursor() override { --open_count_; }
 
   Status SeekFirst() override {
+    Refresh();
     if (iterator_ != nullptr) iterator_->SeekToFirst();
     return Arrive();
   }
   Status SeekLast() override {
+    Refresh();
     if (iterator_ != nullptr) iterator_->SeekToLast();
     return Arrive();
   }
@@ -51,11 +60,13 @@ class RocksdbCursor final : public Cursor {
   Status SeekBackward(Bytes key) override { return SeekEncoded(KeyspaceKind::kBytes, key, false); }
   Status Next() override {
     assert(valid_);
+    FORESHORE_RETURN_IF_ERROR(CheckPosition());
     iterator_->Next();
     return Arrive();
   }
   Status Previous() override {
     assert(valid_);
+    FORESHORE_RETURN_IF_ERROR(CheckPosition());
     iterator_->Prev();
     return Arrive();
   }
@@ -75,13 +86,26 @@ class RocksdbCursor final : public Cursor {
   }
 
  private:
+  // A rollback to a savepoint rebuilds the batch's index, and with it goes the memory that the iterator stands on.
+  void Refresh() {
+    if (seen_rollback_count_ != rollback_count_) iterator_ = new_iterator_();
+    seen_rollback_count_ = rollback_count_;
+  }
+  Status CheckPosition() {
+    if (seen_rollback_count_ == rollback_count_) return Status::Ok();
+    valid_ = false;
+    return Status::InvalidArgument("store \"" + path_ +
+                                   "\": cursor moved on after a rollback to a savepoint, expected a seek");
+  }
+
   Status SeekEncoded(KeyspaceKind kind, Bytes key, bool forward) {
     valid_ = false;
     if (kind != kind_) {
       return Status::InvalidArgument("store \"" + path_ + "\": cursor was given a key of the other kind");
     }
-    if (iterator_ == nullptr) return Status::Ok();
     const ByteString copy(key);  // It may be this cursor's own key, which a seek overwrites.
+    Refresh();
+    if (iterator_ == nullptr) return Status::Ok();
     if (forward) {
       iterator_->Seek(AsSlice(copy));
     } else {
@@ -102,10 +126,13 @@ class RocksdbCursor final : public Cursor {
     return Status::Ok();
   }
 
+  const NewIterator new_iterator_;
   std::unique_ptr<rocksdb::Iterator> iterator_;
   const std::string& path_;
   const KeyspaceKind kind_;
   int& open_count_;
+  const std::uint64_t& rollback_count_;  // Its transaction's.
+  std::uint64_t seen_rollback_count_;    // When iterator_ was made.
   bool valid_ = false;
 };
 
@@ -163,7 +190,7 @@ Result<std::optional<Bytes>> RocksdbReads::Get(KeyspaceId keyspace, Bytes key) {
 Result<std::unique_ptr<Cursor>> RocksdbReads::NewCursor(KeyspaceId keyspace) {
   value_.Reset();
   FORESHORE_ASSIGN_OR_RETURN(RocksdbKeyspace * found, Find(keyspace));
-  std::unique_ptr<rocksdb::Iterator> iterator;
+  RocksdbCursor::NewIterator new_iterator = [] { return std::unique_ptr<rocksdb::Iterator>(); };
   KeyspaceKind kind = KeyspaceKind::kInteger;
   if (found == nullptr) {
     const std::shared_ptr<const RocksdbKeyspaces> current = catalog_.current();
@@ -173,10 +200,14 @@ Result<std::unique_ptr<Cursor>> RocksdbReads::NewCursor(KeyspaceId keyspace) {
     kind = (*current)[keyspace]->kind;
   } else {
     kind = found->kind;
-    iterator.reset(db_.NewIterator(options_, found->handle));
-    if (batch_ != nullptr) iterator.reset(batch_->NewIteratorWithBase(found->handle, iterator.release()));
+    new_iterator = [this, handle = found->handle] {
+      rocksdb::Iterator* stored = db_.NewIterator(options_, handle);
+      return std::unique_ptr<rocksdb::Iterator>(batch_ == nullptr ? stored
+                                                                  : batch_->NewIteratorWithBase(handle, stored));
+    };
   }
-  return std::unique_ptr<Cursor>(std::make_unique<RocksdbCursor>(std::move(iterator), path_, kind, open_cursor_count_));
+  return std::unique_ptr<Cursor>(
+      std::make_unique<RocksdbCursor>(std::move(new_iterator), path_, kind, open_cursor_count_, rollback_count_));
 }
 
 RocksdbReadTxn::~RocksdbReadTxn() {
@@ -254,6 +285,38 @@ Status RocksdbWriteTxn::Delete(KeyspaceId keyspace, std::int64_t key) {
 
 Status RocksdbWriteTxn::Delete(KeyspaceId keyspace, Bytes key) {
   return Write(keyspace, KeyspaceKind::kBytes, key, nullptr);
+}
+
+Status RocksdbWriteTxn::CheckSavepoint() const {
+  FORESHORE_RETURN_IF_ERROR(CheckOpen());
+  if (savepoint_count_ > 0) return Status::Ok();
+  return Status::InvalidArgument("store \"" + reads_.path() + "\": the transaction has no savepoint");
+}
+
+Status RocksdbWriteTxn::MakeSavepoint() {
+  reads_.EndGet();
+  FORESHORE_RETURN_IF_ERROR(CheckOpen());
+  batch_.SetSavePoint();
+  ++savepoint_count_;
+  return Status::Ok();
+}
+
+Status RocksdbWriteTxn::RollbackToSavepoint() {
+  reads_.EndGet();
+  FORESHORE_RETURN_IF_ERROR(CheckSavepoint());
+  reads_.NoteRollback();
+  failure_ = FromRocksdb(batch_.RollbackToSavePoint(), reads_.path(), "rollback to savepoint");
+  FORESHORE_RETURN_IF_ERROR(failure_);
+  batch_.SetSavePoint();  // The library's rollback releases it.
+  return Status::Ok();
+}
+
+Status RocksdbWriteTxn::ReleaseSavepoint() {
+  reads_.EndGet();
+  FORESHORE_RETURN_IF_ERROR(CheckSavepoint());
+  failure_ = FromRocksdb(batch_.PopSavePoint(), reads_.path(), "release savepoint");
+  if (failure_.ok()) --savepoint_count_;
+  return failure_;
 }
 
 Status RocksdbWriteTxn::Commit() {

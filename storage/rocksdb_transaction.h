@@ -72,6 +72,8 @@ class RocksdbReads {
   // The same, and kInvalidArgument where it has the other kind.
   Result<RocksdbKeyspace*> Find(KeyspaceId keyspace, KeyspaceKind kind) const;
   void EndGet() { value_.Reset(); }
+  // The batch was cut back: cursors must not move on from where they stand.
+  void NoteRollback() { ++rollback_count_; }
   int open_cursor_count() const { return open_cursor_count_; }
   const std::string& path() const { return path_; }
 
@@ -86,6 +88,7 @@ class RocksdbReads {
   rocksdb::WriteBatchWithIndex* const batch_;
   rocksdb::PinnableSlice value_;  // The last Get's.
   int open_cursor_count_ = 0;
+  std::uint64_t rollback_count_ = 0;
 };
 
 class RocksdbReadTxn final : public ReadTxn {
@@ -126,10 +129,14 @@ class RocksdbWriteTxn final : public WriteTxn {
   Status Put(KeyspaceId keyspace, Bytes key, Bytes value) override;
   Status Delete(KeyspaceId keyspace, std::int64_t key) override;
   Status Delete(KeyspaceId keyspace, Bytes key) override;
+  Status MakeSavepoint() override;
+  Status RollbackToSavepoint() override;
+  Status ReleaseSavepoint() override;
   Status Commit() override;
 
  private:
   Status CheckOpen() const;
+  Status CheckSavepoint() const;
   Status Write(KeyspaceId keyspace, KeyspaceKind kind, Bytes key, const Bytes* value);
   void End();
 
@@ -139,6 +146,7 @@ class RocksdbWriteTxn final : public WriteTxn {
   RocksdbReads reads_;
   OnEnd on_end_;    // Empty once called.
   Status failure_;  // The first failed write; the transaction is doomed from then on.
+  int savepoint_count_ = 0;
   bool ended_ = false;
   bool commit_failed_ = false;
 };

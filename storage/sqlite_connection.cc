@@ -133,7 +133,9 @@ Status SqliteConnection::BecomeWriter(const StoreOptions& options) {
 }
 
 SqliteConnection::~SqliteConnection() {
-  for (sqlite3_stmt* statement : {begin_, begin_immediate_, pin_, commit_, rollback_}) sqlite3_finalize(statement);
+  for (sqlite3_stmt* statement :
+       {begin_, begin_immediate_, pin_, commit_, rollback_, savepoint_, rollback_to_, release_})
+    sqlite3_finalize(statement);
   for (Slot& slot : slots_) {
     for (sqlite3_stmt* statement : slot.points) sqlite3_finalize(statement);
     for (auto& scans : slot.scans) {
@@ -208,6 +210,18 @@ Status SqliteConnection::BeginImmediate() {
 
 Status SqliteConnection::Commit() {
   return StepOnce(commit_, "COMMIT");
+}
+
+Status SqliteConnection::MakeSavepoint() {
+  return StepOnce(savepoint_, "SAVEPOINT s");
+}
+
+Status SqliteConnection::RollbackToSavepoint() {
+  return StepOnce(rollback_to_, "ROLLBACK TO s");
+}
+
+Status SqliteConnection::ReleaseSavepoint() {
+  return StepOnce(release_, "RELEASE s");
 }
 
 void SqliteConnection::Rollback() {

@@ -74,6 +74,9 @@ class SqliteConnection {
   Status BeginRead();       // Pins the snapshot.
   Status BeginImmediate();  // kBusy after the busy timeout.
   Status Commit();
+  Status MakeSavepoint();
+  Status RollbackToSavepoint();
+  Status ReleaseSavepoint();
   void Rollback();  // Never fails to end the transaction: SQLite keeps none after a ROLLBACK.
 
   // The cached statement of a keyspace of `kind`, reset. nullptr where the keyspace did not exist yet in the state
@@ -119,6 +122,9 @@ class SqliteConnection {
   sqlite3_stmt* begin_immediate_ = nullptr;
   sqlite3_stmt* pin_ = nullptr;
   sqlite3_stmt* commit_ = nullptr;
+  sqlite3_stmt* savepoint_ = nullptr;
+  sqlite3_stmt* rollback_to_ = nullptr;
+  sqlite3_stmt* release_ = nullptr;
   sqlite3_stmt* rollback_ = nullptr;
   std::vector<Slot> slots_;  // By KeyspaceId.
   std::size_t statement_count_ = 0;

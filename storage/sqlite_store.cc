@@ -120,9 +120,9 @@ Status SqliteStore::Initialise() {
 }
 
 Result<WriterGatePass> SqliteStore::EnterGate(std::chrono::milliseconds timeout, std::string_view what) {
-  if (gate_.Enter(timeout)) return WriterGatePass(gate_);
+  if (gate_.Enter(timeout, what)) return WriterGatePass(gate_);
   return Status::Busy(Where() + ": " + std::string(what) + " waited " + std::to_string(timeout.count()) +
-                      " ms for another writer");
+                      " ms for another writer: " + gate_.DescribeHolder());
 }
 
 // Inside the gate, or before the store is shared.

@@ -269,6 +269,42 @@ Status SqliteWriteTxn::Delete(KeyspaceId keyspace, Bytes key) {
   return Write(keyspace, key, nullptr);
 }
 
+Status SqliteWriteTxn::CheckSavepoint() const {
+  FORESHORE_RETURN_IF_ERROR(CheckOpen());
+  if (savepoint_count_ > 0) return Status::Ok();
+  return Status::InvalidArgument("store \"" + connection_.path() + "\": the transaction has no savepoint");
+}
+
+Status SqliteWriteTxn::Doom(Status status) {
+  if (status.ok()) return status;
+  failure_ = std::move(status);
+  connection_.Rollback();
+  return failure_;
+}
+
+// SQLite takes the last savepoint of a name, so one name serves every depth.
+Status SqliteWriteTxn::MakeSavepoint() {
+  reads_.EndGet();
+  FORESHORE_RETURN_IF_ERROR(CheckOpen());
+  FORESHORE_RETURN_IF_ERROR(Doom(connection_.MakeSavepoint()));
+  ++savepoint_count_;
+  return Status::Ok();
+}
+
+Status SqliteWriteTxn::RollbackToSavepoint() {
+  reads_.EndGet();
+  FORESHORE_RETURN_IF_ERROR(CheckSavepoint());
+  return Doom(connection_.RollbackToSavepoint());
+}
+
+Status SqliteWriteTxn::ReleaseSavepoint() {
+  reads_.EndGet();
+  FORESHORE_RETURN_IF_ERROR(CheckSavepoint());
+  FORESHORE_RETURN_IF_ERROR(Doom(connection_.ReleaseSavepoint()));
+  --savepoint_count_;
+  return Status::Ok();
+}
+
 Status SqliteWriteTxn::Commit() {
   reads_.EndGet();
   FORESHORE_RETURN_IF_ERROR(CheckOpen());

@@ -74,10 +74,16 @@ class SqliteWriteTxn final : public WriteTxn {
   Status Put(KeyspaceId keyspace, Bytes key, Bytes value) override;
   Status Delete(KeyspaceId keyspace, std::int64_t key) override;
   Status Delete(KeyspaceId keyspace, Bytes key) override;
+  Status MakeSavepoint() override;
+  Status RollbackToSavepoint() override;
+  Status ReleaseSavepoint() override;
   Status Commit() override;
 
  private:
   Status CheckOpen() const;
+  Status CheckSavepoint() const;
+  // Dooms the transaction where `status` is an error.
+  Status Doom(Status status);
   template <typename Key>
   Status Write(KeyspaceId keyspace, Key key, const Bytes* value);
   void End();
@@ -87,6 +93,7 @@ class SqliteWriteTxn final : public WriteTxn {
   SqliteReads reads_;
   OnEnd on_end_;    // Empty once called.
   Status failure_;  // The first failed write; the transaction is doomed from then on.
+  int savepoint_count_ = 0;
   bool ended_ = false;
   bool commit_failed_ = false;
 };

@@ -87,6 +87,15 @@ class WriteTxn : public ReadTxn {
   virtual Status Put(KeyspaceId keyspace, Bytes key, Bytes value) = 0;
   virtual Status Delete(KeyspaceId keyspace, std::int64_t key) = 0;  // Absent keys are ok.
   virtual Status Delete(KeyspaceId keyspace, Bytes key) = 0;
+
+  // Savepoints nest: each call below is about the one made last that was not released. kInvalidArgument where there is
+  // none. Commit keeps the writes of every savepoint.
+  virtual Status MakeSavepoint() = 0;
+  // Undoes what was written since, and keeps the savepoint. Cursors have to be positioned anew, in every keyspace.
+  virtual Status RollbackToSavepoint() = 0;
+  // Forgets the savepoint and keeps what was written since.
+  virtual Status ReleaseSavepoint() = 0;
+
   virtual Status Commit() = 0;
 };
 

@@ -270,13 +270,18 @@ Result<std::unique_ptr<ReadView>> DatabaseCore::BeginRead() {
   return view;
 }
 
-Result<std::unique_ptr<WriteView>> DatabaseCore::BeginWrite(std::chrono::milliseconds timeout) {
+Result<std::unique_ptr<WriteView>> DatabaseCore::BeginWrite(std::chrono::milliseconds timeout, std::string_view purpose,
+                                                            Cancellation* cancellation) {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
-  std::unique_lock<std::timed_mutex> lock(writer_mutex_, std::defer_lock);
-  if (!lock.try_lock_for(timeout)) {
-    return Status::Busy("database \"" + path() + "\": another transaction is writing since more than " +
-                        std::to_string(timeout.count()) + " ms");
+  Status stopped;
+  std::function<bool()> should_stop;
+  if (cancellation != nullptr) should_stop = [&] { return !(stopped = cancellation->Check()).ok(); };
+  if (!writer_gate_.Enter(timeout, purpose, should_stop)) {
+    FORESHORE_RETURN_IF_ERROR(stopped);
+    return Status::Busy("database \"" + path() + "\": " + std::string(purpose) + " waited " +
+                        std::to_string(timeout.count()) + " ms for the write lock: " + writer_gate_.DescribeHolder());
   }
+  WriterGatePass pass(writer_gate_);
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
   std::unique_ptr<WriteView> view(new WriteView(*this, catalog()));
   {
@@ -285,7 +290,7 @@ Result<std::unique_ptr<WriteView>> DatabaseCore::BeginWrite(std::chrono::millise
     snapshots_.insert(view->registered_sequence_);
     view->registered_ = true;
   }
-  view->writer_lock_ = std::move(lock);
+  view->writer_pass_.emplace(std::move(pass));
   FORESHORE_ASSIGN_OR_RETURN(view->owned_write_txn_, store_->BeginWrite(timeout));
   view->write_txn_ = view->owned_write_txn_.get();
   view->txn_ = view->write_txn_;

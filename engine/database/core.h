@@ -36,6 +36,7 @@
 #include "storage/change_log.h"
 #include "storage/database_directory.h"
 #include "storage/store.h"
+#include "storage/writer_gate.h"
 
 namespace foreshore {
 
@@ -67,7 +68,11 @@ class DatabaseCore {
 
   // A snapshot of the last commit. kCancelled after Close.
   Result<std::unique_ptr<ReadView>> BeginRead();
-  Result<std::unique_ptr<WriteView>> BeginWrite(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000));
+  // kBusy after `timeout`, with the `purpose` of the writer that did not leave. `cancellation`, which may be null, ends
+  // the wait.
+  Result<std::unique_ptr<WriteView>> BeginWrite(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000),
+                                                std::string_view purpose = "a transaction",
+                                                Cancellation* cancellation = nullptr);
 
   std::shared_ptr<const Catalog> catalog() const;
   Status CreateCollection(const std::string& name);  // Library names ("_models") included.
@@ -167,13 +172,13 @@ class DatabaseCore {
   KeyspaceId session_rows_ = 0;
   RescueKeyspaces rescue_;
 
-  std::mutex catalog_change_mutex_;  // One change of the catalogue at a time; taken before writer_mutex_.
-  std::timed_mutex writer_mutex_;    // Held by the WriteView; guards hybrid_clock_, session_ and next_docid_.
+  std::mutex catalog_change_mutex_;  // One change of the catalogue at a time; taken before writer_gate_.
+  WriterGate writer_gate_;           // Passed by the WriteView; guards hybrid_clock_, session_ and next_docid_.
   std::unique_ptr<HybridClock> hybrid_clock_;
   SessionKey session_;
   SessionTable sessions_;
   std::int64_t next_docid_ = 1;
-  ReplicaId replica_{};  // Guarded by writer_mutex_ once open.
+  ReplicaId replica_{};  // Guarded by writer_gate_ once open.
   std::uint64_t epoch_ = 0;
   bool identity_forked_ = false;
   std::string lineage_;  // Names derived files; changes when the store's history did.

@@ -10,7 +10,8 @@
 namespace foreshore {
 
 Status DatabaseCore::ForkIdentity() {
-  const std::unique_lock lock(writer_mutex_);
+  writer_gate_.Enter("a fork of the identity");
+  const WriterGatePass pass(writer_gate_);
   const ByteString fresh = random_->Generate(replica_.size());
   std::copy(fresh.begin(), fresh.end(), replica_.begin());
   identity_forked_ = true;
@@ -22,7 +23,8 @@ Status DatabaseCore::ForkIdentity() {
 }
 
 void DatabaseCore::ObserveHlc(std::uint64_t hlc) {
-  const std::unique_lock lock(writer_mutex_);
+  writer_gate_.Enter("sync");
+  const WriterGatePass pass(writer_gate_);
   hybrid_clock_->Observe(hlc);
 }
 

@@ -149,7 +149,8 @@ Status DatabaseCore::TrimLog() {
 Status DatabaseCore::Checkpoint() {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
   {
-    const std::unique_lock lock(writer_mutex_);
+    writer_gate_.Enter("a checkpoint");
+    const WriterGatePass pass(writer_gate_);
     FORESHORE_RETURN_IF_ERROR(SaveIndexes());
   }
   FORESHORE_RETURN_IF_ERROR(TrimLog());

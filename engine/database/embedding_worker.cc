@@ -184,7 +184,7 @@ Status EmbeddingWorker::Consider(ReadView& view, const CollectionDefinition& col
 
 Status EmbeddingWorker::Store(const CollectionDefinition& collection, const VectorIndexDefinition& index,
                               std::uint64_t model_tag, const Batch& batch, const std::vector<float>& vectors) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10)));
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the embedding worker"));
   const CollectionDefinition* present = view->catalog().FindById(collection.id);
   if (present == nullptr || present->FindVectorIndex(index.options.field) == nullptr) return Status::Ok();
   std::size_t row = 0;
@@ -223,7 +223,7 @@ Result<bool> EmbeddingWorker::DropIfModelChanged(const CollectionDefinition& col
   AppendFixed(tag, model_tag);
   FORESHORE_ASSIGN_OR_RETURN(const auto stored_tag, core_.GetSetting(TagSetting(index.id)));
   if (stored_tag == tag) return false;
-  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10)));
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the embedding worker"));
   const CollectionDefinition* present = view->catalog().FindById(collection.id);
   if (present == nullptr || present->FindVectorIndex(index.options.field) == nullptr) return false;
   FORESHORE_RETURN_IF_ERROR(view->PutSetting(TagSetting(index.id), tag));

@@ -107,7 +107,7 @@ Result<Document> ReadView::Read(const CollectionDefinition& collection, std::str
 Result<std::unique_ptr<DocumentCursor>> ReadView::Scan(const CollectionDefinition& collection,
                                                        std::int64_t from_docid) {
   FORESHORE_ASSIGN_OR_RETURN(auto cursor, txn_->NewCursor(collection.documents));
-  return std::unique_ptr<DocumentCursor>(new DocumentCursor(std::move(cursor), from_docid));
+  return std::unique_ptr<DocumentCursor>(new DocumentCursor(std::move(cursor), from_docid, cancellation_));
 }
 
 Result<bool> DocumentCursor::Next() {
@@ -117,9 +117,11 @@ Result<bool> DocumentCursor::Next() {
     FORESHORE_RETURN_IF_ERROR(cursor_->Seek(from_));
     started_ = true;
   }
-  while (cursor_->valid()) {
+  for (int skipped_count = 1; cursor_->valid(); ++skipped_count) {
     FORESHORE_ASSIGN_OR_RETURN(view_, ViewRecord(cursor_->value()));
     if (view_.alive) return true;
+    // Deleted documents may follow each other by the thousand, and the caller sees none of them.
+    if (cancellation_ != nullptr && skipped_count % 256 == 0) FORESHORE_RETURN_IF_ERROR(cancellation_->Check());
     FORESHORE_RETURN_IF_ERROR(cursor_->Next());
   }
   return false;
@@ -154,6 +156,7 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
       return true;
     }));
     for (const std::int64_t docid : changed) {
+      if (cancellation_ != nullptr) FORESHORE_RETURN_IF_ERROR(cancellation_->Check());
       if (merged->hidden.contains(docid)) continue;
       FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn_->Get(index.vectors, docid));
       FORESHORE_RETURN_IF_ERROR(add(docid, stored.value_or(Bytes())));

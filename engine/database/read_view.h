@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/database/cancellation.h"
 #include "engine/database/catalog.h"
 #include "engine/database/rescue.h"
 #include "engine/document/record.h"
@@ -54,10 +55,11 @@ class DocumentCursor {
 
  private:
   friend class ReadView;
-  explicit DocumentCursor(std::unique_ptr<Cursor> cursor, std::int64_t from)
-      : cursor_(std::move(cursor)), from_(from) {}
+  DocumentCursor(std::unique_ptr<Cursor> cursor, std::int64_t from, Cancellation* cancellation)
+      : cursor_(std::move(cursor)), from_(from), cancellation_(cancellation) {}
   std::unique_ptr<Cursor> cursor_;
   std::int64_t from_;
+  Cancellation* cancellation_;  // May be null.
   bool started_ = false;
   RecordView view_;
 };
@@ -72,6 +74,8 @@ class ReadView {
   std::int64_t sequence() const { return sequence_; }
   DatabaseCore& core() const { return core_; }
   ReadTxn& txn() const { return *txn_; }
+  // Asked by the view's long loops, and by those of its cursors that are opened from here on. May be null.
+  void set_cancellation(Cancellation* cancellation) { cancellation_ = cancellation; }
 
   // nullopt where there is none, or it is deleted. Valid until the next call on this view.
   Result<std::optional<RecordView>> Get(const CollectionDefinition& collection, std::string_view id);
@@ -107,6 +111,7 @@ class ReadView {
   std::int64_t sequence_ = 0;
   bool registered_ = false;  // In the core's list of snapshots, as registered_sequence_.
   std::int64_t registered_sequence_ = 0;
+  Cancellation* cancellation_ = nullptr;
   bool has_own_rescued_ = false;  // This transaction put a value aside.
 };
 

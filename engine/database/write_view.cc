@@ -247,7 +247,13 @@ Status WriteView::PutVector(const VectorIndexDefinition& index, std::int64_t doc
   change.index_id = index.id;
   change.docid = docid;
   changes_.push_back(change);
-  own_vectors_[{index.id, docid}] = ByteString(stored);
+  const std::pair key{index.id, docid};
+  if (const auto old = own_vectors_.find(key); old == own_vectors_.end()) {
+    UndoOnRollback([this, key] { own_vectors_.erase(key); });
+  } else {
+    UndoOnRollback([this, key, before = old->second] { own_vectors_[key] = before; });
+  }
+  own_vectors_[key] = ByteString(stored);
   return Status::Ok();
 }
 
@@ -319,7 +325,7 @@ Status WriteView::Commit() {
   committed_sequence_ = sequence_;
   if (!wrote_ && changes_.empty()) {
     owned_write_txn_.reset();
-    writer_lock_.unlock();
+    writer_pass_.reset();
     return Status::Ok();
   }
   std::shared_ptr<const Catalog> next;
@@ -343,7 +349,7 @@ Status WriteView::Commit() {
   }
   core_.last_sequence_.store(committed_sequence_);
   owned_write_txn_.reset();
-  writer_lock_.unlock();
+  writer_pass_.reset();
   core_.AfterCommit();
   return Status::Ok();
 }

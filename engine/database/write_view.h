@@ -2,14 +2,13 @@
 //
 // Invariant: a document, its vector codes and its change-log entries commit together or not at all.
 //
-// Lifetime: goes before the core. Threads: one, which began it.
+// Lifetime: goes before the core. Threads: one at a time.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,6 +18,7 @@
 
 #include "engine/database/read_view.h"
 #include "storage/change_log.h"
+#include "storage/writer_gate.h"
 
 namespace foreshore {
 
@@ -52,6 +52,13 @@ class WriteView : public ReadView {
   // Vector codes of one document, from the embedding worker. `stored` is an encoded StoredVector, empty to remove.
   Status PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored);
 
+  // Savepoints nest; each call is about the last one that was not released. Rolling back undoes what was written since,
+  // in the store and in memory, keeps the savepoint, and takes back a write that failed half-way unless the store
+  // itself had failed. Cursors have to be positioned anew. kInvalidArgument where there is none.
+  Status MakeSavepoint();
+  Status RollbackToSavepoint();
+  Status ReleaseSavepoint();
+
   Status Commit();
   // After Commit, or after a write that failed half-way: every later call is refused.
   bool finished() const { return finished_; }
@@ -83,7 +90,29 @@ class WriteView : public ReadView {
   // Ends the transaction in failure: later calls are refused.
   Status Fail(Status status);
 
-  std::unique_lock<std::timed_mutex> writer_lock_;
+  // What a rollback to a savepoint gives back beside the store's own writes. Every member that a write changes is
+  // either copied here (small ones), cut back to its old size (those that only grow), or put back by what was handed to
+  // UndoOnRollback when it changed (maps).
+  struct SavepointState {
+    std::size_t change_count = 0;
+    std::size_t undo_count = 0;
+    std::map<std::uint32_t, std::vector<std::string>> new_fields;
+    std::uint32_t next_op = 0;
+    std::int64_t next_docid = 0;
+    std::int64_t rescued_delta = 0;
+    std::int64_t changed_count = 0;
+    bool has_own_rescued = false;
+    bool wrote = false;
+  };
+  // Called after a change of the members below, with what undoes it; kept only while there is a savepoint.
+  template <typename Undo>
+  void UndoOnRollback(Undo undo) {
+    if (!savepoints_.empty()) undo_.emplace_back(std::move(undo));
+  }
+  Status CheckSavepoint() const;
+
+  // A member that writes change belongs into SavepointState or is undone by UndoOnRollback.
+  std::optional<WriterGatePass> writer_pass_;
   std::unique_ptr<WriteTxn> owned_write_txn_;
   WriteTxn* write_txn_ = nullptr;
   std::vector<Change> changes_;
@@ -95,6 +124,8 @@ class WriteView : public ReadView {
   std::int64_t next_docid_ = 0;
   std::int64_t rescued_delta_ = 0;
   std::optional<std::uint64_t> acknowledged_hlc_;
+  std::vector<SavepointState> savepoints_;
+  std::vector<std::function<void()>> undo_;  // In the order of the changes.
   bool wrote_ = false;
   bool finished_ = false;
   std::int64_t committed_sequence_ = 0;

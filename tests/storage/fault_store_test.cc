@@ -35,6 +35,19 @@ TEST_CASE("fault: the chosen write fails, dooms its transaction and leaves nothi
   CHECK(ValueIn(fixture.store, fixture.keyspace, I{1}) == "after");
 }
 
+TEST_CASE("fault: a failed savepoint dooms its transaction") {
+  FaultFixture fixture;
+  fixture.store.plan().FailAt(StoreOperation::kSavepoint, 1, ErrorCode::kIo);
+  {
+    const auto txn = Take(fixture.store.BeginWrite());
+    Ok(txn->MakeSavepoint());
+    Ok(txn->Put(fixture.keyspace, I{1}, "1"));
+    CHECK(txn->RollbackToSavepoint().code() == ErrorCode::kIo);
+    CHECK(txn->Commit().code() == ErrorCode::kIo);
+  }
+  CHECK(ValueIn(fixture.store, fixture.keyspace, I{1}) == "(none)");
+}
+
 TEST_CASE("fault: a failed commit leaves nothing, and the next one goes through") {
   FaultFixture fixture;
   fixture.store.plan().FailAt(StoreOperation::kCommit, 0, ErrorCode::kIo);

@@ -114,6 +114,81 @@ STORE_TEST("txn: rollback leaves nothing behind") {
   CHECK(BytesKeys(*reader, keyspace, true) == std::vector<std::string>{"kept"});
 }
 
+STORE_TEST("savepoint: rolling back undoes what was written since, in every keyspace, and keeps what was before") {
+  TestStore<Backend> store;
+  const auto integers = Take(store->OpenKeyspace("a", KeyspaceKind::kInteger));
+  const auto entries = Take(store->OpenKeyspace("b", KeyspaceKind::kBytes));
+  PutOne(*store, integers, I{1}, "committed");
+  PutOne(*store, entries, Bytes("committed"), "1");
+  const auto writer = Take(store->BeginWrite());
+  Ok(writer->Put(integers, I{2}, "before"));
+  Ok(writer->MakeSavepoint());
+  Ok(writer->Put(integers, I{1}, "since"));
+  Ok(writer->Put(integers, I{2}, "since"));
+  Ok(writer->Put(integers, I{3}, "since"));
+  Ok(writer->Delete(entries, Bytes("committed")));
+  Ok(writer->Put(entries, Bytes("since"), "1"));
+  for (int round = 0; round < 2; ++round) {  // The savepoint stays, for a second rollback.
+    Ok(writer->RollbackToSavepoint());
+    CHECK(ValueOf(*writer, integers, I{1}) == "committed");
+    CHECK(ValueOf(*writer, integers, I{2}) == "before");
+    CHECK(IntegerKeys(*writer, integers, true) == std::vector<I>{1, 2});
+    CHECK(BytesKeys(*writer, entries, false) == std::vector<std::string>{"committed"});
+    Ok(writer->Put(integers, I{4}, "again"));
+  }
+  Ok(writer->ReleaseSavepoint());
+  Ok(writer->Commit());
+  CHECK(IntegerKeys(*Take(store->BeginRead()), integers, true) == std::vector<I>{1, 2, 4});
+}
+
+STORE_TEST("savepoint: they nest, and releasing one leaves its writes to the one around it") {
+  TestStore<Backend> store;
+  const auto keyspace = Take(store->OpenKeyspace("a", KeyspaceKind::kInteger));
+  const auto writer = Take(store->BeginWrite());
+  Ok(writer->MakeSavepoint());
+  Ok(writer->Put(keyspace, I{1}, "outer"));
+  Ok(writer->MakeSavepoint());
+  Ok(writer->Put(keyspace, I{2}, "inner"));
+  Ok(writer->ReleaseSavepoint());
+  Ok(writer->MakeSavepoint());
+  Ok(writer->Put(keyspace, I{3}, "inner"));
+  Ok(writer->RollbackToSavepoint());
+  CHECK(IntegerKeys(*writer, keyspace, true) == std::vector<I>{1, 2});
+  Ok(writer->ReleaseSavepoint());
+  Ok(writer->RollbackToSavepoint());
+  CHECK(IntegerKeys(*writer, keyspace, true).empty());
+  Ok(writer->ReleaseSavepoint());
+  CHECK(writer->RollbackToSavepoint().code() == ErrorCode::kInvalidArgument);
+  CHECK(writer->ReleaseSavepoint().code() == ErrorCode::kInvalidArgument);
+  Ok(writer->Put(keyspace, I{5}, "kept"));  // The refused calls changed nothing.
+  Ok(writer->MakeSavepoint());
+  Ok(writer->Put(keyspace, I{6}, "kept too"));
+  Ok(writer->Commit());  // With a savepoint open.
+  CHECK_FALSE(writer->MakeSavepoint().ok());
+  CHECK(IntegerKeys(*Take(store->BeginRead()), keyspace, true) == std::vector<I>{5, 6});
+}
+
+STORE_TEST("savepoint: an open cursor finds its place again after a rollback") {
+  TestStore<Backend> store;
+  const auto keyspace = Take(store->OpenKeyspace("a", KeyspaceKind::kInteger));
+  for (I key = 0; key < 10; ++key) PutOne(*store, keyspace, key, "old");
+  const auto writer = Take(store->BeginWrite());
+  Ok(writer->Put(keyspace, I{100}, "before"));
+  Ok(writer->MakeSavepoint());
+  for (I key = 0; key < 200; ++key) Ok(writer->Put(keyspace, key, "new"));
+  const auto cursor = Take(writer->NewCursor(keyspace));
+  Ok(cursor->Seek(I{5}));
+  CHECK(cursor->value() == "new");
+  Ok(writer->RollbackToSavepoint());
+  Ok(cursor->Seek(I{5}));
+  CHECK(cursor->value() == "old");
+  Ok(cursor->SeekLast());
+  REQUIRE(cursor->valid());
+  CHECK(cursor->integer_key() == 100);
+  Ok(cursor->Previous());
+  CHECK(cursor->integer_key() == 9);
+}
+
 STORE_TEST("txn: a second writer waits, and is refused with kBusy after its timeout") {
   TestStore<Backend> store;
   const auto keyspace = Take(store->OpenKeyspace("a", KeyspaceKind::kInteger));

@@ -6,6 +6,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "tests/storage/store_backends.h"
 
@@ -64,6 +65,21 @@ class Load {
       std::string value = Value().substr(0, std::is_same_v<Key, I> ? std::string::npos : 100);
       Ok(txn.Put(keyspace, Argument(key), Bytes(value)));
       model[key] = std::move(value);
+    }
+  }
+
+  // Makes, releases or goes back to a savepoint now and then; `savepoints` holds what the model was at each.
+  void MoveSavepoints(WriteTxn& txn, Model& model, std::vector<Model>& savepoints) {
+    const std::size_t choice = Below(8);
+    if (choice < 2) {
+      Ok(txn.MakeSavepoint());
+      savepoints.push_back(model);
+    } else if (choice == 2 && !savepoints.empty()) {
+      Ok(txn.RollbackToSavepoint());
+      model = savepoints.back();
+    } else if (choice == 3 && !savepoints.empty()) {
+      Ok(txn.ReleaseSavepoint());
+      savepoints.pop_back();
     }
   }
 
@@ -130,6 +146,7 @@ TEST_CASE_TEMPLATE("store: a random load agrees with std::map", Backend, FORESHO
     const auto bytes = Take(store->OpenKeyspace("bytes", KeyspaceKind::kBytes));
     const auto reader = Take(store->BeginRead());
     Model changed = committed;
+    std::vector<Model> savepoints;
     {
       const auto writer = Take(store->BeginWrite());
       for (std::size_t writes = load.Below(12); writes > 0; --writes) {
@@ -137,6 +154,7 @@ TEST_CASE_TEMPLATE("store: a random load agrees with std::map", Backend, FORESHO
         load.Write(*writer, bytes, changed.bytes);
         load.Compare(*writer, integers, changed.integers);
         load.Compare(*writer, bytes, changed.bytes);
+        load.MoveSavepoints(*writer, changed, savepoints);
       }
       load.Compare(*reader, integers, committed.integers);
       if (load.Below(4) != 0) {
