@@ -1,6 +1,7 @@
 #include "foreshore/database.h"
 
 #include "engine/database/core.h"
+#include "engine/database/named_savepoints.h"
 #include "engine/model/model_registry.h"
 #include "engine/query/live_queries.h"
 #include "engine/query/search_sql.h"
@@ -16,6 +17,7 @@ struct Database::SqlState {
 
 struct Transaction::State {
   std::unique_ptr<WriteView> view;
+  NamedSavepoints savepoints;
 };
 
 namespace {
@@ -121,23 +123,23 @@ Status Database::Scan(const std::string& collection,
 }
 
 Result<std::unique_ptr<Transaction>> Database::Begin(std::chrono::milliseconds timeout) {
-  FORESHORE_ASSIGN_OR_RETURN(auto view, core_->BeginWrite(timeout));
+  FORESHORE_ASSIGN_OR_RETURN(auto view, core_->BeginWrite(timeout, "a transaction of Database::Begin"));
   auto state = std::make_unique<Transaction::State>();
   state->view = std::move(view);
   return std::unique_ptr<Transaction>(new Transaction(std::move(state)));
 }
 
-Result<std::unique_ptr<Statement>> Database::Prepare(std::string_view sql) {
-  return sql_->sessions.Prepare(sql);
+Result<std::unique_ptr<Statement>> Database::Prepare(std::string_view sql, const SqlOptions& options) {
+  return sql_->sessions.Prepare(sql, options);
 }
 
-Result<std::unique_ptr<SqlConnection>> Database::Connect() {
-  FORESHORE_ASSIGN_OR_RETURN(auto session, SqlSession::Create(*core_));
+Result<std::unique_ptr<SqlConnection>> Database::Connect(const SqlOptions& options) {
+  FORESHORE_ASSIGN_OR_RETURN(auto session, SqlSession::Create(*core_, options));
   return std::unique_ptr<SqlConnection>(std::move(session));
 }
 
-Result<Table> Database::Query(std::string_view sql, std::span<const SqlValue> parameters) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto statement, Prepare(sql));
+Result<Table> Database::Query(std::string_view sql, std::span<const SqlValue> parameters, const SqlOptions& options) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto statement, Prepare(sql, options));
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     FORESHORE_RETURN_IF_ERROR(statement->Bind(static_cast<int>(i) + 1, parameters[i]));
   }
@@ -292,6 +294,18 @@ Status Transaction::Patch(const std::string& collection, const std::string& id, 
 Status Transaction::Delete(const std::string& collection, const std::string& id) {
   FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, state_->view->catalog().Require(collection));
   return state_->view->Delete(*definition, id);
+}
+
+Status Transaction::Savepoint(const std::string& name) {
+  return state_->savepoints.Make(state_->view.get(), name);
+}
+
+Status Transaction::RollbackTo(const std::string& name) {
+  return state_->savepoints.RollbackTo(state_->view.get(), name);
+}
+
+Status Transaction::Release(const std::string& name) {
+  return state_->savepoints.Release(state_->view.get(), name);
 }
 
 Status Transaction::Commit() {

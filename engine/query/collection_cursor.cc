@@ -30,7 +30,7 @@ CollectionCursor::CollectionCursor(CollectionTable& table)
 
 std::uint64_t CollectionCursor::write_count() const {
   const auto found = table_.session.write_counts.find(table_.collection_id);
-  return found == table_.session.write_counts.end() ? 0 : found->second;
+  return (found == table_.session.write_counts.end() ? 0 : found->second) + table_.session.rollback_count;
 }
 
 void CollectionCursor::SetRow(std::int64_t docid, std::string_view id, std::string_view body) {
@@ -142,6 +142,7 @@ Status CollectionCursor::MeasureListed(const VectorIndexDefinition& index, std::
   auto prepared = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
   if (!prepared.ok()) return prepared.status().WithContext("vector index \"" + index.name + "\"");
   const auto measure = [&](sqlite3_value* value) -> Status {
+    FORESHORE_RETURN_IF_ERROR(table_.session.Check());
     const auto id = IdOf(value);
     if (!id) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const auto docid, view_->FindDocid(*definition_, *id));
@@ -193,7 +194,8 @@ Status CollectionCursor::StartIdOrder(const ScanPlan& plan, sqlite3_value** argu
 // Stands on the document of the present entry or the first one behind it that is alive.
 Status CollectionCursor::NextInIdOrder() {
   bool found = false;
-  while (!found) {
+  for (int skipped_count = 1; !found; ++skipped_count) {
+    if (skipped_count % 256 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
     if (!ids_->valid()) {
       at_end_ = true;
       return Status::Ok();

@@ -80,7 +80,7 @@ class RowWriter {
   Status CollectEdit(const TableColumn& column, sqlite3_value* value, std::string_view base,
                      std::vector<FieldEdit>& edits);
   Result<std::string> VectorToken(const TableColumn& column, sqlite3_value* value) const;
-  // Runs one write of the view and keeps account of what a failure leaves behind.
+  // Runs one write of the view and keeps account of it.
   Status Write(const std::function<Status()>& write);
 
   CollectionTable& table_;
@@ -111,16 +111,9 @@ bool RowWriter::IsUntouched(const TableColumn& column, sqlite3_value* value) con
 }
 
 Status RowWriter::Write(const std::function<Status()>& write) {
-  StatementRun& run = *table_.session.running;
   const Status status = write();
   ++table_.session.write_counts[table_.collection_id];
-  if (status.ok()) {
-    run.wrote = true;
-    ++run.changed_count;
-    return status;
-  }
-  // What the view refuses before it writes leaves nothing; a failure half-way ends the view.
-  if (view_.finished()) run.wrote = true;
+  if (status.ok()) ++table_.session.running->changed_count;
   return status;
 }
 
@@ -266,8 +259,12 @@ int UpdateCollection(sqlite3_vtab* base, int argument_count, sqlite3_value** arg
   };
   const Status status = update();
   if (status.ok()) return SQLITE_OK;
-  // OR IGNORE: SQLite takes a constraint for a row that was left out.
-  if (conflict && sqlite3_vtab_on_conflict(table.session.db) == SQLITE_IGNORE) return SQLITE_CONSTRAINT;
+  if (conflict) {
+    const int action = sqlite3_vtab_on_conflict(table.session.db);
+    // OR IGNORE: SQLite takes a constraint for a row that was left out.
+    if (action == SQLITE_IGNORE) return SQLITE_CONSTRAINT;
+    table.session.running->rolls_transaction_back = action == SQLITE_ROLLBACK;
+  }
   table.Fail(status);
   return conflict ? SQLITE_CONSTRAINT : SQLITE_ERROR;
 }

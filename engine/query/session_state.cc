@@ -12,6 +12,10 @@ namespace foreshore {
 namespace {
 
 // Read-only pragmas that tools ask for; every other pragma is refused.
+// SQLite asks every so many operations of its machine whether to go on: some 20 us of work.
+constexpr int kProgressOperations = 1000;
+constexpr std::chrono::milliseconds kKeepGoingInterval(50);
+
 constexpr std::string_view kPragmas[] = {"table_info",    "table_xinfo",   "table_list",
                                          "function_list", "database_list", "compile_options"};
 
@@ -44,7 +48,6 @@ const char* ActionName(int action) {
     case SQLITE_ANALYZE: return "ANALYZE";
     case SQLITE_ATTACH: return "ATTACH";
     case SQLITE_DETACH: return "DETACH";
-    case SQLITE_SAVEPOINT: return "SAVEPOINT";
     default: return "this statement";
   }
 }
@@ -84,6 +87,7 @@ Status SessionState::Open() {
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
   sqlite3_set_authorizer(db, &SessionState::Authorize, this);
+  sqlite3_progress_handler(db, kProgressOperations, &SessionState::OnProgress, this);
   FORESHORE_RETURN_IF_ERROR(RegisterCollectionModule(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterSqlFunctions(*this));
   return DeclareTables();
@@ -134,6 +138,7 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   }
   error_ = Status::Ok();
   control = TransactionControl::kNone;
+  control_savepoint.clear();
   misplaced_match.clear();
   plans_nearest = false;
   sqlite3_stmt* compiled = nullptr;
@@ -147,7 +152,11 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
     return Status::InvalidArgument("SQL: the text holds no statement");
   }
   if (sqlite3_stmt_isexplain(compiled) != 0) control = TransactionControl::kNone;
-  auto statement = std::make_unique<SqlStatement>(shared_from_this(), compiled, control);
+  // The authorizer hears BEGIN of any kind; only those that take locks touch the file.
+  if (control == TransactionControl::kBegin && sqlite3_stmt_readonly(compiled) == 0) {
+    control = TransactionControl::kBeginImmediate;
+  }
+  auto statement = std::make_unique<SqlStatement>(shared_from_this(), compiled, control, control_savepoint);
   if (!misplaced_match.empty()) {
     return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +
                                    "\" must be an AND term of WHERE or of a join's ON, not under OR or NOT, not in the "
@@ -195,13 +204,21 @@ Status SessionState::CheckNearestPlacement(std::string_view sql) {
 Result<ReadView*> SessionState::View() {
   if (running == nullptr) return Status::Internal("SQL: a table was read outside a statement");
   if (running->borrowed_view) return running->borrowed_view;
-  if (running->in_transaction) return static_cast<ReadView*>(transaction.get());
+  if (running->in_transaction) {
+    if (running->shared_view == nullptr && running->writes) {
+      FORESHORE_ASSIGN_OR_RETURN(running->shared_view, transaction->Writer(options.busy_timeout, sharing.size() > 1));
+    } else if (running->shared_view == nullptr) {
+      FORESHORE_ASSIGN_OR_RETURN(running->shared_view, transaction->Reader());
+    }
+    return running->shared_view;
+  }
   if (!running->view) {
     if (running->writes) {
-      FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginWrite());
+      FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginWrite(options.busy_timeout, "a SQL statement", this));
     } else {
       FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginRead());
     }
+    running->view->set_cancellation(this);
   }
   return running->view.get();
 }
@@ -209,24 +226,96 @@ Result<ReadView*> SessionState::View() {
 Result<WriteView*> SessionState::Writer() {
   FORESHORE_ASSIGN_OR_RETURN(ReadView * view, View());
   if (!running->writes) return Status::Internal("SQL: a statement that only reads tried to write");
-  return static_cast<WriteView*>(view);
+  auto* writer = static_cast<WriteView*>(view);
+  if (running->in_transaction && !running->has_savepoint) {
+    FORESHORE_RETURN_IF_ERROR(writer->MakeSavepoint());
+    running->has_savepoint = true;
+  }
+  return writer;
 }
 
-Status SessionState::Control(TransactionControl wanted) {
-  if (wanted == TransactionControl::kBegin) {
+Status SessionState::SettleSavepoint(StatementRun& run, bool keeps) {
+  if (!run.has_savepoint) return Status::Ok();
+  run.has_savepoint = false;
+  WriteView& writer = *transaction->writer();
+  if (!keeps) {
+    FORESHORE_RETURN_IF_ERROR(writer.RollbackToSavepoint());
+    ++rollback_count;
+  }
+  return writer.ReleaseSavepoint();
+}
+
+int SessionState::OnProgress(void* self) {
+  auto& session = *static_cast<SessionState*>(self);
+  const Status status = session.Check();
+  if (status.ok()) return 0;
+  session.error_ = status;
+  return 1;
+}
+
+Status SessionState::CheckInterrupted() const {
+  if (running == nullptr) return Status::Ok();
+  const StatementRun& run = *running;
+  // What it wrote is settled in the transaction; failing now would be no undoing.
+  if (run.in_transaction && run.writes && run.has_yielded) return Status::Ok();
+  if (run.seen_interrupt_count != interrupt_count_.load()) {
+    return Status::Cancelled("SQL: the connection's statements were interrupted");
+  }
+  if (run.is_cancelled != nullptr && run.is_cancelled->load()) {
+    return Status::Cancelled("SQL: the statement was cancelled");
+  }
+  return Status::Ok();
+}
+
+Status SessionState::Check() {
+  if (running == nullptr) return Status::Ok();
+  StatementRun& run = *running;
+  if (run.in_transaction && run.writes && run.has_yielded) return Status::Ok();
+  FORESHORE_RETURN_IF_ERROR(CheckInterrupted());
+  if (options.time_limit.count() == 0 && !options.keep_going) return Status::Ok();
+  const auto now = std::chrono::steady_clock::now();
+  if (options.time_limit.count() != 0 && run.used + (now - run.step_begun) > options.time_limit) {
+    return Status::Cancelled("SQL: the statement ran longer than its time limit of " +
+                             std::to_string(options.time_limit.count()) + " ms");
+  }
+  if (options.keep_going && now - run.last_asked >= kKeepGoingInterval) {
+    run.last_asked = now;
+    if (!options.keep_going()) return Status::Cancelled("SQL: the statement was stopped by its caller");
+  }
+  return Status::Ok();
+}
+
+Status SessionState::Control(TransactionControl wanted, const std::string& savepoint) {
+  if (wanted == TransactionControl::kBegin || wanted == TransactionControl::kBeginImmediate) {
     if (transaction) return Status::InvalidArgument("SQL: BEGIN inside a transaction");
-    FORESHORE_ASSIGN_OR_RETURN(transaction, core.BeginWrite());
+    auto begun = std::make_unique<SqlTransaction>(core, *this, false);
+    if (wanted == TransactionControl::kBeginImmediate) {
+      FORESHORE_RETURN_IF_ERROR(begun->Writer(options.busy_timeout, false).status());
+    }
+    transaction = std::move(begun);
     return Status::Ok();
+  }
+  if (wanted == TransactionControl::kSavepoint) {
+    if (!transaction) transaction = std::make_unique<SqlTransaction>(core, *this, true);
+    return transaction->MakeSavepoint(savepoint);
   }
   if (!transaction) {
-    return Status::InvalidArgument(std::string("SQL: ") +
-                                   (wanted == TransactionControl::kCommit ? "COMMIT" : "ROLLBACK") +
-                                   " outside a transaction");
+    const std::string_view name = wanted == TransactionControl::kCommit     ? "COMMIT"
+                                  : wanted == TransactionControl::kRollback ? "ROLLBACK"
+                                  : wanted == TransactionControl::kRelease  ? "RELEASE"
+                                                                            : "ROLLBACK TO";
+    return Status::InvalidArgument("SQL: " + std::string(name) + " outside a transaction");
   }
-  if (wanted == TransactionControl::kRollback) {
-    AbortTransaction();
-    return Status::Ok();
+  switch (wanted) {
+    case TransactionControl::kRollback: AbortTransaction(); return Status::Ok();
+    case TransactionControl::kRollbackTo: ++rollback_count; return transaction->RollbackTo(savepoint);
+    case TransactionControl::kRelease:
+      return transaction->EndsWith(savepoint) ? EndTransaction() : transaction->Release(savepoint);
+    default: return EndTransaction();
   }
+}
+
+Status SessionState::EndTransaction() {
   if (!sharing.empty()) {
     return Status::Busy("SQL: COMMIT while " + std::to_string(sharing.size()) +
                         " statements of the transaction are still running: step them to the end or reset them");
@@ -274,6 +363,13 @@ int SessionState::Refuse(const std::string& what) {
   return SQLITE_DENY;
 }
 
+void SessionState::NoteSavepoint(std::string_view operation, std::string_view name) {
+  control = operation == "BEGIN"     ? TransactionControl::kSavepoint
+            : operation == "RELEASE" ? TransactionControl::kRelease
+                                     : TransactionControl::kRollbackTo;
+  control_savepoint = name;
+}
+
 int SessionState::Authorize(void* self, int action, const char* first, const char* second, const char* /*database*/,
                             const char* /*trigger*/) {
   auto& session = *static_cast<SessionState*>(self);
@@ -292,6 +388,7 @@ int SessionState::Authorize(void* self, int action, const char* first, const cha
                         : name == "COMMIT" ? TransactionControl::kCommit
                                            : TransactionControl::kRollback;
       return SQLITE_OK;
+    case SQLITE_SAVEPOINT: session.NoteSavepoint(name, second ? second : ""); return SQLITE_OK;
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
     case SQLITE_DELETE:

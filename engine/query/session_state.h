@@ -6,6 +6,8 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "engine/database/core.h"
+#include "engine/query/sql_transaction.h"
 #include "engine/query/statement_reads.h"
 #include "foreshore/sql.h"
 
@@ -23,7 +26,16 @@ namespace foreshore {
 class SqlStatement;
 
 // What BEGIN and its kin ask for; they never reach SQLite's own transactions.
-enum class TransactionControl : std::uint8_t { kNone, kBegin, kCommit, kRollback };
+enum class TransactionControl : std::uint8_t {
+  kNone,
+  kBegin,
+  kBeginImmediate,
+  kCommit,
+  kRollback,
+  kSavepoint,
+  kRelease,
+  kRollbackTo
+};
 
 // Makes the scans of one collection yield these documents only; its other terms still hold.
 struct DocumentRestriction {
@@ -33,20 +45,30 @@ struct DocumentRestriction {
 
 // The state of one statement between its first Step and its end.
 struct StatementRun {
-  bool writes = false;             // Decided at prepare.
-  bool in_transaction = false;     // Shares the session's transaction.
-  std::unique_ptr<ReadView> view;  // Its own snapshot, or a WriteView where it writes; made when first needed.
+  bool writes = false;              // Decided at prepare.
+  bool in_transaction = false;      // Shares the session's transaction.
+  std::unique_ptr<ReadView> view;   // Its own snapshot, or a WriteView where it writes; made when first needed.
+  ReadView* shared_view = nullptr;  // What it reads of the session's transaction, the same to its end.
   std::int64_t changed_count = 0;
-  bool wrote = false;                         // Something of it may be in the transaction.
   ReadView* borrowed_view = nullptr;          // Set: read instead of a snapshot of its own.
   const DocumentRestriction* only = nullptr;  // May be null.
   int opened_cursor_count = 0;                // Of collections.
+  bool has_savepoint = false;                 // Made before its first write in a transaction; gone when the step ends.
+  bool rolls_transaction_back = false;        // It failed under OR ROLLBACK.
+  bool has_yielded = false;  // A row was handed out: a writing statement has written everything by then.
+
+  // See SessionState::Check.
+  std::uint64_t seen_interrupt_count = 0;
+  const std::atomic<bool>* is_cancelled = nullptr;
+  std::chrono::steady_clock::duration used{};  // In earlier steps.
+  std::chrono::steady_clock::time_point step_begun{};
+  std::chrono::steady_clock::time_point last_asked{};
 };
 
-class SessionState : public std::enable_shared_from_this<SessionState> {
+class SessionState : public std::enable_shared_from_this<SessionState>, public Cancellation {
  public:
   explicit SessionState(DatabaseCore& core_reference) : core(core_reference) {}
-  ~SessionState();
+  ~SessionState() override;
   SessionState(const SessionState&) = delete;
   SessionState& operator=(const SessionState&) = delete;
   Status Open();
@@ -55,13 +77,22 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
 
   // The snapshot of the statement that is being stepped.
   Result<ReadView*> View();
-  // The same for a statement that writes.
+  // The same for a statement that writes, with a savepoint to go back to where it fails.
   Result<WriteView*> Writer();
+  // At the end of each step of `run`: keeps what it wrote or takes it back. An error has ended the transaction.
+  Status SettleSavepoint(StatementRun& run, bool keeps);
+
+  // Whether the statement that is being stepped has to stop: interrupted, out of time, or told so by its caller.
+  Status Check() override;
+  // The first of these alone: for short statements, which would end before SQLite asks.
+  Status CheckInterrupted() const;
+  void Interrupt() { interrupt_count_.fetch_add(1); }  // From any thread.
+  std::uint64_t interrupt_count() const { return interrupt_count_.load(); }
 
   // Forgets the error of an earlier call.
   void ClearError() { error_ = Status::Ok(); }
 
-  Status Control(TransactionControl control);
+  Status Control(TransactionControl control, const std::string& savepoint);
   // Ends the transaction and every statement that shares it.
   void AbortTransaction();
   std::vector<std::string> Names();
@@ -78,14 +109,17 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
   DatabaseCore& core;
   sqlite3* db = nullptr;
   std::shared_ptr<const Catalog> declared;  // What the virtual tables show. Shared with the core.
-  std::unique_ptr<WriteView> transaction;   // Between BEGIN and COMMIT.
-  StatementRun* running = nullptr;          // Only inside sqlite3_step.
-  std::set<SqlStatement*> sharing;          // Statements that run inside the transaction.
+  SqlOptions options;
+  std::unique_ptr<SqlTransaction> transaction;  // Between BEGIN and COMMIT.
+  StatementRun* running = nullptr;              // Only inside sqlite3_step.
+  std::set<SqlStatement*> sharing;              // Statements that run inside the transaction.
   // Writes of this session to each collection, by its id: open cursors look whether their number moved.
   std::map<std::uint32_t, std::uint64_t> write_counts;
+  std::uint64_t rollback_count = 0;  // To savepoints; open cursors look at this too.
 
   // Set while a statement is compiled.
   TransactionControl control = TransactionControl::kNone;
+  std::string control_savepoint;
   std::string misplaced_match;  // The collection whose MATCH would have to be computed row by row.
   bool plans_nearest = false;
   StatementReads* reads = nullptr;  // Set: is told what the statement reads.
@@ -101,11 +135,15 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
   Status DeclareTables();
   Status Execute(const std::string& sql);
   Status CheckNearestPlacement(std::string_view sql);
+  Status EndTransaction();
+  void NoteSavepoint(std::string_view operation, std::string_view name);
+  static int OnProgress(void* self);
   static int Authorize(void* self, int action, const char* first, const char* second, const char* database,
                        const char* trigger);
   int Refuse(const std::string& what);
 
   Status error_;
+  std::atomic<std::uint64_t> interrupt_count_{0};
   bool declaring_ = false;                             // Our own DDL passes the authorizer.
   std::map<std::uint32_t, std::string> declarations_;  // Collection id -> what its table was declared as.
   std::map<std::uint32_t, Estimate> estimates_;        // By collection id.

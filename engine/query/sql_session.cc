@@ -11,8 +11,9 @@ SqlSession::~SqlSession() {
   if (state_->transaction) state_->AbortTransaction();
 }
 
-Result<std::unique_ptr<SqlSession>> SqlSession::Create(DatabaseCore& core) {
+Result<std::unique_ptr<SqlSession>> SqlSession::Create(DatabaseCore& core, const SqlOptions& options) {
   auto state = std::make_shared<SessionState>(core);
+  state->options = options;
   FORESHORE_RETURN_IF_ERROR(state->Open());
   return std::unique_ptr<SqlSession>(new SqlSession(std::move(state)));
 }
@@ -24,6 +25,10 @@ Result<std::unique_ptr<Statement>> SqlSession::Prepare(std::string_view sql, std
 
 bool SqlSession::in_transaction() const {
   return state_->transaction != nullptr;
+}
+
+void SqlSession::Interrupt() {
+  state_->Interrupt();
 }
 
 Result<std::vector<std::string>> SqlSession::Names() {
@@ -59,6 +64,7 @@ class SqlSessions::PooledStatement : public Statement {
   const std::vector<std::string>& columns() const override { return inner_->columns(); }
   SqlValue Column(int index) const override { return inner_->Column(index); }
   std::int64_t changed_count() const override { return inner_->changed_count(); }
+  void Cancel() override { inner_->Cancel(); }
 
  private:
   std::shared_ptr<Idle> idle_;  // Shared with the pool, which may go first.
@@ -86,8 +92,9 @@ Result<std::unique_ptr<SqlSession>> SqlSessions::Take() {
   return SqlSession::Create(core_);
 }
 
-Result<std::unique_ptr<Statement>> SqlSessions::Prepare(std::string_view sql) {
+Result<std::unique_ptr<Statement>> SqlSessions::Prepare(std::string_view sql, const SqlOptions& options) {
   FORESHORE_ASSIGN_OR_RETURN(auto session, Take());
+  session->state_->options = options;
   auto prepared = session->state_->Prepare(sql, nullptr);
   if (!prepared.ok()) {
     idle_->GiveBack(std::move(session));
@@ -95,9 +102,8 @@ Result<std::unique_ptr<Statement>> SqlSessions::Prepare(std::string_view sql) {
   }
   if ((*prepared)->control() != TransactionControl::kNone) {
     return Status::Unsupported(
-        "SQL: BEGIN, COMMIT and ROLLBACK need a connection of their own (Database::Connect); a statement that stands "
-        "alone "
-        "is one transaction");
+        "SQL: BEGIN, COMMIT, ROLLBACK, SAVEPOINT and RELEASE need a connection of their own (Database::Connect); a "
+        "statement that stands alone is one transaction");
   }
   return std::unique_ptr<Statement>(
       std::make_unique<PooledStatement>(idle_, std::move(session), std::move(prepared).value()));

@@ -2,8 +2,9 @@
 
 namespace foreshore {
 
-SqlStatement::SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control)
-    : session_(std::move(session)), statement_(statement), control_(control) {
+SqlStatement::SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control,
+                           std::string savepoint)
+    : session_(std::move(session)), statement_(statement), control_(control), savepoint_(std::move(savepoint)) {
   if (statement_ == nullptr) return;
   run_.writes = sqlite3_stmt_readonly(statement_) == 0;
   NoteColumns();
@@ -60,10 +61,20 @@ Status SqlStatement::BindNamed(const std::string& name, const SqlValue& value) {
   return Bind(index, value);
 }
 
+void SqlStatement::StartWatch() {
+  run_.used = {};
+  run_.step_begun = run_.last_asked = std::chrono::steady_clock::now();
+  run_.seen_interrupt_count = session_->interrupt_count();
+  is_cancelled_.store(false);
+  run_.is_cancelled = &is_cancelled_;
+}
+
 void SqlStatement::Start() {
+  StartWatch();
   run_.changed_count = 0;
-  run_.wrote = false;
   run_.opened_cursor_count = 0;
+  run_.rolls_transaction_back = false;
+  run_.has_yielded = false;
   run_.in_transaction = session_->transaction != nullptr;
   if (run_.in_transaction) session_->sharing.insert(this);
   phase_ = Phase::kRunning;
@@ -73,6 +84,7 @@ void SqlStatement::EndRun() {
   has_row_ = false;
   if (statement_) sqlite3_reset(statement_);
   run_.view.reset();
+  run_.shared_view = nullptr;
   session_->sharing.erase(this);
 }
 
@@ -80,33 +92,53 @@ Result<bool> SqlStatement::Step() {
   if (phase_ == Phase::kFailed) return failure_;
   if (phase_ == Phase::kDone) return false;
   if (control_ != TransactionControl::kNone) {
-    if (const Status status = session_->Control(control_); !status.ok()) return status;
+    StartWatch();
+    session_->running = &run_;  // BEGIN IMMEDIATE may wait.
+    const Status status = session_->Control(control_, savepoint_);
+    session_->running = nullptr;
+    FORESHORE_RETURN_IF_ERROR(status);
     phase_ = Phase::kDone;
     return false;
   }
   if (phase_ == Phase::kReady) Start();
-  has_row_ = false;
-  session_->ClearError();
-  session_->running = &run_;
-  const int code = sqlite3_step(statement_);
-  session_->running = nullptr;
+  const int code = StepOnce();
   if (const int count = sqlite3_stmt_status(statement_, SQLITE_STMTSTATUS_REPREPARE, 0); count != reprepare_count_) {
     reprepare_count_ = count;  // The tables were declared anew: "*" may mean more columns now.
     NoteColumns();
   }
-  if (code == SQLITE_ROW) {
-    has_row_ = true;
-    return true;
+  if (code != SQLITE_ROW && code != SQLITE_DONE) return Fail(session_->ErrorOf(code));
+  // A statement writes everything before its first row, so nothing of it needs undoing from here on.
+  if (Status settled = session_->SettleSavepoint(run_, true); !settled.ok()) {
+    run_.rolls_transaction_back = true;
+    return Fail(std::move(settled));
   }
   if (code == SQLITE_DONE) return Finish();
-  return Fail(session_->ErrorOf(code));
+  run_.has_yielded = true;
+  has_row_ = true;
+  return true;
+}
+
+int SqlStatement::StepOnce() {
+  has_row_ = false;
+  session_->ClearError();
+  session_->running = &run_;
+  const bool is_timed = session_->options.time_limit.count() != 0;
+  if (is_timed) run_.step_begun = std::chrono::steady_clock::now();
+  int code = SQLITE_INTERRUPT;
+  if (const Status stopped = session_->CheckInterrupted(); stopped.ok()) {
+    code = sqlite3_step(statement_);
+  } else {
+    session_->Fail(nullptr, stopped);
+  }
+  if (is_timed) run_.used += std::chrono::steady_clock::now() - run_.step_begun;
+  session_->running = nullptr;
+  return code;
 }
 
 Result<bool> SqlStatement::Finish() {
   sqlite3_reset(statement_);  // Closes the cursors, which must go before their snapshot.
   Status committed;
   if (run_.view && run_.writes) committed = static_cast<WriteView&>(*run_.view).Commit();
-  run_.wrote = false;
   EndRun();
   if (!committed.ok()) return Fail(std::move(committed));
   phase_ = Phase::kDone;
@@ -115,9 +147,10 @@ Result<bool> SqlStatement::Finish() {
 
 Status SqlStatement::Fail(Status status) {
   EndRun();
-  if (run_.in_transaction && run_.wrote) {
+  if (!session_->SettleSavepoint(run_, false).ok()) run_.rolls_transaction_back = true;
+  if (run_.in_transaction && run_.rolls_transaction_back) {
     session_->AbortTransaction();
-    status = Status(status.code(), status.message() + " (the statement had written; the transaction was rolled back)");
+    status = Status(status.code(), status.message() + " (the transaction was rolled back)");
   }
   run_.changed_count = 0;
   failure_ = status;
@@ -129,7 +162,7 @@ void SqlStatement::AbortRun(const Status& why) {
   if (phase_ != Phase::kRunning) return;
   has_row_ = false;
   sqlite3_reset(statement_);
-  run_.wrote = false;
+  run_.shared_view = nullptr;
   failure_ = why;
   phase_ = Phase::kFailed;
 }

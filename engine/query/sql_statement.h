@@ -8,7 +8,8 @@ namespace foreshore {
 class SqlStatement : public Statement {
  public:
   // Takes `statement` over; null for BEGIN and its kin.
-  SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control);
+  SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control,
+               std::string savepoint);
   ~SqlStatement() override;
 
   Status Bind(int index, const SqlValue& value) override;
@@ -18,6 +19,7 @@ class SqlStatement : public Statement {
   const std::vector<std::string>& columns() const override { return columns_; }
   SqlValue Column(int index) const override;
   std::int64_t changed_count() const override { return run_.changed_count; }
+  void Cancel() override { is_cancelled_.store(true); }
 
   int parameter_count() const { return statement_ ? sqlite3_bind_parameter_count(statement_) : 0; }
   TransactionControl control() const { return control_; }
@@ -36,7 +38,9 @@ class SqlStatement : public Statement {
  private:
   enum class Phase : std::uint8_t { kReady, kRunning, kDone, kFailed };
   void Start();
-  void EndRun();  // Closes cursors, then the snapshot; rolls an own transaction back.
+  void StartWatch();  // From here on the run can be stopped.
+  void EndRun();      // Closes cursors, then the snapshot; rolls an own transaction back.
+  int StepOnce();     // SQLite's code.
   Result<bool> Finish();
   Status Fail(Status status);
   void NoteColumns();
@@ -44,6 +48,8 @@ class SqlStatement : public Statement {
   std::shared_ptr<SessionState> session_;  // Shared: the statement may outlive its SqlSession.
   sqlite3_stmt* statement_;
   TransactionControl control_;
+  std::string savepoint_;  // What SAVEPOINT and its kin name.
+  std::atomic<bool> is_cancelled_{false};
   StatementRun run_;
   Phase phase_ = Phase::kReady;
   bool has_row_ = false;

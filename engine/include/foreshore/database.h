@@ -160,11 +160,11 @@ class Database {
   Result<std::unique_ptr<Transaction>> Begin(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000));
 
   // SQL. A Statement reads one snapshot; one that writes is one transaction.
-  // BEGIN and COMMIT are refused here: Connect gives statements that share a transaction.
-  Result<std::unique_ptr<Statement>> Prepare(std::string_view sql);
-  Result<std::unique_ptr<SqlConnection>> Connect();
+  // BEGIN, COMMIT and SAVEPOINT are refused here: Connect gives statements that share a transaction.
+  Result<std::unique_ptr<Statement>> Prepare(std::string_view sql, const SqlOptions& options = {});
+  Result<std::unique_ptr<SqlConnection>> Connect(const SqlOptions& options = {});
   // Prepares, binds and runs to the end, with every row in memory.
-  Result<Table> Query(std::string_view sql, std::span<const SqlValue> parameters = {});
+  Result<Table> Query(std::string_view sql, std::span<const SqlValue> parameters = {}, const SqlOptions& options = {});
   // A live query (foreshore/subscription.h): `callback` is told the rows that are there, then every difference.
   // kInvalidArgument where the statement is no SELECT.
   Result<std::unique_ptr<Subscription>> Subscribe(std::string_view sql, std::span<const SqlValue> parameters,
@@ -224,6 +224,12 @@ class Transaction {
   Result<std::string> Get(const std::string& collection, const std::string& id);
   Status Patch(const std::string& collection, const std::string& id, std::string_view merge_patch);
   Status Delete(const std::string& collection, const std::string& id);
+  // Named places to go back to. RollbackTo undoes what was written since the last savepoint of that name, also a write
+  // that failed half-way, and keeps it; Release forgets it and keeps the writes. Both drop savepoints made after it.
+  // kNotFound where there is none of that name; names are compared without regard to the case of ASCII letters.
+  Status Savepoint(const std::string& name);
+  Status RollbackTo(const std::string& name);
+  Status Release(const std::string& name);
   Status Commit();
 
  private:
