@@ -3,6 +3,7 @@
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/fields.h"
+#include "engine/database/full_text_indexes.h"
 #include "engine/database/stamp_coding.h"
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
@@ -33,7 +34,10 @@ Status Missing(const CollectionDefinition& collection, std::string_view id) {
 
 }  // namespace
 
+WriteView::WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : ReadView(core, std::move(catalog)) {}
+
 WriteView::~WriteView() {
+  text_overlay_.reset();
   // The store's transaction must be over before another writer may begin.
   owned_write_txn_.reset();
 }
@@ -306,7 +310,7 @@ Status WriteView::WriteCatalogChanges(std::shared_ptr<const Catalog>* next) {
   }
   std::erase_if(new_fields_, [](const auto& entry) { return entry.second.empty(); });
   if (new_fields_.empty()) return Status::Ok();
-  auto changed = std::make_shared<Catalog>(*catalog_);
+  auto changed = std::make_shared<Catalog>(*next ? **next : *catalog_);
   ++changed->version;
   for (CollectionDefinition& collection : changed->collections) {
     const auto fresh = new_fields_.find(collection.id);
@@ -328,7 +332,8 @@ Status WriteView::Commit() {
     writer_pass_.reset();
     return Status::Ok();
   }
-  std::shared_ptr<const Catalog> next;
+  text_overlay_.reset();  // After the commit its documents come to the index by the log.
+  std::shared_ptr<const Catalog> next = next_catalog_;
   FORESHORE_RETURN_IF_ERROR(WriteCatalogChanges(&next));
   const auto unsaved = core_.sessions_.Unsaved();
   ByteString clock;

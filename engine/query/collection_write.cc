@@ -138,6 +138,8 @@ Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, s
     case ColumnKind::kBody: return Status::Ok();
     case ColumnKind::kDistance:
     case ColumnKind::kNearestCount:
+    case ColumnKind::kRank:
+    case ColumnKind::kScore:
     case ColumnKind::kFullText: return Status::InvalidArgument(Named(column) + " is hidden and cannot be written");
     case ColumnKind::kVector: {
       if (is_null && column.field_number >= 0) {
