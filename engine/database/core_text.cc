@@ -47,6 +47,7 @@ Status DatabaseCore::CreateTextIndex(const std::string& collection_name, const T
     FORESHORE_ASSIGN_OR_RETURN(index.id, TakeCatalogId());
     FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
     FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, view->catalog().Require(collection_name));
+    if (collection->is_readings()) return Status::Unsupported(name + ": a collection of readings takes no index");
     if (collection->text_index) return Status::AlreadyExists(name + " exists");
     index.collection_id = collection->id;
     FORESHORE_RETURN_IF_ERROR(

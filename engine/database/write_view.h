@@ -18,6 +18,7 @@
 
 #include "engine/database/field_index_writer.h"
 #include "engine/database/read_view.h"
+#include "storage/blob_store.h"
 #include "storage/change_log.h"
 #include "storage/writer_gate.h"
 
@@ -48,6 +49,9 @@ class WriteView : public ReadView {
   // The ids of other documents that hold a unique value which a document with this body would have; docid 0: a new one.
   Result<std::vector<std::string>> UniqueHolders(const CollectionDefinition& collection, std::int64_t docid,
                                                  std::string_view body);
+  // Removes the readings of the range; returns how many.
+  Result<std::uint64_t> DeleteReadings(const CollectionDefinition& collection, const ReadingRange& range);
+
   // Small named values that commit with the transaction: cursors of sync and the like. Keys up to 200 bytes, values up
   // to 2 KiB.
   Status PutSetting(const std::string& key, Bytes value);
@@ -58,6 +62,8 @@ class WriteView : public ReadView {
   // Vector codes of one document, from the embedding worker. `stored` is an encoded StoredVector, empty to remove.
   Status PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored);
 
+  // Keeps blobs from being collected until this transaction has ended.
+  void KeepBlobs(BlobHold hold) { blob_holds_.push_back(std::move(hold)); }
   // Savepoints nest; each call is about the last one that was not released. Rolling back undoes what was written since,
   // in the store and in memory, keeps the savepoint, and takes back a write that failed half-way unless the store
   // itself had failed. Cursors have to be positioned anew. kInvalidArgument where there is none.
@@ -90,6 +96,17 @@ class WriteView : public ReadView {
   // What follows a changed body: vectors, fields, the change-log entry.
   Status Follow(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
                 std::string_view body, ChangeOrigin origin);
+  // write_readings.cc
+  Result<ReadingsWriter*> ReadingsOf(const CollectionDefinition& collection);
+  Status PutReading(const CollectionDefinition& collection, std::string_view given_id, std::string_view json,
+                    std::string* id);
+  Status DeleteReading(const CollectionDefinition& collection, std::string_view id);
+  Status FlushReadings(const CollectionDefinition& collection) override;
+  Status FinishReadings();
+  // core_blobs.cc: kNotFound where a local write brings a reference to a blob that is not here.
+  Status RefuseAbsentBlobs(std::string_view old_body, std::string_view body);
+  Status FollowBlobs(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
+                     std::string_view body, ChangeOrigin origin);
   Status FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
                          std::string_view body, ChangeOrigin origin);
   FieldIndexWriter& FieldIndexes();
@@ -117,6 +134,7 @@ class WriteView : public ReadView {
     std::int64_t changed_count = 0;
     bool has_own_rescued = false;
     bool wrote = false;
+    std::map<std::uint32_t, ReadingsWriter::Mark> readings;  // By collection id.
   };
   // Called after a change of the members below, with what undoes it; kept only while there is a savepoint.
   template <typename Undo>
@@ -138,6 +156,8 @@ class WriteView : public ReadView {
   std::map<std::uint32_t, std::vector<std::string>> new_fields_;  // By collection id.
   std::unique_ptr<TextOverlay> text_overlay_;    // The full-text file with this transaction's own documents.
   std::size_t text_overlay_position_ = 0;        // Of changes_, those before it are in the overlay.
+  std::vector<BlobHold> blob_holds_;
+  std::map<std::uint32_t, std::unique_ptr<ReadingsWriter>> readings_;  // By collection id.
   std::uint64_t hlc_ = 0;
   std::uint32_t next_op_ = 0;
   std::int64_t next_docid_ = 0;

@@ -6,6 +6,7 @@ import os
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from . import _library
+from .attachments import AttachmentsMixin
 from .errors import error_for
 from .live import Changes, Subscription
 from .rows import (Json, Row, SqlValue, _call, _document_bytes, _encoded, _from_value, _lib, _optional, _taken,
@@ -183,7 +184,7 @@ class Transaction(_Writer):
             self.close()
 
 
-class Database(_Writer):
+class Database(AttachmentsMixin, _Writer):
     """One directory. Made by foreshore.open()."""
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], *, create: bool = False, storage: str = "sqlite",
