@@ -61,6 +61,9 @@ Status DatabaseCore::CreateFieldIndex(const std::string& collection_name, const 
     const auto present = catalog();
     FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, present->Require(collection_name));
     FORESHORE_ASSIGN_OR_RETURN(index, DefineFieldIndex(collection->name, options));
+    if (collection->is_readings()) {
+      return Status::Unsupported("index \"" + index.name + "\": a collection of readings takes no index");
+    }
     FORESHORE_RETURN_IF_ERROR(RefuseClash(*collection, index));
     index.collection_id = collection->id;
   }
