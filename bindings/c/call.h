@@ -17,7 +17,7 @@
 #include "foreshore/database.h"
 #include "foreshore/status.h"
 
-// `open_count` counts transactions and statements, which must end before the database closes.
+// `open_count` counts transactions, connections and statements, which must end before the database closes.
 struct foreshore_database {
   std::unique_ptr<foreshore::Database> database;
   std::atomic<int> open_count = 0;
@@ -30,6 +30,11 @@ struct foreshore_document {
 struct foreshore_transaction {
   foreshore_database* owner;
   std::unique_ptr<foreshore::Transaction> transaction;
+};
+
+struct foreshore_connection {
+  foreshore_database* owner;
+  std::unique_ptr<foreshore::SqlConnection> connection;
 };
 
 // `row` keeps the current row's values alive for the pointers that foreshore_column gave out.

@@ -217,6 +217,28 @@ int32_t foreshore_transaction_delete(foreshore_transaction* transaction, const c
   });
 }
 
+int32_t foreshore_transaction_savepoint(foreshore_transaction* transaction, const char* name, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(transaction, "transaction", name, "name"));
+    return transaction->transaction->Savepoint(name);
+  });
+}
+
+int32_t foreshore_transaction_rollback_to(foreshore_transaction* transaction, const char* name,
+                                          foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(transaction, "transaction", name, "name"));
+    return transaction->transaction->RollbackTo(name);
+  });
+}
+
+int32_t foreshore_transaction_release(foreshore_transaction* transaction, const char* name, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(transaction, "transaction", name, "name"));
+    return transaction->transaction->Release(name);
+  });
+}
+
 int32_t foreshore_transaction_commit(foreshore_transaction* transaction, foreshore_error* error) {
   return Call(error, [&]() -> Status {
     FORESHORE_RETURN_IF_ERROR(Required(transaction, "transaction"));

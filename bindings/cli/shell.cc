@@ -37,7 +37,7 @@ constexpr std::string_view kHelp =
     "  .tables                  the collections\n"
     "  .timer on|off            show how long statements take\n"
     "  .quit                    leave (or ^D)\n"
-    "Tab completes keywords, collections and fields. ^C drops the line or stops the rows.\n";
+    "Tab completes keywords, collections and fields. ^C drops the line or stops the statement.\n";
 
 volatile std::sig_atomic_t interrupted = 0;
 void OnInterrupt(int) {
@@ -68,8 +68,10 @@ std::string HistoryPath() {
 
 class Shell {
  public:
-  explicit Shell(Database& database)
-      : database_(database), editor_(HistoryPath(), [this](std::string_view word) { return Complete(word); }) {}
+  Shell(Database& database, SqlConnection& connection)
+      : database_(database),
+        connection_(connection),
+        editor_(HistoryPath(), [this](std::string_view word) { return Complete(word); }) {}
 
   Status Run() {
     if (editor_.is_interactive()) std::fputs("Foreshore " FORESHORE_VERSION "; .help for help\n", stdout);
@@ -124,7 +126,7 @@ class Shell {
   Status RunSql(std::string_view sql) {
     interrupted = 0;
     const auto start = std::chrono::steady_clock::now();
-    const auto run = RunStatement(database_, sql, format_, &interrupted);
+    const auto run = RunStatement(connection_, sql, format_, &interrupted);
     if (!run.ok() && editor_.is_interactive()) {
       std::fflush(stdout);
       std::fputs(ErrorPlace(sql, run.status().message()).c_str(), stderr);
@@ -239,6 +241,7 @@ class Shell {
   }
 
   Database& database_;
+  SqlConnection& connection_;  // One for all statements, so that BEGIN works.
   LineEditor editor_;
   std::vector<std::string> names_;
   std::string pending_;
@@ -252,8 +255,12 @@ class Shell {
 Status RunShell(const ShellArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   {
-    Shell shell(*database);
+    SqlOptions options;
+    options.keep_going = [] { return interrupted == 0; };
+    FORESHORE_ASSIGN_OR_RETURN(const auto connection, database->Connect(options));
+    Shell shell(*database, *connection);
     FORESHORE_RETURN_IF_ERROR(shell.Run());
+    if (connection->in_transaction()) std::fputs("the open transaction is rolled back\n", stderr);
   }
   return database->Close();
 }

@@ -10,9 +10,9 @@
 
 namespace foreshore::cli {
 
-Result<StatementOutcome> RunStatement(Database& database, std::string_view sql, Format format,
+Result<StatementOutcome> RunStatement(SqlConnection& connection, std::string_view sql, Format format,
                                       const volatile std::sig_atomic_t* interrupted) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto statement, database.Prepare(sql));
+  FORESHORE_ASSIGN_OR_RETURN(const auto statement, connection.Prepare(sql));
   StatementOutcome outcome;
   outcome.has_columns = !statement->columns().empty();
   RowPrinter printer(stdout, format);
@@ -20,9 +20,8 @@ Result<StatementOutcome> RunStatement(Database& database, std::string_view sql, 
   const auto column_count = static_cast<int>(statement->columns().size());
   for (;;) {
     Result<bool> has_row = statement->Step();
-    if (has_row.ok() && *has_row && interrupted != nullptr && *interrupted != 0) {
-      has_row = Status::Cancelled("statement: interrupted");
-    }
+    const bool may_stop = has_row.ok() ? *has_row : has_row.status().code() == ErrorCode::kCancelled;
+    if (may_stop && interrupted != nullptr && *interrupted != 0) has_row = Status::Cancelled("statement: interrupted");
     if (!has_row.ok()) {
       // What was read before the error is shown, and the error is the result.
       printer.End().IgnoreError();
@@ -47,9 +46,16 @@ Status RunSql(const SqlArguments& arguments) {
   if (!IsBlankSql(split.rest)) split.statements.push_back(split.rest);
   if (split.statements.empty()) return Status::InvalidArgument("sql: found nothing to run, expected a statement");
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
-  for (const std::string_view statement : split.statements) {
-    FORESHORE_ASSIGN_OR_RETURN(const StatementOutcome outcome, RunStatement(*database, statement, arguments.format));
-    if (!outcome.has_columns) Say(std::to_string(outcome.changed_count) + " documents changed");
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto connection, database->Connect());
+    for (const std::string_view statement : split.statements) {
+      FORESHORE_ASSIGN_OR_RETURN(const StatementOutcome outcome,
+                                 RunStatement(*connection, statement, arguments.format));
+      if (!outcome.has_columns) Say(std::to_string(outcome.changed_count) + " documents changed");
+    }
+    if (connection->in_transaction()) {
+      return Status::InvalidArgument("sql: the text ends inside a transaction, which is rolled back; expected COMMIT");
+    }
   }
   return database->Close();
 }

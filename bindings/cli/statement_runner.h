@@ -16,8 +16,9 @@ struct StatementOutcome {
   std::int64_t changed_count = 0;
 };
 
-// Stops with kCancelled between rows once `interrupted`, which may be null, is true.
-Result<StatementOutcome> RunStatement(Database& database, std::string_view sql, Format format,
+// Stops with kCancelled once `interrupted`, which may be null, is true; the connection's keep_going should look at it
+// too, for statements that yield no rows.
+Result<StatementOutcome> RunStatement(SqlConnection& connection, std::string_view sql, Format format,
                                       const volatile std::sig_atomic_t* interrupted = nullptr);
 
 }  // namespace foreshore::cli

@@ -22,6 +22,15 @@ constexpr std::chrono::milliseconds kKeepGoingInterval(50);
 constexpr std::string_view kPragmas[] = {"table_info",    "table_xinfo",   "table_list",
                                          "function_list", "database_list", "compile_options"};
 
+// What SQLite refuses on virtual tables, and what does the same.
+struct Advice {
+  std::string_view refusal;
+  std::string_view instead;
+};
+constexpr Advice kAdvice[] = {
+    {"UPSERT not implemented", "use INSERT OR REPLACE, or UPDATE first and INSERT where it changed no document"},
+    {"RETURNING is not available", "use SELECT in the same transaction, after an UPDATE or before a DELETE"}};
+
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
 }
@@ -377,6 +386,10 @@ Status SessionState::ErrorOf(int sqlite_code) {
   constexpr std::string_view kNoTable = "no such table: ";
   if (message.starts_with(kNoTable)) {
     return Status::NotFound("SQL: collection \"" + message.substr(kNoTable.size()) + "\" does not exist");
+  }
+  for (const Advice& advice : kAdvice) {
+    if (message.find(advice.refusal) == std::string::npos) continue;
+    return Status::Unsupported("SQL: " + message + ": " + std::string(advice.instead));
   }
   if (const int offset = sqlite3_error_offset(db); offset >= 0) message += " (at byte " + std::to_string(offset) + ")";
   return Status(CodeOf(sqlite_code), "SQL: " + message);

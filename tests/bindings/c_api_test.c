@@ -147,6 +147,12 @@ static void test_transactions(foreshore_database* db) {
   CHECK_OK(foreshore_transaction_patch(transaction, "notes", "t1", "{\"a\":null}", 10, &error));
   CHECK_OK(foreshore_transaction_put_new(transaction, "notes", "{}", 2, &json, &error));
   CHECK_OK(foreshore_transaction_delete(transaction, "notes", json, &error));
+  CHECK_OK(foreshore_transaction_savepoint(transaction, "s", &error));
+  CHECK_OK(foreshore_transaction_put(transaction, "notes", "t1", "{}", 2, &error));
+  CHECK_OK(foreshore_transaction_rollback_to(transaction, "s", &error));
+  CHECK_OK(foreshore_transaction_release(transaction, "s", &error));
+  CHECK_CODE(foreshore_transaction_release(transaction, "s", &error), FORESHORE_NOT_FOUND);
+  CHECK_CODE(foreshore_transaction_savepoint(transaction, NULL, &error), FORESHORE_INVALID_ARGUMENT);
   CHECK_OK(foreshore_transaction_commit(transaction, &error));
   foreshore_transaction_free(transaction);
   foreshore_transaction_free(NULL);
@@ -167,6 +173,90 @@ static foreshore_statement* prepare(foreshore_database* db, const char* sql) {
   CHECK_OK(foreshore_prepare(db, sql, text_size(sql), &statement, &error));
   if (statement == NULL) exit(1);
   return statement;
+}
+
+/* Steps the only statement of `sql` once. */
+static int32_t run(foreshore_connection* connection, const char* sql) {
+  foreshore_statement* statement = NULL;
+  int32_t has_row = 0;
+  int32_t code = foreshore_connection_prepare(connection, sql, text_size(sql), NULL, &statement, &error);
+  if (code != FORESHORE_OK) return code;
+  code = foreshore_step(statement, &has_row, &error);
+  foreshore_statement_free(statement);
+  return code;
+}
+
+/* Says yes so many times. */
+static int32_t count_down(void* context) {
+  int* left = (int*)context;
+  return (*left)-- > 0;
+}
+
+static void test_connections(foreshore_database* db) {
+  static const char endless[] =
+      "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+  static const char script[] = "SELECT 1; SELECT 2; ";
+  foreshore_sql_options options = {0};
+  foreshore_connection* connection = NULL;
+  foreshore_connection* other = NULL;
+  foreshore_statement* statement = NULL;
+  size_t consumed = 0;
+  int32_t has_row = 0;
+  int asked = 2;
+  CHECK_CODE(foreshore_connect(db, &options, &connection, &error), FORESHORE_INVALID_ARGUMENT); /* size_bytes is 0. */
+  options.size_bytes = sizeof options;
+  options.time_limit_ms = -1;
+  CHECK_CODE(foreshore_connect(db, &options, &connection, &error), FORESHORE_INVALID_ARGUMENT);
+  options.time_limit_ms = 0;
+  options.busy_timeout_ms = -1;
+  CHECK_OK(foreshore_connect(db, NULL, &connection, &error));
+  CHECK_OK(foreshore_connect(db, &options, &other, &error));
+  CHECK(foreshore_in_transaction(connection) == 0 && foreshore_in_transaction(NULL) == 0);
+  CHECK_OK(run(connection, "BEGIN"));
+  CHECK(foreshore_in_transaction(connection) == 1);
+  CHECK_OK(run(connection, "INSERT INTO notes (id, body) VALUES ('c1', '{}')"));
+  CHECK_OK(run(connection, "SAVEPOINT s"));
+  CHECK_OK(run(connection, "DELETE FROM notes"));
+  CHECK_OK(run(connection, "ROLLBACK TO s"));
+  CHECK_CODE(run(other, "DELETE FROM notes"), FORESHORE_BUSY);
+  CHECK_OK(run(connection, "COMMIT"));
+  check_body(db, "c1", "{}");
+  CHECK_CODE(run(connection, "SELECT 1; SELECT 2"), FORESHORE_INVALID_ARGUMENT);
+  CHECK_OK(foreshore_connection_prepare(connection, script, 20, &consumed, &statement, &error));
+  CHECK(consumed == 9 && statement != NULL);
+  CHECK_OK(foreshore_step(statement, &has_row, &error));
+  foreshore_interrupt(connection);
+  CHECK_CODE(foreshore_step(statement, &has_row, &error), FORESHORE_CANCELLED);
+  CHECK_OK(foreshore_reset(statement, &error));
+  CHECK_OK(foreshore_step(statement, &has_row, &error));
+  foreshore_statement_cancel(statement);
+  foreshore_statement_cancel(NULL);
+  CHECK_CODE(foreshore_step(statement, &has_row, &error), FORESHORE_CANCELLED);
+  foreshore_statement_free(statement);
+  statement = NULL;
+  CHECK_OK(foreshore_connection_prepare(connection, script + 19, 1, &consumed, &statement, &error));
+  CHECK(statement == NULL); /* Only a space was left. */
+  foreshore_connection_free(other);
+
+  options.time_limit_ms = 20;
+  CHECK_OK(foreshore_prepare_with(db, endless, sizeof endless - 1, &options, &statement, &error));
+  CHECK_CODE(foreshore_step(statement, &has_row, &error), FORESHORE_CANCELLED);
+  foreshore_statement_free(statement);
+  options.time_limit_ms = 0;
+  options.keep_going = count_down;
+  options.context = &asked;
+  CHECK_OK(foreshore_prepare_with(db, endless, sizeof endless - 1, &options, &statement, &error));
+  CHECK_CODE(foreshore_step(statement, &has_row, &error), FORESHORE_CANCELLED);
+  CHECK(asked == -1);
+  foreshore_statement_free(statement);
+
+  CHECK_OK(run(connection, "BEGIN"));
+  CHECK_OK(run(connection, "DELETE FROM notes WHERE id = 'c1'"));
+  CHECK_CODE(foreshore_close(db, &error), FORESHORE_BUSY);
+  foreshore_connection_free(connection);
+  foreshore_connection_free(NULL);
+  check_body(db, "c1", "{}");
+  CHECK_OK(foreshore_delete(db, "notes", "c1", &error));
 }
 
 static void test_sql(foreshore_database* db) {
@@ -468,6 +558,7 @@ int main(int argc, char** argv) {
   db = open_database(path, 0);
   test_documents(db);
   test_transactions(db);
+  test_connections(db);
   test_sql(db);
   test_live(db);
   test_indexes(db);

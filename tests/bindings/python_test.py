@@ -4,6 +4,9 @@
 import io
 import math
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -117,6 +120,92 @@ class PythonTest(unittest.TestCase):
         self.assertIn("nowhere", str(caught.exception))
         self.assertEqual(self.db.sql("UPDATE notes SET site = 'C' WHERE site = 'A'").changed_count, 3)
         self.assertEqual(self.db.sql("SELECT count(*) FROM notes WHERE site = 'C'").one()[0], 3)
+
+    ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
+    def test_a_statement_stops_at_its_timeout(self):
+        self.db.timeout = 0.05
+        with self.assertRaises(foreshore.Cancelled) as caught:
+            self.db.sql(self.ENDLESS).all()
+        self.assertIn("time limit of 50 ms", str(caught.exception))
+        self.db.timeout = None
+        self.assertEqual(self.db.sql("SELECT 1").one()[0], 1)
+        with self.db.connect(timeout=0.05) as connection:
+            with self.assertRaises(foreshore.Cancelled):
+                connection.sql(self.ENDLESS).all()
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.connect(timeout=0)
+
+    def test_an_interrupt_of_the_keyboard_stops_a_statement(self):
+        # In a process of its own: the signal must come while C code runs, from outside.
+        program = (
+            "import foreshore, sys\n"
+            "db = foreshore.open(sys.argv[1])\n"
+            "print('ready', flush=True)\n"
+            "try:\n"
+            "    db.sql(sys.argv[2]).all()\n"
+            "except KeyboardInterrupt:\n"
+            "    print('stopped', db.sql('SELECT 7').one()[0], flush=True)\n")
+        self.db.close()
+        process = subprocess.Popen([sys.executable, "-c", program, str(self.folder / "db.foreshore"), self.ENDLESS],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        # Once may come before the statement runs; then it stops all the same.
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+        self.assertEqual((out, errors), ("stopped 7\n", ""))
+
+    def test_another_thread_stops_a_statement(self):
+        with self.db.connect() as connection:
+            done = threading.Event()
+
+            def interrupt():
+                while not done.wait(0.01):
+                    connection.interrupt()
+
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            with self.assertRaises(foreshore.Cancelled) as caught:
+                connection.sql(self.ENDLESS).all()
+            done.set()
+            thread.join()
+            self.assertIn("interrupted", str(caught.exception))
+            self.assertEqual(connection.sql("SELECT 1").one()[0], 1)
+
+    def test_a_connection_keeps_a_transaction(self):
+        with self.db.connect() as connection:
+            self.assertFalse(connection.in_transaction)
+            connection.sql("BEGIN")
+            self.assertTrue(connection.in_transaction)
+            connection.sql("INSERT INTO notes (id, body) VALUES ('a', '{}')")
+            connection.sql("SAVEPOINT s")
+            connection.sql("INSERT INTO notes (id, body) VALUES ('b', '{}')")
+            connection.sql("ROLLBACK TO s")
+            with self.db.connect(busy_timeout=0) as other:
+                with self.assertRaises(foreshore.Busy) as caught:
+                    other.sql("DELETE FROM notes")
+            self.assertIn("a SQL transaction has been writing for", str(caught.exception))
+            connection.sql("COMMIT")
+            self.assertEqual([row["id"] for row in self.db.sql("SELECT id FROM notes")], ["a"])
+            connection.sql("BEGIN")
+            connection.sql("DELETE FROM notes")
+        self.assertEqual(self.db.sql("SELECT count(*) FROM notes").one()[0], 1)
+        with self.assertRaises(foreshore.Cancelled):
+            connection.sql("SELECT 1")
+
+    def test_a_transaction_goes_back_to_a_savepoint(self):
+        with self.db.transaction() as transaction:
+            transaction.put("notes", "a", {"n": 1})
+            transaction.savepoint("s")
+            transaction.put("notes", "a", {"n": 2})
+            transaction.rollback_to("s")
+            transaction.put("notes", "b", {"n": 3})
+            transaction.release("s")
+            with self.assertRaises(foreshore.NotFound):
+                transaction.rollback_to("s")
+        self.assertEqual(self.db.get("notes", "a"), {"n": 1})
+        self.assertEqual(self.db.get("notes", "b"), {"n": 3})
 
     def test_a_transaction_is_all_or_nothing(self):
         self.db.create_collection("sites")

@@ -26,9 +26,9 @@ class Terminal:
     def send(self, text):
         os.write(self.fd, text.encode())
 
-    def expect(self, wanted):
+    def expect(self, wanted, seconds=DEADLINE_SECONDS):
         """Reads until `wanted` has come; returns what came up to it."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + seconds
         while wanted not in self.seen:
             if time.monotonic() > deadline:
                 raise AssertionError(f"expected {wanted!r}, found {self.seen!r}")
@@ -114,6 +114,28 @@ class ShellTest(CommandLineTest):
         terminal.expect("interrupted")
         terminal.expect("foreshore> ")
         terminal.send(".quit\n")
+        self.assertEqual(terminal.wait(), 0)
+
+    def test_interrupt_stops_a_statement_without_rows_and_its_transaction_goes_on(self):
+        terminal = self.shell()
+        terminal.expect("foreshore> ")
+        terminal.send("BEGIN;\n")
+        terminal.expect("foreshore> ")
+        terminal.send("SELECT 'beg' || 'un'; "
+                      "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c;\n")
+        terminal.expect("begun")
+        # A signal between the two statements would be for neither.
+        for attempt in range(100):
+            terminal.send("\x03")
+            try:
+                terminal.expect("interrupted", 0.5)
+                break
+            except AssertionError:
+                self.assertLess(attempt, 60)
+        terminal.expect("foreshore> ")
+        terminal.send("COMMIT; SELECT 'still ' || 'here';\n")
+        terminal.expect("still here")
+        terminal.send("\x04")
         self.assertEqual(terminal.wait(), 0)
 
     def test_history_is_kept(self):

@@ -25,58 +25,12 @@
 #ifndef FORESHORE_H_
 #define FORESHORE_H_
 
-#include <stddef.h>
-#include <stdint.h>
-
-#if defined(__GNUC__)
-#define FORESHORE_API __attribute__((visibility("default")))
-#else
-#define FORESHORE_API
-#endif
+#include "foreshore/c_sql.h"   /* SQL and live queries. */
+#include "foreshore/c_types.h" /* Codes, errors and handles. */
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Grows when functions are added; foreshore_abi_version() tells what the loaded library has. */
-#define FORESHORE_ABI_VERSION 2
-
-enum {
-  FORESHORE_OK = 0,
-  FORESHORE_NOT_FOUND = 1,        /* The named object does not exist. */
-  FORESHORE_ALREADY_EXISTS = 2,   /* The named object exists and must not. */
-  FORESHORE_INVALID_ARGUMENT = 3, /* The input is malformed or does not fit the object. */
-  FORESHORE_LIMIT = 4,            /* The input is larger than a documented limit. */
-  FORESHORE_CORRUPTION = 5,       /* Stored or received bytes contradict their format. */
-  FORESHORE_IO = 6,               /* The operating system refused a read, write or sync. */
-  FORESHORE_NO_SPACE = 7,         /* The disk is full; nothing was committed. */
-  FORESHORE_BUSY = 8,             /* Another holder has the object; trying again may succeed. */
-  FORESHORE_CONFLICT = 9,         /* The state the caller relied on has changed. */
-  FORESHORE_UNSUPPORTED = 10,     /* Well formed, and not something this build can do. */
-  FORESHORE_NETWORK = 11,         /* The peer was not reached or went away. */
-  FORESHORE_UNAUTHORISED = 12,    /* The peer refused the credentials. */
-  FORESHORE_CANCELLED = 13,       /* The caller asked to stop. */
-  FORESHORE_INTERNAL = 14         /* A mistake of this library. */
-};
-
-/* Belongs to the caller. `message` is one line, cut at a character's boundary where it is longer. */
-typedef struct foreshore_error {
-  int32_t code;
-  char message[1020];
-} foreshore_error;
-
-typedef struct foreshore_database foreshore_database;
-typedef struct foreshore_document foreshore_document;
-typedef struct foreshore_transaction foreshore_transaction;
-typedef struct foreshore_statement foreshore_statement;
-typedef struct foreshore_hits foreshore_hits;
-
-FORESHORE_API int32_t foreshore_abi_version(void);
-/* "0.1.0"; static. */
-FORESHORE_API const char* foreshore_version(void);
-/* "not_found" for FORESHORE_NOT_FOUND; static. */
-FORESHORE_API const char* foreshore_code_name(int32_t code);
-FORESHORE_API void foreshore_free(void* memory);
 
 /* ---- Databases ---- */
 
@@ -180,107 +134,16 @@ FORESHORE_API int32_t foreshore_transaction_patch(foreshore_transaction* transac
 FORESHORE_API int32_t foreshore_transaction_delete(foreshore_transaction* transaction, const char* collection,
                                                    const char* id, foreshore_error* error);
 FORESHORE_API int32_t foreshore_transaction_commit(foreshore_transaction* transaction, foreshore_error* error);
+/* Named places to go back to. rollback_to undoes what was written since the last savepoint of that name and keeps it;
+ * release forgets it and keeps the writes. FORESHORE_NOT_FOUND where there is none of that name. */
+FORESHORE_API int32_t foreshore_transaction_savepoint(foreshore_transaction* transaction, const char* name,
+                                                      foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_rollback_to(foreshore_transaction* transaction, const char* name,
+                                                        foreshore_error* error);
+FORESHORE_API int32_t foreshore_transaction_release(foreshore_transaction* transaction, const char* name,
+                                                    foreshore_error* error);
 /* Undoes what was not committed, and frees. */
 FORESHORE_API void foreshore_transaction_free(foreshore_transaction* transaction);
-
-/* ---- SQL ---- */
-
-enum { FORESHORE_NULL = 0, FORESHORE_INTEGER = 1, FORESHORE_REAL = 2, FORESHORE_TEXT = 3, FORESHORE_BLOB = 4 };
-
-/* A value of SQL. `data` and `data_bytes` are for text and blobs. */
-typedef struct foreshore_value {
-  int32_t type;
-  int32_t reserved;
-  int64_t integer;
-  double real;
-  const char* data;
-  size_t data_bytes;
-} foreshore_value;
-
-FORESHORE_API int32_t foreshore_prepare(foreshore_database* database, const char* sql, size_t sql_bytes,
-                                        foreshore_statement** statement, foreshore_error* error);
-/* From 1. */
-FORESHORE_API int32_t foreshore_bind(foreshore_statement* statement, int32_t index, const foreshore_value* value,
-                                     foreshore_error* error);
-/* `name` with its sign: ":site". */
-FORESHORE_API int32_t foreshore_bind_named(foreshore_statement* statement, const char* name,
-                                           const foreshore_value* value, foreshore_error* error);
-/* `has_row` becomes 1 for a row, 0 at the end. A statement that writes commits at its end. */
-FORESHORE_API int32_t foreshore_step(foreshore_statement* statement, int32_t* has_row, foreshore_error* error);
-/* For another run; parameters stay bound. */
-FORESHORE_API int32_t foreshore_reset(foreshore_statement* statement, foreshore_error* error);
-FORESHORE_API int32_t foreshore_column_count(const foreshore_statement* statement);
-/* Valid until foreshore_statement_free; NULL out of range. */
-FORESHORE_API const char* foreshore_column_name(const foreshore_statement* statement, int32_t index);
-/* Of the current row, from 0. What it points to is valid until the next step, reset or free. */
-FORESHORE_API int32_t foreshore_column(foreshore_statement* statement, int32_t index, foreshore_value* value,
-                                       foreshore_error* error);
-/* Documents written by INSERT, UPDATE or DELETE. */
-FORESHORE_API int64_t foreshore_changed_count(const foreshore_statement* statement);
-FORESHORE_API void foreshore_statement_free(foreshore_statement* statement);
-
-/* ---- Live queries: a statement whose result is followed ---- */
-
-typedef struct foreshore_subscription foreshore_subscription;
-typedef struct foreshore_changes foreshore_changes;
-
-enum { FORESHORE_ROW_INSERTED = 1, FORESHORE_ROW_UPDATED = 2, FORESHORE_ROW_REMOVED = 3 };
-
-/* One difference between the result before and the one now. Take out all rows at old positions, then put rows in at
- * their new positions, lowest first; rows that are not named keep their order. */
-typedef struct foreshore_row_change {
-  int32_t kind;
-  int32_t reserved;
-  size_t old_position; /* Updated and removed rows. */
-  size_t new_position; /* Inserted and updated rows. */
-} foreshore_row_change;
-
-/* `changes` is valid during the call. The callback may use the database and may free its subscription. */
-typedef void (*foreshore_changes_callback)(const foreshore_changes* changes, void* context);
-
-typedef struct foreshore_subscribe_options {
-  uint32_t size_bytes;
-  uint32_t interval_ms_min;      /* Between two deliveries. */
-  uint64_t row_count_max;        /* 0: 10,000. A larger result ends the subscription with FORESHORE_LIMIT. */
-  uint64_t result_bytes_max;     /* 0: 16 MiB. */
-  void (*notify)(void* context); /* NULL: callbacks run on a thread of the library. Else it is called, on any thread,
-                                  * when a delivery is ready, and the callback runs inside a dispatch function. */
-  void* context;                 /* Handed to notify and to the callback. */
-} foreshore_subscribe_options;
-
-/* The callback gets the rows that are there, then what differs after each commit that matters. `options` may be NULL;
- * `parameters` are for ?1, ?2 and so on. Closing the database ends its subscriptions, which are freed all the same. */
-FORESHORE_API int32_t foreshore_subscribe(foreshore_database* database, const char* sql, size_t sql_bytes,
-                                          const foreshore_value* parameters, size_t parameter_count,
-                                          const foreshore_subscribe_options* options,
-                                          foreshore_changes_callback callback, foreshore_subscription** subscription,
-                                          foreshore_error* error);
-/* 0 after an error was delivered and after the database closed. */
-FORESHORE_API int32_t foreshore_subscription_active(const foreshore_subscription* subscription);
-/* With `notify`: runs the callback for what is ready and returns 1; 0 where nothing was. */
-FORESHORE_API int32_t foreshore_subscription_dispatch(foreshore_subscription* subscription);
-/* The same for all subscriptions with `notify`; returns how many. */
-FORESHORE_API size_t foreshore_dispatch_subscriptions(foreshore_database* database);
-/* Returns once its callback no longer runs, or at once from inside it. */
-FORESHORE_API void foreshore_subscription_free(foreshore_subscription* subscription);
-
-/* Not FORESHORE_OK: the statement can no longer be run, and this is the last delivery. */
-FORESHORE_API int32_t foreshore_changes_status(const foreshore_changes* changes, foreshore_error* error);
-/* 1 for the whole result, as insertions. */
-FORESHORE_API int32_t foreshore_changes_is_first(const foreshore_changes* changes);
-/* Of the change log: what was committed up to here is in. */
-FORESHORE_API int64_t foreshore_changes_sequence(const foreshore_changes* changes);
-FORESHORE_API size_t foreshore_changes_count(const foreshore_changes* changes);
-/* Rows of the result now. */
-FORESHORE_API size_t foreshore_changes_row_count(const foreshore_changes* changes);
-FORESHORE_API int32_t foreshore_changes_column_count(const foreshore_changes* changes);
-FORESHORE_API const char* foreshore_changes_column_name(const foreshore_changes* changes, int32_t column);
-/* FORESHORE_INVALID_ARGUMENT out of range. */
-FORESHORE_API int32_t foreshore_changes_at(const foreshore_changes* changes, size_t index,
-                                           foreshore_row_change* change);
-/* A value of the row as it is now, or with `of_old_row` 1 as it was. */
-FORESHORE_API int32_t foreshore_changes_value(const foreshore_changes* changes, size_t index, int32_t of_old_row,
-                                              int32_t column, foreshore_value* value);
 
 /* ---- Secondary indexes ---- */
 

@@ -23,6 +23,14 @@ class Value(ctypes.Structure):
                 ("real", ctypes.c_double), ("data", ctypes.c_void_p), ("data_bytes", ctypes.c_size_t)]
 
 
+KeepGoing = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+
+
+class SqlOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("reserved", ctypes.c_uint32), ("busy_timeout_ms", ctypes.c_int64),
+                ("time_limit_ms", ctypes.c_int64), ("keep_going", KeepGoing), ("context", ctypes.c_void_p)]
+
+
 class VectorIndexOptions(ctypes.Structure):
     _fields_ = [("size_bytes", ctypes.c_uint32), ("dimension", ctypes.c_uint32), ("field", ctypes.c_char_p),
                 ("model", ctypes.c_char_p), ("source_paths", ctypes.POINTER(ctypes.c_char_p)),
@@ -117,7 +125,13 @@ _CALLS = {
     "transaction_patch": [_HANDLE, _TEXT, _TEXT, _TEXT, _SIZE],
     "transaction_delete": [_HANDLE, _TEXT, _TEXT],
     "transaction_commit": [_HANDLE],
+    "transaction_savepoint": [_HANDLE, _TEXT],
+    "transaction_rollback_to": [_HANDLE, _TEXT],
+    "transaction_release": [_HANDLE, _TEXT],
+    "connect": [_HANDLE, ctypes.POINTER(SqlOptions), _OUT],
+    "connection_prepare": [_HANDLE, _TEXT, _SIZE, _SIZE_OUT, _OUT],
     "prepare": [_HANDLE, _TEXT, _SIZE, _OUT],
+    "prepare_with": [_HANDLE, _TEXT, _SIZE, ctypes.POINTER(SqlOptions), _OUT],
     "bind": [_HANDLE, ctypes.c_int32, _VALUE],
     "bind_named": [_HANDLE, _TEXT, _VALUE],
     "step": [_HANDLE, ctypes.POINTER(ctypes.c_int32)],
@@ -160,6 +174,10 @@ _OTHERS = {
     "attachment_size": (ctypes.c_uint64, [_HANDLE]),
     "attachment_free": (None, [_HANDLE]),
     "transaction_free": (None, [_HANDLE]),
+    "in_transaction": (ctypes.c_int32, [_HANDLE]),
+    "interrupt": (None, [_HANDLE]),
+    "connection_free": (None, [_HANDLE]),
+    "statement_cancel": (None, [_HANDLE]),
     "column_count": (ctypes.c_int32, [_HANDLE]),
     "column_name": (_TEXT, [_HANDLE, ctypes.c_int32]),
     "changed_count": (ctypes.c_int64, [_HANDLE]),

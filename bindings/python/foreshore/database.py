@@ -3,25 +3,76 @@
 import ctypes
 import json
 import os
+import sys
+import threading
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from . import _library
 from .attachments import AttachmentsMixin
-from .errors import error_for
+from .errors import Error, error_for
 from .live import Changes, Subscription
 from .rows import (Json, Row, SqlValue, _call, _document_bytes, _encoded, _from_value, _lib, _optional, _taken,
                    _text, _to_value)
 
 
+_main_thread = threading.main_thread().ident
+_raised: List[BaseException] = []  # By signal handlers while the main thread stepped a statement.
+
+
+def _poll(_context: Any) -> int:
+    return 0 if _raised and threading.get_ident() == _main_thread else 1
+
+
+# The library calls this now and then while a statement runs. Entering it lets Python run its signal handlers; what they
+# raise, such as KeyboardInterrupt, goes to the hook of _step, and the next call stops the statement.
+_keep_going = _library.KeepGoing(_poll)
+
+
+def _sql_options(timeout: Optional[float], busy_timeout: float) -> _library.SqlOptions:
+    if timeout is not None and timeout <= 0:
+        raise error_for(3, f"timeout {timeout}: expected seconds above 0, or None")
+    # The library takes 0 for its default, so no waiting at all is a negative number.
+    busy_ms = int(busy_timeout * 1000) or -1
+    limit_ms = 0 if timeout is None else max(1, int(timeout * 1000))
+    return _library.SqlOptions(size_bytes=ctypes.sizeof(_library.SqlOptions), busy_timeout_ms=busy_ms,
+                               time_limit_ms=limit_ms, keep_going=_keep_going)
+
+
+def _step(handle: ctypes.c_void_p, has_row: ctypes.c_int32) -> None:
+    """Steps a statement; an exception that a signal handler raised meanwhile stops it and is raised here."""
+    if threading.get_ident() != _main_thread:  # Signal handlers run on the main thread alone.
+        _call("step", handle, ctypes.byref(has_row))
+        return
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.object is _poll:
+            _raised.append(unraisable.exc_value)
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        _call("step", handle, ctypes.byref(has_row))
+    except Error:
+        if not _raised:
+            raise
+    finally:
+        sys.unraisablehook = before
+        raised = list(_raised)
+        _raised.clear()
+    if raised:
+        raise raised[0]
+
+
 class Rows:
     """The rows of one statement, read as they are asked for, from one snapshot. Iterate, or call all() or one()."""
 
-    def __init__(self, database: "Database", sql: str, parameters: Sequence[SqlValue],
-                 named: Dict[str, SqlValue]) -> None:
+    def __init__(self, database: "Database", prepare: Callable[[bytes, Any], None], sql: str,
+                 parameters: Sequence[SqlValue], named: Dict[str, SqlValue]) -> None:
         self._database = database
         self._handle: Optional[ctypes.c_void_p] = ctypes.c_void_p()
-        raw = sql.encode("utf-8")
-        _call("prepare", database._open_handle(), raw, len(raw), ctypes.byref(self._handle))
+        prepare(sql.encode("utf-8"), ctypes.byref(self._handle))
         try:
             database._statements.add(self)
             for index, value in enumerate(parameters, 1):
@@ -43,7 +94,7 @@ class Rows:
             return False
         has_row = ctypes.c_int32()
         try:
-            _call("step", self._handle, ctypes.byref(has_row))
+            _step(self._handle, has_row)
         except BaseException:
             self.close()
             raise
@@ -71,6 +122,11 @@ class Rows:
             return next(iter(self), None)
         finally:
             self.close()
+
+    def cancel(self) -> None:
+        """From any thread: the statement stops and raises Cancelled where it runs."""
+        if self._handle is not None:
+            _lib.foreshore_statement_cancel(self._handle)
 
     def close(self) -> None:
         """Ends the statement and gives up its snapshot. Reaching the last row does so too."""
@@ -159,6 +215,18 @@ class Transaction(_Writer):
             raise error_for(13, "transaction: is over")
         return self._handle
 
+    def savepoint(self, name: str) -> None:
+        """A place to go back to. A name may be used again and then means the last one."""
+        _call("transaction_savepoint", self._open_handle(), _encoded(name, "savepoint"))
+
+    def rollback_to(self, name: str) -> None:
+        """Undoes what was written since the savepoint, and keeps it."""
+        _call("transaction_rollback_to", self._open_handle(), _encoded(name, "savepoint"))
+
+    def release(self, name: str) -> None:
+        """Forgets the savepoint and keeps what was written since."""
+        _call("transaction_release", self._open_handle(), _encoded(name, "savepoint"))
+
     def commit(self) -> None:
         _call("transaction_commit", self._open_handle())
         self.close()
@@ -184,6 +252,57 @@ class Transaction(_Writer):
             self.close()
 
 
+class Connection:
+    """Statements that may share a transaction: BEGIN, SAVEPOINT, COMMIT, ROLLBACK. From db.connect()."""
+
+    def __init__(self, database: "Database", timeout: Optional[float], busy_timeout: float) -> None:
+        self._database = database
+        self._handle: Optional[ctypes.c_void_p] = None
+        handle = ctypes.c_void_p()
+        self._options = _sql_options(timeout, busy_timeout)
+        _call("connect", database._open_handle(), ctypes.byref(self._options), ctypes.byref(handle))
+        self._handle = handle
+        database._connections.add(self)
+
+    def _open_handle(self) -> ctypes.c_void_p:
+        if self._handle is None:
+            raise error_for(13, "connection: is closed")
+        return self._handle
+
+    def sql(self, sql: str, *parameters: SqlValue, **named: SqlValue) -> Rows:
+        """As Database.sql."""
+        def prepare(raw: bytes, out: Any) -> None:
+            _call("connection_prepare", self._open_handle(), raw, len(raw), None, out)
+
+        return Rows(self._database, prepare, sql, parameters, named)
+
+    @property
+    def in_transaction(self) -> bool:
+        return bool(_lib.foreshore_in_transaction(self._open_handle()))
+
+    def interrupt(self) -> None:
+        """From any thread: statements that are running stop and raise Cancelled; the transaction goes on."""
+        if self._handle is not None:
+            _lib.foreshore_interrupt(self._handle)
+
+    def close(self) -> None:
+        """Rolls an open transaction back."""
+        handle, self._handle = self._handle, None
+        self._database._connections.discard(self)
+        if handle is not None:
+            _lib.foreshore_connection_free(handle)
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+
 class Database(AttachmentsMixin, _Writer):
     """One directory. Made by foreshore.open()."""
 
@@ -192,6 +311,9 @@ class Database(AttachmentsMixin, _Writer):
         self._handle: Optional[ctypes.c_void_p] = None
         self._statements: set = set()
         self._subscriptions: set = set()
+        self._connections: set = set()
+        # Seconds that a statement of sql() may run and wait, then Cancelled; None: as long as it takes.
+        self.timeout: Optional[float] = None
         storages, durabilities = {"sqlite": 1, "rocksdb": 2}, {"full": 1, "normal": 2}
         if storage not in storages:
             raise error_for(3, f"storage {storage!r}: expected one of {', '.join(storages)}")
@@ -218,6 +340,8 @@ class Database(AttachmentsMixin, _Writer):
             subscription.close()
         for rows in list(self._statements):
             rows.close()
+        for connection in list(self._connections):
+            connection.close()
         try:
             _call("close", self._handle)
         except BaseException as error:
@@ -258,8 +382,17 @@ class Database(AttachmentsMixin, _Writer):
 
     def sql(self, sql: str, *parameters: SqlValue, **named: SqlValue) -> Rows:
         """Runs SQL. Parameters are given in order for ?, or by name for :name. A statement that writes has run when
-        this returns; changed_count says how many documents it wrote."""
-        return Rows(self, sql, parameters, named)
+        this returns; changed_count says how many documents it wrote. Control-C stops it."""
+        def prepare(raw: bytes, out: Any) -> None:
+            options = _sql_options(self.timeout, 5.0)
+            _call("prepare_with", self._open_handle(), raw, len(raw), ctypes.byref(options), out)
+
+        return Rows(self, prepare, sql, parameters, named)
+
+    def connect(self, *, timeout: Optional[float] = None, busy_timeout: float = 5.0) -> Connection:
+        """A connection whose statements may share a transaction. Each may run `timeout` seconds, then it raises
+        Cancelled, and wait `busy_timeout` seconds for another writer, then it raises Busy, which says who that is."""
+        return Connection(self, timeout, busy_timeout)
 
     def subscribe(self, sql: str, *parameters: SqlValue, callback: Optional[Callable[[Changes], None]] = None,
                   interval: float = 0.0, row_limit: int = 10_000) -> Subscription:
