@@ -1,6 +1,9 @@
 // Documents against a plain SQLite table with a JSON column: import, commits, reads, scans, bytes.
 //
-//   bench_store DOCUMENTS.jsonl WORK_DIRECTORY [DOCUMENT_COUNT] [ROUNDS]
+//   bench_store DOCUMENTS.jsonl WORK_DIRECTORY [DOCUMENT_COUNT] [ROUNDS] [PARTS [SIDES]]
+//
+// For a profile, PARTS names some of "gets,ranges,scans,commits" ("" for imports alone) and SIDES some of "012"
+// (Foreshore on SQLite, plain SQLite, Foreshore on RocksDB).
 //
 // The file's documents are repeated until there are enough; a repetition has another id, name and size. Every side
 // works on the same documents in the same order, in turns of a block each. One JSON object on standard output: for each
@@ -92,8 +95,13 @@ struct Series {
 
 class Runner {
  public:
-  Runner(const char* path, std::string folder, std::size_t count, int rounds)
-      : documents_(MakeDocuments(path, count)), folder_(std::move(folder)), rounds_(rounds), random_(kSeed) {
+  Runner(const char* path, std::string folder, std::size_t count, int rounds, std::string parts, std::string sides)
+      : documents_(MakeDocuments(path, count)),
+        folder_(std::move(folder)),
+        rounds_(rounds),
+        parts_(std::move(parts)),
+        side_kinds_(std::move(sides)),
+        random_(kSeed) {
     std::vector<std::int64_t> sorted = documents_.sizes;
     std::sort(sorted.begin(), sorted.end());
     sorted_sizes_ = std::move(sorted);
@@ -102,10 +110,10 @@ class Runner {
   void Run() {
     for (int round = 0; round < rounds_; ++round) Import(round);
     CompareAnswers();
-    PointReads();
-    Ranges();
-    Scans();
-    Commits();
+    if (HasPart("gets")) PointReads();
+    if (HasPart("ranges")) Ranges();
+    if (HasPart("scans")) Scans();
+    if (HasPart("commits")) Commits();
     sides_.clear();
     Print();
   }
@@ -113,10 +121,12 @@ class Runner {
  private:
   using Work = std::function<void(StoreSide&)>;
 
-  static std::unique_ptr<StoreSide> OpenSide(int kind, const std::string& folder) {
+  bool HasPart(std::string_view part) const { return parts_.find(part) != std::string::npos; }
+
+  static std::unique_ptr<StoreSide> OpenSide(char kind, const std::string& folder) {
     switch (kind) {
-      case 0: return OpenForeshore(folder, StorageKind::kSqlite, true);
-      case 1: return OpenPlainSqlite(folder, true);
+      case '0': return OpenForeshore(folder, StorageKind::kSqlite, true);
+      case '1': return OpenPlainSqlite(folder, true);
       default: return OpenForeshore(folder, StorageKind::kRocksdb, true);
     }
   }
@@ -140,12 +150,12 @@ class Runner {
 
   void Import(int round) {
     const bool is_last = round + 1 == rounds_;
-    if (is_last) sides_.resize(kSideCount);
-    for (int i = 0; i < kSideCount; ++i) {
-      const int kind = (i + round) % kSideCount;
-      const std::string folder = folder_ + "/" + std::to_string(round) + "-" + std::to_string(kind);
+    if (is_last) sides_.resize(side_kinds_.size());
+    for (std::size_t i = 0; i < side_kinds_.size(); ++i) {
+      const std::size_t number = (i + static_cast<std::size_t>(round)) % side_kinds_.size();
+      const std::string folder = folder_ + "/" + std::to_string(round) + "-" + std::to_string(number);
       std::filesystem::create_directories(folder);
-      auto side = OpenSide(kind, folder);
+      auto side = OpenSide(side_kinds_[number], folder);
       std::fprintf(stderr, "bench_store: import %d of %d: %s\n", round + 1, rounds_, side->name().c_str());
       Time("import", *side, documents_.all.size(), [&](StoreSide& target) {
         const std::span<const BenchDocument> all(documents_.all);
@@ -154,7 +164,7 @@ class Runner {
         }
       });
       if (is_last) {
-        sides_[static_cast<std::size_t>(kind)] = std::move(side);
+        sides_[number] = std::move(side);
         continue;
       }
       const std::string name = side->name();
@@ -303,11 +313,12 @@ class Runner {
     std::printf("}}\n");
   }
 
-  static constexpr int kSideCount = 3;
   Documents documents_;
   std::vector<std::int64_t> sorted_sizes_;
   std::string folder_;
   int rounds_;
+  std::string parts_;
+  std::string side_kinds_;
   std::mt19937_64 random_;
   std::vector<std::unique_ptr<StoreSide>> sides_;
   std::map<std::string, std::map<std::string, Series>> results_;
@@ -319,7 +330,7 @@ class Runner {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::cerr << "usage: bench_store DOCUMENTS.jsonl WORK_DIRECTORY [DOCUMENT_COUNT] [ROUNDS]\n";
+    std::cerr << "usage: bench_store DOCUMENTS.jsonl WORK_DIRECTORY [DOCUMENT_COUNT] [ROUNDS] [PARTS [SIDES]]\n";
     return 2;
   }
   const std::size_t count = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 200'000;
@@ -328,6 +339,7 @@ int main(int argc, char** argv) {
     std::cerr << "bench_store: " << count << " documents and " << rounds << " rounds, expected at least 1000 and 2\n";
     return 2;
   }
-  foreshore::Runner(argv[1], argv[2], count, rounds).Run();
+  const std::string parts = argc > 5 ? argv[5] : "gets,ranges,scans,commits";
+  foreshore::Runner(argv[1], argv[2], count, rounds, parts, argc > 6 ? argv[6] : "012").Run();
   return 0;
 }
