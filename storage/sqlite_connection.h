@@ -92,6 +92,9 @@ class SqliteConnection {
   // The same for scans, of which several may be open at once: give it back with ReturnScan.
   Result<sqlite3_stmt*> TakeScan(KeyspaceId keyspace, KeyspaceKind kind, ScanStatement which);
   void ReturnScan(KeyspaceId keyspace, ScanStatement which, sqlite3_stmt* statement);
+  // How much of the file it may keep in memory.
+  Status SetCacheBytes(std::uint64_t bytes);
+  bool has_many_statements() const;
   // Finalises the cached statements when there are very many. Only between transactions.
   void TrimStatements();
 
@@ -128,6 +131,7 @@ class SqliteConnection {
   sqlite3_stmt* rollback_ = nullptr;
   std::vector<Slot> slots_;  // By KeyspaceId.
   std::size_t statement_count_ = 0;
+  std::uint64_t cache_bytes_ = 0;
 };
 
 }  // namespace foreshore

@@ -8,12 +8,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cassert>
-#include <mutex>
+#include <optional>
+#include <utility>
 
 #include "storage/base/file.h"
 #include "storage/sqlite_connection.h"
+#include "storage/sqlite_readers.h"
 #include "storage/sqlite_transaction.h"
 #include "storage/store.h"
 #include "storage/store_limits.h"
@@ -24,7 +24,6 @@ namespace {
 
 constexpr std::int64_t kApplicationId = 0x46534431;  // "FSD1", in the SQLite header at offset 68.
 constexpr std::int64_t kFormatVersion = 1;           // user_version, in the SQLite header at offset 60.
-constexpr std::size_t kIdleReadersMax = 4;
 constexpr std::chrono::milliseconds kMaintenanceTimeout(5000);
 constexpr int kCheckpointBusyTimeoutMs = 1000;
 constexpr int kBusyTimeoutMs = 5000;
@@ -32,7 +31,6 @@ constexpr int kBusyTimeoutMs = 5000;
 class SqliteStore final : public Store {
  public:
   SqliteStore(std::string path, StoreOptions options) : path_(std::move(path)), options_(std::move(options)) {}
-  ~SqliteStore() override { assert(open_readers_.empty() && "a transaction outlived its store"); }
   Status Open();
 
   StorageKind kind() const override { return StorageKind::kSqlite; }
@@ -48,23 +46,32 @@ class SqliteStore final : public Store {
   StoreStats Stats() override;
 
  private:
-  struct OpenReader {
-    std::unique_ptr<SqliteConnection> connection;
-    std::chrono::steady_clock::time_point begun;
+  // Leaves the gate with the scope that entered it.
+  class GatePass {
+   public:
+    explicit GatePass(SqliteStore& store) : store_(&store) {}
+    ~GatePass() {
+      if (store_ != nullptr) store_->LeaveGate();
+    }
+    GatePass(GatePass&& other) noexcept : store_(std::exchange(other.store_, nullptr)) {}
+    GatePass& operator=(GatePass&&) = delete;
+    void Hand() { store_ = nullptr; }  // Who calls this takes over the duty to leave.
+
+   private:
+    SqliteStore* store_;  // Null once handed on.
   };
 
   std::string Where() const { return "store \"" + path_ + "\""; }
   Status CheckOwnFile();
   Status Initialise();
-  Result<WriterGatePass> EnterGate(std::chrono::milliseconds timeout, std::string_view what);
+  Result<GatePass> EnterGate(std::chrono::milliseconds timeout, std::string_view what);
+  void LeaveGate();
   template <typename Body>
   Status InWriteTransaction(const Body& body);
   Status RepairLog();
   Status TruncateLog();
   Status RunCheckpoint(int mode);
   Result<KeyspaceId> FindOrCreate(const std::string& name, KeyspaceKind kind);
-  Result<SqliteConnection*> TakeReader();
-  void ReturnReader(SqliteConnection* connection);
   // Calls body(connection) on a reader's connection outside a transaction.
   template <typename Body>
   Status WithReader(const Body& body);
@@ -77,9 +84,7 @@ class SqliteStore final : public Store {
   std::unique_ptr<SqliteConnection> writer_;  // Used by who is inside gate_.
   bool log_needs_repair_ = false;             // The same.
 
-  std::mutex readers_mutex_;
-  std::vector<std::unique_ptr<SqliteConnection>> idle_readers_;  // Guarded by readers_mutex_.
-  std::vector<OpenReader> open_readers_;                         // Guarded by readers_mutex_.
+  SqliteReaders readers_{path_, options_, keyspaces_};
 };
 
 Status SqliteStore::Open() {
@@ -119,10 +124,18 @@ Status SqliteStore::Initialise() {
   });
 }
 
-Result<WriterGatePass> SqliteStore::EnterGate(std::chrono::milliseconds timeout, std::string_view what) {
-  if (gate_.Enter(timeout, what)) return WriterGatePass(gate_);
+Result<SqliteStore::GatePass> SqliteStore::EnterGate(std::chrono::milliseconds timeout, std::string_view what) {
+  if (gate_.Enter(timeout, what)) {
+    readers_.WriterEnters();
+    return GatePass(*this);
+  }
   return Status::Busy(Where() + ": " + std::string(what) + " waited " + std::to_string(timeout.count()) +
                       " ms for another writer: " + gate_.DescribeHolder());
+}
+
+void SqliteStore::LeaveGate() {
+  readers_.WriterLeaves();
+  gate_.Leave();
 }
 
 // Inside the gate, or before the store is shared.
@@ -150,7 +163,7 @@ Result<KeyspaceId> SqliteStore::OpenKeyspace(const std::string& name, KeyspaceKi
   FORESHORE_RETURN_IF_ERROR(CheckKeyspaceName(name));
   std::optional<KeyspaceId> id = keyspaces_.FindByName(name);
   if (!id.has_value()) {
-    FORESHORE_ASSIGN_OR_RETURN(const WriterGatePass pass, EnterGate(kMaintenanceTimeout, "open keyspace"));
+    FORESHORE_ASSIGN_OR_RETURN(const GatePass pass, EnterGate(kMaintenanceTimeout, "open keyspace"));
     FORESHORE_RETURN_IF_ERROR(RepairLog());
     FORESHORE_ASSIGN_OR_RETURN(id, FindOrCreate(name, kind));
   }
@@ -196,7 +209,7 @@ Result<KeyspaceId> SqliteStore::FindOrCreate(const std::string& name, KeyspaceKi
 
 Status SqliteStore::DropKeyspace(const std::string& name) {
   FORESHORE_RETURN_IF_ERROR(CheckKeyspaceName(name));
-  FORESHORE_ASSIGN_OR_RETURN(const WriterGatePass pass, EnterGate(kMaintenanceTimeout, "drop keyspace"));
+  FORESHORE_ASSIGN_OR_RETURN(const GatePass pass, EnterGate(kMaintenanceTimeout, "drop keyspace"));
   FORESHORE_RETURN_IF_ERROR(RepairLog());
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t id,
                              writer_->QueryInteger("SELECT id FROM foreshore_keyspaces WHERE name = '" + name + "'"));
@@ -225,59 +238,22 @@ Result<std::vector<KeyspaceInfo>> SqliteStore::ListKeyspaces() {
   return infos;
 }
 
-// The last one returned is the first one taken: its page cache is the warmest.
-Result<SqliteConnection*> SqliteStore::TakeReader() {
-  std::unique_ptr<SqliteConnection> connection;
-  {
-    const std::lock_guard lock(readers_mutex_);
-    if (!idle_readers_.empty()) {
-      connection = std::move(idle_readers_.back());
-      idle_readers_.pop_back();
-    }
-  }
-  if (connection == nullptr) {
-    FORESHORE_ASSIGN_OR_RETURN(connection,
-                               SqliteConnection::Open(path_, SqliteConnection::Role::kReader, options_, keyspaces_));
-  }
-  connection->TrimStatements();
-  SqliteConnection* borrowed = connection.get();
-  const std::lock_guard lock(readers_mutex_);
-  open_readers_.push_back({std::move(connection), std::chrono::steady_clock::now()});
-  return borrowed;
-}
-
-void SqliteStore::ReturnReader(SqliteConnection* connection) {
-  std::unique_ptr<SqliteConnection> surplus;  // Closed outside the lock.
-  const std::lock_guard lock(readers_mutex_);
-  const auto found = std::find_if(open_readers_.begin(), open_readers_.end(),
-                                  [&](const OpenReader& reader) { return reader.connection.get() == connection; });
-  assert(found != open_readers_.end());
-  surplus = std::move(found->connection);
-  *found = std::move(open_readers_.back());
-  open_readers_.pop_back();
-  if (idle_readers_.size() < kIdleReadersMax) idle_readers_.push_back(std::move(surplus));
-}
-
 template <typename Body>
 Status SqliteStore::WithReader(const Body& body) {
-  FORESHORE_ASSIGN_OR_RETURN(SqliteConnection * reader, TakeReader());
+  FORESHORE_ASSIGN_OR_RETURN(SqliteConnection * reader, readers_.Take());
   const Status status = body(*reader);
-  ReturnReader(reader);
+  readers_.Return(reader, false);
   return status;
 }
 
 Result<std::unique_ptr<ReadTxn>> SqliteStore::BeginRead() {
-  FORESHORE_ASSIGN_OR_RETURN(SqliteConnection * reader, TakeReader());
-  if (Status status = reader->BeginRead(); !status.ok()) {
-    ReturnReader(reader);
-    return status;
-  }
-  return std::unique_ptr<ReadTxn>(
-      std::make_unique<SqliteReadTxn>(*reader, keyspaces_, [this, reader] { ReturnReader(reader); }));
+  FORESHORE_ASSIGN_OR_RETURN(SqliteConnection * reader, readers_.TakeWithSnapshot());
+  return std::unique_ptr<ReadTxn>(std::make_unique<SqliteReadTxn>(
+      *reader, keyspaces_, [this, reader](bool is_sound) { readers_.Return(reader, is_sound); }));
 }
 
 Result<std::unique_ptr<WriteTxn>> SqliteStore::BeginWrite(std::chrono::milliseconds timeout) {
-  FORESHORE_ASSIGN_OR_RETURN(WriterGatePass pass, EnterGate(timeout, "begin write"));
+  FORESHORE_ASSIGN_OR_RETURN(GatePass pass, EnterGate(timeout, "begin write"));
   FORESHORE_RETURN_IF_ERROR(RepairLog());
   writer_->TrimStatements();
   FORESHORE_RETURN_IF_ERROR(writer_->BeginImmediate());
@@ -285,7 +261,7 @@ Result<std::unique_ptr<WriteTxn>> SqliteStore::BeginWrite(std::chrono::milliseco
   return std::unique_ptr<WriteTxn>(std::make_unique<SqliteWriteTxn>(*writer_, keyspaces_, [this](bool commit_failed) {
     log_needs_repair_ = log_needs_repair_ || commit_failed;
     RepairLog().IgnoreError();  // Tried again before the next write.
-    gate_.Leave();
+    LeaveGate();
   }));
 }
 
@@ -319,14 +295,14 @@ Status SqliteStore::RunCheckpoint(int mode) {
 }
 
 Status SqliteStore::Checkpoint() {
-  FORESHORE_ASSIGN_OR_RETURN(const WriterGatePass pass, EnterGate(kMaintenanceTimeout, "checkpoint"));
+  FORESHORE_ASSIGN_OR_RETURN(const GatePass pass, EnterGate(kMaintenanceTimeout, "checkpoint"));
   FORESHORE_RETURN_IF_ERROR(RepairLog());
   return TruncateLog();
 }
 
 // Needs room for a second copy of the content while it runs.
 Status SqliteStore::Compact() {
-  FORESHORE_ASSIGN_OR_RETURN(const WriterGatePass pass, EnterGate(kMaintenanceTimeout, "compact"));
+  FORESHORE_ASSIGN_OR_RETURN(const GatePass pass, EnterGate(kMaintenanceTimeout, "compact"));
   FORESHORE_RETURN_IF_ERROR(RepairLog());
   const Status compacted = writer_->Execute("VACUUM");
   log_needs_repair_ = log_needs_repair_ || !compacted.ok();
@@ -385,13 +361,8 @@ StoreStats SqliteStore::Stats() {
   if (::stat((path_ + "-wal").c_str(), &info) == 0) stats.write_ahead_bytes = static_cast<std::uint64_t>(info.st_size);
   stats.disk_bytes = stats.write_ahead_bytes;
   if (::stat(path_.c_str(), &info) == 0) stats.disk_bytes += static_cast<std::uint64_t>(info.st_size);
-  const std::lock_guard lock(readers_mutex_);
-  stats.open_reader_count = open_readers_.size();
-  const auto now = std::chrono::steady_clock::now();
-  for (const OpenReader& reader : open_readers_) {
-    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - reader.begun).count();
-    stats.oldest_reader_age_ms = std::max<std::int64_t>(stats.oldest_reader_age_ms, age);
-  }
+  stats.open_reader_count = readers_.open_count();
+  stats.oldest_reader_age_ms = std::chrono::duration_cast<std::chrono::milliseconds>(readers_.OldestAge()).count();
   return stats;
 }
 

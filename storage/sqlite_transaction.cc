@@ -33,13 +33,13 @@ Bytes ColumnBytes(sqlite3_stmt* statement, int column) {
 // A scan is one prepared range statement that is stepped; turning round begins another one at the current key.
 class SqliteCursor final : public Cursor {
  public:
-  SqliteCursor(SqliteConnection& connection, KeyspaceId keyspace, KeyspaceKind kind, int& open_count)
-      : connection_(connection), keyspace_(keyspace), kind_(kind), open_count_(open_count) {
-    ++open_count_;
+  SqliteCursor(SqliteConnection& connection, KeyspaceId keyspace, KeyspaceKind kind, SqliteReads::State& shared)
+      : connection_(connection), keyspace_(keyspace), kind_(kind), shared_(shared) {
+    ++shared_.open_cursor_count;
   }
   ~SqliteCursor() override {
     Stop();
-    --open_count_;
+    --shared_.open_cursor_count;
   }
 
   Status SeekFirst() override {
@@ -107,6 +107,7 @@ class SqliteCursor final : public Cursor {
     if (valid_) return Status::Ok();
     const Status status =
         result_code == SQLITE_DONE ? Status::Ok() : connection_.KeyspaceError(result_code, "scan", keyspace_);
+    shared_.failed = shared_.failed || !status.ok();
     Stop();
     return status;
   }
@@ -120,7 +121,7 @@ class SqliteCursor final : public Cursor {
   SqliteConnection& connection_;
   const KeyspaceId keyspace_;
   const KeyspaceKind kind_;
-  int& open_count_;
+  SqliteReads::State& shared_;
   sqlite3_stmt* statement_ = nullptr;  // Null where there is nothing to step.
   ScanStatement which_ = ScanStatement::kUpFrom;
   bool valid_ = false;
@@ -145,6 +146,7 @@ Result<std::optional<Bytes>> SqliteReads::StepGet(KeyspaceId keyspace, sqlite3_s
   const Status status =
       result_code == SQLITE_DONE ? Status::Ok() : connection_.KeyspaceError(result_code, "get", keyspace);
   sqlite3_reset(statement);
+  state_.failed = state_.failed || !status.ok();
   if (!status.ok()) return status;
   return std::optional<Bytes>();
 }
@@ -169,14 +171,13 @@ Result<std::optional<Bytes>> SqliteReads::Get(KeyspaceId keyspace, Bytes key) {
 
 Result<std::unique_ptr<Cursor>> SqliteReads::NewCursor(KeyspaceId keyspace, KeyspaceKind kind) {
   EndGet();
-  return std::unique_ptr<Cursor>(std::make_unique<SqliteCursor>(connection_, keyspace, kind, open_cursor_count_));
+  return std::unique_ptr<Cursor>(std::make_unique<SqliteCursor>(connection_, keyspace, kind, state_));
 }
 
 SqliteReadTxn::~SqliteReadTxn() {
   assert(reads_.open_cursor_count() == 0 && "a cursor outlived its transaction");
   reads_.EndGet();
-  connection_.Rollback();
-  on_end_();
+  on_end_(!reads_.failed());
 }
 
 Result<std::unique_ptr<Cursor>> SqliteReadTxn::NewCursor(KeyspaceId keyspace) {

@@ -30,20 +30,28 @@ class SqliteReads {
     if (pending_get_ != nullptr) sqlite3_reset(pending_get_);
     pending_get_ = nullptr;
   }
-  int open_cursor_count() const { return open_cursor_count_; }
+  int open_cursor_count() const { return state_.open_cursor_count; }
+  bool failed() const { return state_.failed; }
+
+  // Shared with the cursors.
+  struct State {
+    int open_cursor_count = 0;
+    bool failed = false;  // A read came to an error.
+  };
 
  private:
   Result<std::optional<Bytes>> StepGet(KeyspaceId keyspace, sqlite3_stmt* statement);
 
   SqliteConnection& connection_;
   sqlite3_stmt* pending_get_ = nullptr;
-  int open_cursor_count_ = 0;
+  State state_;
 };
 
 class SqliteReadTxn final : public ReadTxn {
  public:
-  // `connection` is inside a read transaction already.
-  SqliteReadTxn(SqliteConnection& connection, const SqliteKeyspaces& keyspaces, std::function<void()> on_end)
+  // `connection` is inside a read transaction already, and `on_end` gets it so; `is_sound` unless a read failed.
+  SqliteReadTxn(SqliteConnection& connection, const SqliteKeyspaces& keyspaces,
+                std::function<void(bool is_sound)> on_end)
       : connection_(connection), keyspaces_(keyspaces), reads_(connection), on_end_(std::move(on_end)) {}
   ~SqliteReadTxn() override;
 
@@ -55,7 +63,7 @@ class SqliteReadTxn final : public ReadTxn {
   SqliteConnection& connection_;
   const SqliteKeyspaces& keyspaces_;
   SqliteReads reads_;
-  std::function<void()> on_end_;
+  std::function<void(bool is_sound)> on_end_;
 };
 
 class SqliteWriteTxn final : public WriteTxn {

@@ -295,9 +295,14 @@ Result<std::unique_ptr<ReadView>> DatabaseCore::BeginRead() {
     snapshots_.insert(view->registered_sequence_);
     view->registered_ = true;
   }
+  const std::uint64_t epoch = commit_epoch_.load();
   FORESHORE_ASSIGN_OR_RETURN(view->owned_txn_, store_->BeginRead());
   view->txn_ = view->owned_txn_.get();
-  FORESHORE_ASSIGN_OR_RETURN(view->sequence_, log_->Head(*view->txn_));
+  view->sequence_ = last_sequence_.load();
+  // Where a commit came beside this, only the snapshot itself can say whether it holds it.
+  if (epoch % 2 != 0 || commit_epoch_.load() != epoch) {
+    FORESHORE_ASSIGN_OR_RETURN(view->sequence_, log_->Head(*view->txn_));
+  }
   return view;
 }
 
@@ -326,7 +331,7 @@ Result<std::unique_ptr<WriteView>> DatabaseCore::BeginWrite(std::chrono::millise
   view->write_txn_ = view->owned_write_txn_.get();
   view->txn_ = view->write_txn_;
   view->next_docid_ = next_docid_;
-  FORESHORE_ASSIGN_OR_RETURN(view->sequence_, log_->Head(*view->txn_));
+  view->sequence_ = last_sequence_.load();  // No other writer is there to move it.
   return view;
 }
 

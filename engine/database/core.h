@@ -245,6 +245,7 @@ class DatabaseCore {
   std::multiset<std::int64_t> snapshots_;  // Guarded by snapshots_mutex_: sequences of open views.
 
   std::atomic<std::int64_t> last_sequence_{0};
+  std::atomic<std::uint64_t> commit_epoch_{0};  // Odd while the store may be ahead of last_sequence_.
   std::atomic<std::int64_t> rescued_count_{0};
   std::mutex change_mutex_;
   std::condition_variable changed_;

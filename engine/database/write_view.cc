@@ -27,6 +27,22 @@ std::string MakeUuidV7(std::int64_t unix_ms, Random& random) {
          hex.substr(20);
 }
 
+// Makes DatabaseCore::commit_epoch_ odd for as long as readers cannot know what the store's last commit is.
+class CommitMark {
+ public:
+  explicit CommitMark(std::atomic<std::uint64_t>& epoch) : epoch_(&epoch) { epoch.fetch_add(1); }
+  ~CommitMark() { Unset(); }
+  CommitMark(const CommitMark&) = delete;
+  CommitMark& operator=(const CommitMark&) = delete;
+  void Unset() {
+    if (epoch_ != nullptr) epoch_->fetch_add(1);
+    epoch_ = nullptr;
+  }
+
+ private:
+  std::atomic<std::uint64_t>* epoch_;  // Null once unset.
+};
+
 Status Missing(const CollectionDefinition& collection, std::string_view id) {
   return Status::NotFound("collection \"" + collection.name + "\": document \"" + std::string(id) +
                           "\" does not exist");
@@ -403,6 +419,7 @@ Status WriteView::Commit() {
     FORESHORE_RETURN_IF_ERROR(write_txn_->Put(core_.settings_, Bytes("clock"), clock));
     FORESHORE_ASSIGN_OR_RETURN(committed_sequence_, core_.log().Append(*write_txn_, changes_));
   }
+  CommitMark mark(core_.commit_epoch_);
   FORESHORE_RETURN_IF_ERROR(write_txn_->Commit());
   if (!unsaved.empty()) core_.sessions_.MarkSaved(unsaved.back().first);
   core_.next_docid_ = next_docid_;
@@ -415,6 +432,7 @@ Status WriteView::Commit() {
     derived->Enqueue(committed_sequence_, std::move(operations[index_id]));
   }
   core_.last_sequence_.store(committed_sequence_);
+  mark.Unset();
   owned_write_txn_.reset();
   writer_pass_.reset();
   core_.AfterCommit();

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/document/json.h"
 #include "engine/document/json_walk.h"
 
@@ -69,7 +71,12 @@ void AppendUnescaped(std::string& out, std::string_view token) {
     out += inside;
     return;
   }
-  for (std::size_t cursor = 0; cursor < inside.size();) out += NextUnescaped(inside, cursor);
+  for (std::size_t cursor = 0; cursor < inside.size();) {
+    const std::size_t escape = std::min(inside.find('\\', cursor), inside.size());
+    out += inside.substr(cursor, escape - cursor);
+    cursor = escape;
+    if (cursor < inside.size()) out += NextUnescaped(inside, cursor);
+  }
 }
 
 Result<std::string> UnescapeString(std::string_view token) {

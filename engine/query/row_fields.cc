@@ -2,8 +2,10 @@
 
 namespace foreshore {
 
-RowFields::RowFields(const std::vector<std::string>& keys) : tokens_(keys.size()) {
-  for (std::size_t i = 0; i < keys.size(); ++i) numbers_.emplace(keys[i], static_cast<int>(i));
+// Many cursors are opened for one row and never asked for a field.
+void RowFields::Prepare() {
+  tokens_.resize(keys_.size());
+  for (std::size_t i = 0; i < keys_.size(); ++i) numbers_.emplace(keys_[i], static_cast<int>(i));
 }
 
 void RowFields::SetBody(std::string_view body) {
@@ -27,10 +29,12 @@ int RowFields::NumberOf(std::string_view key, std::size_t position) {
 }
 
 std::string_view RowFields::Find(std::size_t field_number) {
+  if (tokens_.size() != keys_.size()) Prepare();
   if (!tokens_[field_number].empty()) return tokens_[field_number];
   JsonMember member;
   while (!at_end_) {
-    if (!members_.Next(member)) {
+    const std::string_view expected = position_ < seen_.size() ? std::string_view(seen_[position_].key) : "";
+    if (!members_.NextExpecting(expected, member)) {
       at_end_ = true;
       break;
     }

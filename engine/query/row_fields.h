@@ -17,7 +17,7 @@ namespace foreshore {
 class RowFields {
  public:
   // `keys` are JSON string tokens, and must outlive this object.
-  explicit RowFields(const std::vector<std::string>& keys);
+  explicit RowFields(const std::vector<std::string>& keys) : keys_(keys) {}
 
   // A normalised object, or empty.
   void SetBody(std::string_view body);
@@ -25,12 +25,14 @@ class RowFields {
   std::string_view Find(std::size_t field_number);
 
  private:
+  void Prepare();
   // The number of the field with this key, or -1.
   int NumberOf(std::string_view key, std::size_t position);
 
-  std::unordered_map<std::string_view, int> numbers_;
-  std::vector<std::string_view> tokens_;  // By field number.
-  std::vector<std::size_t> filled_;       // Those of tokens_ that are set.
+  const std::vector<std::string>& keys_;
+  std::unordered_map<std::string_view, int> numbers_;  // Filled, like tokens_, when a field is first asked for.
+  std::vector<std::string_view> tokens_;               // By field number.
+  std::vector<std::size_t> filled_;                    // Those of tokens_ that are set.
   // What stood at each position of earlier rows: documents of one collection mostly have their keys in one order.
   struct Seen {
     std::string key;

@@ -1,8 +1,15 @@
 #include "storage/base/checksum.h"
 
 #include <openssl/evp.h>
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
 
 #include <cassert>
+
+#include "storage/base/coding.h"
+#include "storage/base/cpu.h"
+#include "storage/base/crc32c.h"
 
 namespace foreshore {
 namespace {
@@ -27,10 +34,8 @@ struct CrcTables {
 };
 constexpr CrcTables kCrcTables;
 
-}  // namespace
-
-std::uint32_t Crc32c(Bytes bytes, std::uint32_t seed) {
-  std::uint32_t crc = ~seed;
+// `crc` is inverted already, here and below.
+std::uint32_t ExtendByTable(std::uint32_t crc, Bytes bytes) {
   const auto* cursor = reinterpret_cast<const std::uint8_t*>(bytes.data());
   std::size_t left = bytes.size();
   for (; left >= 4; left -= 4, cursor += 4) {
@@ -40,7 +45,40 @@ std::uint32_t Crc32c(Bytes bytes, std::uint32_t seed) {
           kCrcTables.rows[1][(crc >> 16) & 0xff] ^ kCrcTables.rows[0][crc >> 24];
   }
   for (; left > 0; --left, ++cursor) crc = (crc >> 8) ^ kCrcTables.rows[0][(crc ^ *cursor) & 0xff];
-  return ~crc;
+  return crc;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) std::uint32_t ExtendBySse42(std::uint32_t crc, Bytes bytes) {
+  std::uint64_t wide = crc;
+  const char* cursor = bytes.data();
+  std::size_t left = bytes.size();
+  for (; left >= 8; left -= 8, cursor += 8) wide = _mm_crc32_u64(wide, LoadFixed<std::uint64_t>(cursor));
+  auto narrow = static_cast<std::uint32_t>(wide);
+  for (; left > 0; --left, ++cursor) narrow = _mm_crc32_u8(narrow, static_cast<std::uint8_t>(*cursor));
+  return narrow;
+}
+#endif
+
+using ExtendFunction = std::uint32_t (*)(std::uint32_t, Bytes);
+
+ExtendFunction ChooseExtend() {
+#if defined(__x86_64__)
+  // Every level above the scalar one has it; FORESHORE_CPU=scalar chooses the table.
+  if (DetectCpuLevel() != CpuLevel::kScalar) return &ExtendBySse42;
+#endif
+  return &ExtendByTable;
+}
+
+}  // namespace
+
+std::uint32_t Crc32c(Bytes bytes, std::uint32_t seed) {
+  static const ExtendFunction extend = ChooseExtend();
+  return ~extend(~seed, bytes);
+}
+
+std::uint32_t Crc32cByTable(Bytes bytes, std::uint32_t seed) {
+  return ~ExtendByTable(~seed, bytes);
 }
 
 struct Sha256::Context {

@@ -2,8 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <random>
 #include <vector>
 
+#include "storage/base/checksum.h"
 #include "tests/storage/store_backends.h"
 
 namespace foreshore {
@@ -132,31 +137,118 @@ TEST_CASE("log: a reader ahead of the head is told to rebuild") {
   CHECK(fixture.ReadAfter(-1).status().code() == ErrorCode::kConflict);
 }
 
-TEST_CASE("log: a damaged, short or missing entry is kCorruption") {
-  const auto read_with = [](Bytes entry, std::int64_t sequence) {
-    LogFixture<SqliteBackend> fixture;
-    fixture.Append(1, 3);
-    const auto keyspace = Take(fixture.store->OpenKeyspace("log", KeyspaceKind::kInteger));
+TEST_CASE("log: every kind of entry comes back, whatever its neighbours and its docid") {
+  LogFixture<SqliteBackend> fixture;
+  std::mt19937_64 random(20'251'125);
+  CAPTURE(20'251'125);
+  std::vector<Change> expected;
+  for (const std::size_t count : {1, 2, 1024, 1025, 3000}) {
+    std::vector<Change> changes;
+    std::int64_t docid = std::numeric_limits<std::int64_t>::max();
+    for (std::size_t index = 0; index < count; ++index) {
+      Change change;
+      change.kind = static_cast<ChangeKind>(1 + random() % 4 / (random() % 3 + 1));
+      change.origin = static_cast<ChangeOrigin>(1 + random() % 50 / 49);
+      change.collection_id = random() % 40 == 0 ? 0xffffffff : 7;
+      change.index_id = change.kind == ChangeKind::kVector ? static_cast<std::uint32_t>(random() % 2) : 0;
+      docid = static_cast<std::int64_t>(static_cast<std::uint64_t>(docid) + (random() % 20 == 0 ? random() : 1));
+      change.docid = docid;
+      changes.push_back(change);
+    }
     const auto txn = Take(fixture.store->BeginWrite());
-    Ok(entry.empty() ? txn->Delete(keyspace, sequence) : txn->Put(keyspace, sequence, entry));
+    expected.insert(expected.end(), changes.begin(), changes.end());
+    CHECK(Take(fixture.log->Append(*txn, changes)) == static_cast<std::int64_t>(expected.size()));
+    expected.back().ends_transaction = true;
+    Ok(txn->Commit());
+  }
+  for (const std::int64_t after : {0, 1, 2, 3, 1026, 1027, 1028, 2051, 2052, 5051, 5052}) {
+    CAPTURE(after);
+    const std::vector<Change> found = Take(fixture.ReadAfter(after));
+    REQUIRE(found.size() == expected.size() - static_cast<std::size_t>(after));
+    for (std::size_t index = 0; index < found.size(); ++index) {
+      const Change& wanted = expected[index + static_cast<std::size_t>(after)];
+      REQUIRE(found[index].sequence == static_cast<std::int64_t>(index) + after + 1);
+      REQUIRE(found[index].kind == wanted.kind);
+      REQUIRE(found[index].origin == wanted.origin);
+      REQUIRE(found[index].collection_id == wanted.collection_id);
+      REQUIRE(found[index].index_id == wanted.index_id);
+      REQUIRE(found[index].docid == wanted.docid);
+      REQUIRE(found[index].ends_transaction == wanted.ends_transaction);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("log: trimming inside a row keeps the rest of it", Backend, FORESHORE_STORE_BACKENDS) {
+  LogFixture<Backend> fixture;
+  fixture.Append(100, 2500);
+  for (std::int64_t tail = 1; tail < 2500;) {
+    const std::int64_t count = Take(fixture.ReadAfter(tail - 1)).size() % 7 * 100 + 1;
+    const std::int64_t trimmed = fixture.Trim(count);
+    CHECK(trimmed == std::min(count, 2501 - tail));
+    tail += trimmed;
+    CHECK(fixture.Tail() == tail);
+    CHECK(fixture.Head() == 2500);
+    const std::vector<Change> left = Take(fixture.ReadAfter(tail - 1));
+    REQUIRE(left.size() == static_cast<std::size_t>(2501 - tail));
+    if (left.empty()) break;
+    CHECK(left.front().docid == 99 + tail);
+    CHECK(left.back().docid == 2599);
+    CHECK(left.back().ends_transaction);
+  }
+}
+
+TEST_CASE("log: a large transaction takes few bytes") {
+  LogFixture<SqliteBackend> fixture;
+  fixture.Append(1, 1000);
+  const auto keyspace = Take(fixture.store->OpenKeyspace("log", KeyspaceKind::kInteger));
+  const auto txn = Take(fixture.store->BeginRead());
+  CHECK(Take(txn->Get(keyspace, 1000)).value().size() < 30);
+}
+
+TEST_CASE("log: a damaged, short or missing row is kCorruption") {
+  LogFixture<SqliteBackend> fixture;
+  fixture.Append(1, 3);
+  fixture.Append(4, 2);
+  fixture.Append(7, 1);
+  const auto keyspace = Take(fixture.store->OpenKeyspace("log", KeyspaceKind::kInteger));
+  const ByteString good(*Take(Take(fixture.store->BeginRead())->Get(keyspace, 5)));
+  const auto read_with = [&](const std::optional<ByteString>& row) {
+    const auto txn = Take(fixture.store->BeginWrite());
+    Ok(row ? txn->Put(keyspace, 5, Bytes(*row)) : txn->Delete(keyspace, 5));
     Ok(txn->Commit());
     return fixture.ReadAfter(0).status().code();
   };
-  const std::string good = std::string("\1\1\1\0", 4) + std::string(16, '\0');
-  const auto with = [&](std::size_t offset, char byte) {
-    std::string entry = good;
-    entry[offset] = byte;
-    return entry;
+  CHECK(read_with(good) == ErrorCode::kOk);
+  CHECK(read_with(std::nullopt) == ErrorCode::kCorruption);
+  CHECK(read_with(good + "x") == ErrorCode::kCorruption);
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    CAPTURE(size);
+    CHECK(read_with(good.substr(0, size)) == ErrorCode::kCorruption);
+  }
+  for (std::size_t bit = 8; bit < good.size() * 8; ++bit) {
+    CAPTURE(bit);
+    ByteString row = good;
+    row[bit / 8] = static_cast<char>(row[bit / 8] ^ (1 << bit % 8));
+    CHECK(read_with(row) == ErrorCode::kCorruption);
+  }
+  // With a checksum that holds, what it covers is checked all the same.
+  const auto resealed = [&](std::size_t offset, char byte) {
+    ByteString row = good;
+    row[offset] = byte;
+    const std::uint32_t checksum = Crc32c(Bytes(row).substr(6), Crc32c(Bytes(row).substr(0, 2)));
+    std::memcpy(row.data() + 2, &checksum, sizeof(checksum));
+    return row;
   };
-  CHECK(read_with(good, 2) == ErrorCode::kOk);
-  CHECK(read_with("", 2) == ErrorCode::kCorruption);
-  CHECK(read_with(good.substr(1), 2) == ErrorCode::kCorruption);
-  CHECK(read_with(good + "x", 2) == ErrorCode::kCorruption);
-  CHECK(read_with(with(0, 0), 2) == ErrorCode::kCorruption);
-  CHECK(read_with(with(0, 5), 2) == ErrorCode::kCorruption);
-  CHECK(read_with(with(1, 3), 2) == ErrorCode::kCorruption);
-  CHECK(read_with(with(2, 2), 2) == ErrorCode::kCorruption);
-  CHECK(read_with(with(3, 1), 2) == ErrorCode::kCorruption);
+  CHECK(read_with(resealed(0, 3)) == ErrorCode::kUnsupported);
+  CHECK(read_with(resealed(0, 1)) == ErrorCode::kCorruption);
+  CHECK(read_with(resealed(1, 2)) == ErrorCode::kCorruption);     // Flags.
+  CHECK(read_with(resealed(6, 1)) == ErrorCode::kCorruption);     // Fewer entries than the run.
+  CHECK(read_with(resealed(6, 3)) == ErrorCode::kCorruption);     // More.
+  CHECK(read_with(resealed(7, 1)) == ErrorCode::kCorruption);     // An empty run.
+  CHECK(read_with(resealed(8, 0x20)) == ErrorCode::kCorruption);  // Kind 0.
+  CHECK(read_with(resealed(8, 0x25)) == ErrorCode::kCorruption);  // Kind 5.
+  CHECK(read_with(resealed(8, 0x32)) == ErrorCode::kCorruption);  // Origin 3.
+  CHECK(read_with(good) == ErrorCode::kOk);
 }
 
 TEST_CASE("log: a cursor's name may not be empty or begin with a zero byte") {
