@@ -158,11 +158,10 @@ Status RunIndexList(const ListArguments& arguments) {
                  index.strategy});
   }
   for (const TextIndexInfo& index : text_indexes) {
-    std::string fields;
-    for (const std::string& field : index.options.fields) fields += (fields.empty() ? "" : ",") + field;
-    printer.Row({index.collection, SqlValue(), SqlValue(), SqlValue(), fields,
-                 static_cast<std::int64_t>(index.document_count), static_cast<std::int64_t>(index.pending_count),
-                 SqlValue(), "full text, " + std::string(TextTokenizerName(index.options.tokenizer))});
+    printer.Row({index.collection, std::string("text"), Joined(index.options.fields),
+                 std::string(TextTokenizerName(index.options.tokenizer)),
+                 static_cast<std::int64_t>(index.document_count), SqlValue(), SqlValue(), SqlValue(),
+                 static_cast<std::int64_t>(index.pending_count), SqlValue(), SqlValue()});
   }
   return printer.End();
 }

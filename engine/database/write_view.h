@@ -154,8 +154,8 @@ class WriteView : public ReadView {
   std::map<std::pair<std::uint32_t, std::int64_t>, ByteString>
       own_vectors_;                                               // (index id, docid) -> stored, empty: removed.
   std::map<std::uint32_t, std::vector<std::string>> new_fields_;  // By collection id.
-  std::unique_ptr<TextOverlay> text_overlay_;    // The full-text file with this transaction's own documents.
-  std::size_t text_overlay_position_ = 0;        // Of changes_, those before it are in the overlay.
+  std::unique_ptr<TextOverlay> text_overlay_;  // The full-text file with this transaction's own documents.
+  std::size_t text_overlay_position_ = 0;      // Of changes_, those before it are in the overlay.
   std::vector<BlobHold> blob_holds_;
   std::map<std::uint32_t, std::unique_ptr<ReadingsWriter>> readings_;  // By collection id.
   std::uint64_t hlc_ = 0;

@@ -14,7 +14,7 @@ enum class ScanKind : std::uint8_t {
   kByIdOrder = 4,
   kByRowid = 5,
   kField = 6,  // Over a secondary index; the rest is in the table's field_scans, under the plan's text.
-  kText = 7,  // Full text: by docid, or best first.
+  kText = 7,   // Full text: by docid, or best first.
 };
 
 // Arguments reach xFilter in the order of the members below.

@@ -246,7 +246,7 @@ TEST_CASE("log: a damaged, short or missing row is kCorruption") {
   CHECK(read_with(resealed(6, 3)) == ErrorCode::kCorruption);     // More.
   CHECK(read_with(resealed(7, 1)) == ErrorCode::kCorruption);     // An empty run.
   CHECK(read_with(resealed(8, 0x20)) == ErrorCode::kCorruption);  // Kind 0.
-  CHECK(read_with(resealed(8, 0x25)) == ErrorCode::kCorruption);  // Kind 5.
+  CHECK(read_with(resealed(8, 0x26)) == ErrorCode::kCorruption);  // Kind 6.
   CHECK(read_with(resealed(8, 0x32)) == ErrorCode::kCorruption);  // Origin 3.
   CHECK(read_with(good) == ErrorCode::kOk);
 }

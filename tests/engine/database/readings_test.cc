@@ -166,7 +166,7 @@ TEST_CASE("readings: random writes, removals and range scans agree with a plain 
     };
     std::int64_t now = 0;
     for (int round = 0; round < 700; ++round) {
-      const auto view = fixture.core->BeginWrite();
+      auto view = fixture.core->BeginWrite();
       const CollectionDefinition& r = **(*view)->catalog().Require("r");
       const bool commits = random() % 10 != 0;
       auto next = model;
@@ -210,6 +210,7 @@ TEST_CASE("readings: random writes, removals and range scans agree with a plain 
         continue;
       }
       REQUIRE((*view)->Commit().ok());
+      view->reset();  // A view goes before its core.
       model = std::move(next);
       if (round % 20 != 0 && round != 699) continue;
       if (round % 200 == 100) fixture.Reopen();
