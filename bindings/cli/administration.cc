@@ -89,6 +89,13 @@ Status RunStats(const ListArguments& arguments) {
     members.emplace_back("collection " + collection.name, std::to_string(collection.document_count) + " documents");
   }
   for (const IndexInfo& index : stats.indexes) {
+    if (index.kind == IndexKind::kField) {
+      members.emplace_back(
+          "index " + index.name,
+          std::to_string(index.entry_count) + " entries" + (index.is_ready ? "" : ", being built") +
+              (index.conflict_count == 0 ? "" : ", " + std::to_string(index.conflict_count) + " unique values twice"));
+      continue;
+    }
     members.emplace_back("index " + index.name, std::to_string(index.vector_count) + " vectors of " +
                                                     std::to_string(index.options.dimension) + " dimensions, " +
                                                     HumanBytes(index.memory_bytes) + ", opened from " +
@@ -101,9 +108,8 @@ Status RunVerify(const ListArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   FORESHORE_ASSIGN_OR_RETURN(const VerifyReport report, database->Verify());
   std::vector<std::pair<std::string, std::string>> members = {
-      {"documents", std::to_string(report.document_count)},
-      {"vectors", std::to_string(report.vector_count)},
-      {"blobs", std::to_string(report.blob_count)},
+      {"documents", std::to_string(report.document_count)},        {"vectors", std::to_string(report.vector_count)},
+      {"index entries", std::to_string(report.index_entry_count)}, {"blobs", std::to_string(report.blob_count)},
       {"problems", std::to_string(report.problems.size())},
   };
   for (const std::string& problem : report.problems) members.emplace_back("problem", problem);

@@ -64,9 +64,11 @@ Status RunExport(const ExportArguments& arguments);
 struct IndexCreateArguments {
   std::string database;
   std::string collection;
-  std::string path;
+  std::string path;  // Of a plain index, several with commas between.
   bool is_vector = false;
   bool is_unique = false;
+  std::string where;
+  std::string name;
   std::uint32_t dimension = 0;
   std::string metric = "cosine";
   std::string model;

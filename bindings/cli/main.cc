@@ -92,9 +92,12 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   CLI::App* index = app.add_subcommand("index", "indexes of a collection")->require_subcommand(1);
   CLI::App* create = AddVerb(index, "create", "make an index and fill it", &all.index_create.database);
   create->add_option("COLLECTION", all.index_create.collection, "")->required();
-  create->add_option("PATH", all.index_create.path, "the field")->required();
+  create->add_option("PATH", all.index_create.path, "the field, or several with commas between; tags[]: each element")
+      ->required();
   create->add_flag("--vector", all.index_create.is_vector, "an index of vectors");
-  create->add_flag("--unique", all.index_create.is_unique, "no value twice (not in this version)");
+  create->add_flag("--unique", all.index_create.is_unique, "no value twice");
+  create->add_option("--where", all.index_create.where, "only documents that pass: \"size > 3 AND site IS NOT NULL\"");
+  create->add_option("--name", all.index_create.name, "else the paths");
   create->add_option("--dim", all.index_create.dimension, "numbers in a vector; known with --model")
       ->check(CLI::Range(2, 4096));
   create->add_option("--metric", all.index_create.metric, "cosine, dot or l2")

@@ -1,6 +1,7 @@
 // index, model, search and predict.
 #include <fstream>
 #include <iterator>
+#include <optional>
 
 #include "bindings/cli/command.h"
 #include "bindings/cli/progress.h"
@@ -42,14 +43,49 @@ Status NoSuchIndex(const std::string& name, const std::vector<IndexInfo>& indexe
                           (known.empty() ? "one that index create made" : "one of " + known));
 }
 
+Status CreateFieldIndex(const IndexCreateArguments& arguments) {
+  if (!arguments.model.empty() || !arguments.sources.empty() || arguments.dimension != 0) {
+    return Status::InvalidArgument("index: --model, --source and --dim go with --vector");
+  }
+  FieldIndexOptions options;
+  options.paths = SplitPaths(arguments.path);
+  options.unique = arguments.is_unique;
+  options.where = arguments.where;
+  options.name = arguments.name;
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));
+  FORESHORE_RETURN_IF_ERROR(database->CreateFieldIndex(arguments.collection, options));
+  std::optional<ProgressBar> bar;
+  std::uint64_t total = 0;
+  FORESHORE_RETURN_IF_ERROR(database->WaitIndexed(std::chrono::hours(24), [&](std::uint64_t pending) {
+    if (!bar) bar.emplace("indexing", total = pending);
+    bar->Update(total > pending ? total - pending : 0, std::to_string(pending) + " left");
+  }));
+  return database->Close();
+}
+
+// "unique where size > 3, being built".
+std::string TraitsOf(const IndexInfo& index) {
+  std::string traits = index.fields.unique ? "unique" : "";
+  const auto add = [&](const std::string& text) { traits += (traits.empty() ? "" : ", ") + text; };
+  if (!index.fields.where.empty()) add("where " + index.fields.where);
+  if (!index.is_ready) add("being built");
+  if (index.conflict_count > 0) add(std::to_string(index.conflict_count) + " conflicts");
+  return traits;
+}
+
+std::string Joined(const std::vector<std::string>& paths) {
+  std::string joined;
+  for (const std::string& path : paths) joined += (joined.empty() ? "" : ",") + path;
+  return joined;
+}
+
 }  // namespace
 
 Status RunIndexCreate(const IndexCreateArguments& arguments) {
-  if (!arguments.is_vector) {
-    return Status::Unsupported("index \"" + arguments.collection + "." + arguments.path +
-                               "\": found a plain index, this version builds --vector indexes only");
-  }
+  if (!arguments.is_vector) return CreateFieldIndex(arguments);
   if (arguments.is_unique) return Status::Unsupported("index: --unique does not go with --vector");
+  if (!arguments.where.empty()) return Status::Unsupported("index: --where does not go with --vector");
   VectorFieldOptions options;
   options.field = arguments.path;
   options.dimension = arguments.dimension;
@@ -78,12 +114,18 @@ Status RunIndexList(const ListArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListIndexes());
   if (arguments.format == Format::kJson) return WriteText(stdout, IndexesJson(indexes) + "\n");
   RowPrinter printer(stdout, arguments.format);
-  printer.Begin({"name", "dimension", "metric", "model", "source", "vectors", "pending", "memory_bytes", "strategy"});
+  printer.Begin({"name", "kind", "paths", "traits", "entries", "dimension", "metric", "model", "pending",
+                 "memory_bytes", "strategy"});
   for (const IndexInfo& index : indexes) {
-    std::string sources;
-    for (const std::string& path : index.options.source_paths) sources += (sources.empty() ? "" : ",") + path;
-    printer.Row({index.name, std::int64_t(index.options.dimension), std::string(VectorMetricName(index.options.metric)),
-                 index.options.model, sources, static_cast<std::int64_t>(index.vector_count),
+    if (index.kind == IndexKind::kField) {
+      printer.Row({index.name, std::string("field"), Joined(index.fields.paths), TraitsOf(index),
+                   static_cast<std::int64_t>(index.entry_count), SqlValue(), SqlValue(), SqlValue(), SqlValue(),
+                   SqlValue(), SqlValue()});
+      continue;
+    }
+    printer.Row({index.name, std::string("vector"), Joined(index.options.source_paths), std::string(),
+                 static_cast<std::int64_t>(index.vector_count), std::int64_t(index.options.dimension),
+                 std::string(VectorMetricName(index.options.metric)), index.options.model,
                  static_cast<std::int64_t>(index.pending_count), static_cast<std::int64_t>(index.memory_bytes),
                  index.strategy});
   }
@@ -95,7 +137,9 @@ Status RunIndexDrop(const NameArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListIndexes());
   for (const IndexInfo& index : indexes) {
     if (index.name != arguments.name) continue;
-    FORESHORE_RETURN_IF_ERROR(database->DropVectorIndex(index.collection, index.options.field));
+    FORESHORE_RETURN_IF_ERROR(index.kind == IndexKind::kField
+                                  ? database->DropFieldIndex(index.collection, index.fields.name)
+                                  : database->DropVectorIndex(index.collection, index.options.field));
     return database->Close();
   }
   return NoSuchIndex(arguments.name, indexes);

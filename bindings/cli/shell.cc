@@ -196,8 +196,12 @@ class Shell {
   Status ShowIndexes() {
     FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database_.ListIndexes());
     RowPrinter printer(stdout, format_);
-    printer.Begin({"index", "model", "vectors", "pending"});
+    printer.Begin({"index", "model", "entries", "pending"});
     for (const IndexInfo& index : indexes) {
+      if (index.kind == IndexKind::kField) {
+        printer.Row({index.name, SqlValue(), static_cast<std::int64_t>(index.entry_count), SqlValue()});
+        continue;
+      }
       printer.Row({index.name, index.options.model, static_cast<std::int64_t>(index.vector_count),
                    static_cast<std::int64_t>(index.pending_count)});
     }

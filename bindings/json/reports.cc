@@ -25,6 +25,19 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.BeginObject();
   json.Key("name").Text(index.name);
   json.Key("collection").Text(index.collection);
+  json.Key("kind").Text(index.kind == IndexKind::kField ? "field" : "vector");
+  if (index.kind == IndexKind::kField) {
+    json.Key("paths").BeginArray();
+    for (const std::string& path : index.fields.paths) json.Text(path);
+    json.EndArray();
+    json.Key("unique").Bool(index.fields.unique);
+    json.Key("where").Text(index.fields.where);
+    json.Key("entry_count").Count(index.entry_count);
+    json.Key("conflict_count").Count(index.conflict_count);
+    json.Key("is_ready").Bool(index.is_ready);
+    json.EndObject();
+    return;
+  }
   json.Key("field").Text(index.options.field);
   json.Key("dimension").Count(index.options.dimension);
   json.Key("metric").Text(VectorMetricName(index.options.metric));
@@ -104,6 +117,7 @@ std::string VerifyJson(const VerifyReport& report) {
   json.BeginObject();
   json.Key("document_count").Count(report.document_count);
   json.Key("vector_count").Count(report.vector_count);
+  json.Key("index_entry_count").Count(report.index_entry_count);
   json.Key("blob_count").Count(report.blob_count);
   json.Key("problems").BeginArray();
   for (const std::string& problem : report.problems) json.Text(problem);

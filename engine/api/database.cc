@@ -182,6 +182,23 @@ Result<std::vector<IndexInfo>> Database::ListIndexes() {
   return core_->ListIndexes();
 }
 
+Status Database::CreateFieldIndex(const std::string& collection, const FieldIndexOptions& options) {
+  return core_->CreateFieldIndex(collection, options);
+}
+
+Status Database::DropFieldIndex(const std::string& collection, const std::string& name) {
+  return core_->DropFieldIndex(collection, name);
+}
+
+Status Database::WaitIndexed(std::chrono::milliseconds timeout,
+                             const std::function<void(std::uint64_t pending)>& progress) {
+  return core_->WaitIndexed(timeout, progress);
+}
+
+Result<std::vector<UniqueConflict>> Database::ListUniqueConflicts(const std::string& collection) {
+  return core_->ListUniqueConflicts(collection);
+}
+
 Result<std::vector<SearchHit>> Database::Search(const std::string& collection, const SearchRequest& request) {
   const auto catalog = core_->catalog();
   FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, catalog->Require(collection));

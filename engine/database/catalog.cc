@@ -27,6 +27,13 @@ const VectorIndexDefinition* CollectionDefinition::FindVectorIndex(std::string_v
   return nullptr;
 }
 
+const FieldIndexDefinition* CollectionDefinition::FindFieldIndex(std::uint32_t index_id) const {
+  for (const FieldIndexDefinition& index : field_indexes) {
+    if (index.id == index_id) return &index;
+  }
+  return nullptr;
+}
+
 const CollectionDefinition* Catalog::Find(std::string_view name) const {
   for (const CollectionDefinition& collection : collections) {
     if (EqualIgnoringCase(collection.name, name)) return &collection;

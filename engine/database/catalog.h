@@ -1,4 +1,4 @@
-// Which collections and vector indexes there are. A Catalog is immutable: a change makes a new one, so that a
+// Which collections and indexes there are. A Catalog is immutable: a change makes a new one, so that a
 // statement keeps the one its snapshot began with.
 //
 // Threads: values; share by shared_ptr<const Catalog>.
@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/database/field_entries.h"
+#include "engine/database/field_index.h"
 #include "foreshore/database.h"
 #include "storage/store.h"
 
@@ -32,10 +34,15 @@ struct CollectionDefinition {
   std::string name;
   std::vector<std::string> fields;  // Top-level fields in the order first seen, at most kColumnCountMax.
   std::vector<VectorIndexDefinition> vector_indexes;
-  KeyspaceId documents = 0;  // "d{id}": docid -> record.
-  KeyspaceId ids = 0;        // "i{id}": document id -> docid.
+  std::vector<FieldIndexDefinition> field_indexes;
+  std::shared_ptr<const IndexedPaths> indexed_paths;  // Of field_indexes; shared with other versions of the catalogue.
+  KeyspaceId documents = 0;                           // "d{id}": docid -> record.
+  KeyspaceId ids = 0;                                 // "i{id}": document id -> docid.
 
   const VectorIndexDefinition* FindVectorIndex(std::string_view field) const;  // By field name; nullptr.
+  const FieldIndexDefinition* FindFieldIndex(std::uint32_t index_id) const;
+  // After field_indexes changed.
+  void ArrangeFieldIndexes() { indexed_paths = std::make_shared<const IndexedPaths>(field_indexes); }
 };
 
 inline constexpr std::size_t kColumnCountMax = 500;

@@ -4,6 +4,8 @@
 
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/embedding_worker.h"
+#include "engine/database/field_index_builder.h"
+#include "engine/database/field_statistics.h"
 #include "engine/database/model_rows.h"
 #include "engine/model/model_registry.h"
 #include "storage/base/coding.h"
@@ -43,6 +45,7 @@ Result<std::unique_ptr<DatabaseCore>> DatabaseCore::Open(const std::string& path
                                                   std::max(1U, options.inference_thread_count));
   core->embedder_ = std::make_unique<EmbeddingWorker>(*core);
   if (options.embed_in_background) core->embedder_->Start();
+  core->GoOnBuilding();
   return core;
 }
 
@@ -60,6 +63,7 @@ Status DatabaseCore::OpenParts(const std::string& path, const Environment& envir
   FORESHORE_ASSIGN_OR_RETURN(settings_, store_->OpenKeyspace("settings", KeyspaceKind::kBytes));
   FORESHORE_ASSIGN_OR_RETURN(catalog_rows_, store_->OpenKeyspace("catalog", KeyspaceKind::kBytes));
   FORESHORE_ASSIGN_OR_RETURN(session_rows_, store_->OpenKeyspace("sessions", KeyspaceKind::kInteger));
+  FORESHORE_ASSIGN_OR_RETURN(conflicts_, store_->OpenKeyspace("conflicts", KeyspaceKind::kBytes));
   FORESHORE_ASSIGN_OR_RETURN(rescue_.values, store_->OpenKeyspace("rescue", KeyspaceKind::kInteger));
   FORESHORE_ASSIGN_OR_RETURN(rescue_.ids, store_->OpenKeyspace("rescue.ids", KeyspaceKind::kBytes));
   FORESHORE_ASSIGN_OR_RETURN(log_, ChangeLog::Open(*store_));
@@ -145,12 +149,16 @@ Status DatabaseCore::LoadCatalog() {
     FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(catalog_rows_));
     std::vector<VectorIndexDefinition> indexes;
+    std::vector<FieldIndexDefinition> field_indexes;
     for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
       FORESHORE_RETURN_IF_ERROR(status);
       if (!cursor->valid()) break;
       if (cursor->bytes_key().starts_with('c')) {
         FORESHORE_ASSIGN_OR_RETURN(auto collection, DecodeCollection(cursor->value()));
         catalog->collections.push_back(std::move(collection));
+      } else if (cursor->bytes_key().starts_with('f')) {
+        FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeFieldIndex(cursor->value()));
+        field_indexes.push_back(std::move(index));
       } else {
         FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeVectorIndex(cursor->value()));
         indexes.push_back(std::move(index));
@@ -161,6 +169,9 @@ Status DatabaseCore::LoadCatalog() {
     for (CollectionDefinition& collection : catalog->collections) {
       for (const VectorIndexDefinition& index : indexes) {
         if (index.collection_id == collection.id) collection.vector_indexes.push_back(index);
+      }
+      for (const FieldIndexDefinition& index : field_indexes) {
+        if (index.collection_id == collection.id) collection.field_indexes.push_back(index);
       }
     }
   }
@@ -179,7 +190,7 @@ Status DatabaseCore::OpenKeyspaces(CollectionDefinition& collection) {
     FORESHORE_ASSIGN_OR_RETURN(index.vectors,
                                store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
   }
-  return Status::Ok();
+  return OpenFieldIndexes(collection);
 }
 
 Status DatabaseCore::LoadClock() {
@@ -231,9 +242,12 @@ DatabaseCore::~DatabaseCore() {
 }
 
 Status DatabaseCore::Close() {
+  // A loss of statistics costs a walk over the index, no more.
+  if (field_statistics_ && !closed_.load()) field_statistics_->Save().IgnoreError();
   if (closed_.exchange(true)) return Status::Ok();
   changed_.notify_all();
   if (embedder_) embedder_->Stop();
+  if (field_builder_) field_builder_->Stop();
   Status status;
   if (store_) {
     status = SaveIndexes();

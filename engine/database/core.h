@@ -43,6 +43,8 @@ namespace foreshore {
 class DatabaseCore;
 class DerivedVectorIndex;
 class EmbeddingWorker;
+class FieldIndexBuilder;
+class FieldStatisticsCache;
 class ModelRegistry;
 class ModelRows;
 
@@ -81,9 +83,16 @@ class DatabaseCore {
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
   Result<std::vector<IndexInfo>> ListIndexes();
+  Status CreateFieldIndex(const std::string& collection, const FieldIndexOptions& options);
+  Status DropFieldIndex(const std::string& collection, const std::string& name);
+  Status WaitIndexed(std::chrono::milliseconds timeout, const std::function<void(std::uint64_t)>& progress);
+  Result<std::vector<UniqueConflict>> ListUniqueConflicts(const std::string& collection);
   // How a k-NN over the index would run now; for EXPLAIN QUERY PLAN.
   std::string NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint);
   std::uint64_t VectorCount(const VectorIndexDefinition& index);
+
+  FieldStatisticsCache& field_statistics() { return *field_statistics_; }
+  void WakeFieldIndexBuilder();  // There may be something to do in the background.
 
   RescueKeyspaces rescue_keyspaces() const { return rescue_; }
 
@@ -108,6 +117,7 @@ class DatabaseCore {
   void ObserveHlc(std::uint64_t hlc);
 
   Result<std::optional<ByteString>> GetSetting(const std::string& key);
+  Result<std::optional<ByteString>> ReadSettingIn(ReadView& view, const std::string& key);  // As the view sees it.
 
   // Returns once the log has grown past `sequence`, or after `timeout`. For sync that follows.
   bool WaitForChange(std::int64_t sequence, std::chrono::milliseconds timeout);
@@ -129,6 +139,7 @@ class DatabaseCore {
   friend class WriteView;
   friend class DerivedVectorIndex;
   friend class EmbeddingWorker;
+  friend class FieldIndexBuilder;
   DatabaseCore(const DatabaseOptions& options, const Environment& environment);
 
   Status OpenParts(const std::string& path, const Environment& environment);
@@ -138,6 +149,15 @@ class DatabaseCore {
   Status LoadClock();
   Status OpenIndexes();
   Status OpenKeyspaces(CollectionDefinition& collection);
+  // Secondary indexes, in core_field_indexes.cc.
+  Status OpenFieldIndexes(CollectionDefinition& collection);
+  void GoOnBuilding();
+  Status RemoveFieldIndex(const FieldIndexDefinition& index);
+  Status CollectConflicts(ReadView& view, const CollectionDefinition& collection, const FieldIndexDefinition& index,
+                          std::vector<UniqueConflict>& found);
+  Status AppendFieldIndexInfos(ReadView& view, const CollectionDefinition& collection, std::vector<IndexInfo>& infos);
+  // Writes one row of the catalogue (empty content: removes it) and lets the transaction publish `next` as it commits.
+  Status ChangeCatalog(WriteView& view, std::shared_ptr<Catalog> next, const std::string& row, Bytes content);
   Status MintIdentity(std::uint64_t epoch);
   void MintSession();
   Result<std::uint32_t> TakeCatalogId();
@@ -167,9 +187,12 @@ class DatabaseCore {
   std::unique_ptr<ModelRows> model_rows_;
   std::unique_ptr<ModelRegistry> models_;
   std::unique_ptr<EmbeddingWorker> embedder_;
+  std::unique_ptr<FieldStatisticsCache> field_statistics_;
+  std::unique_ptr<FieldIndexBuilder> field_builder_;
   KeyspaceId settings_ = 0;  // "settings": text -> bytes.
   KeyspaceId catalog_rows_ = 0;
   KeyspaceId session_rows_ = 0;
+  KeyspaceId conflicts_ = 0;  // Of unique indexes, see unique_conflicts.h.
   RescueKeyspaces rescue_;
 
   std::mutex catalog_change_mutex_;  // One change of the catalogue at a time; taken before writer_gate_.

@@ -74,9 +74,8 @@ Status DatabaseCore::CreateCollection(const std::string& name) {
   change.collection_id = collection.id;
   view->changes_.push_back(change);
   next->collections.push_back(std::move(collection));
-  FORESHORE_RETURN_IF_ERROR(view->Commit());
-  PublishCatalog(std::move(next));
-  return Status::Ok();
+  view->changed_catalog_ = std::move(next);
+  return view->Commit();
 }
 
 Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const VectorFieldOptions& options) {
@@ -159,11 +158,10 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   change.collection_id = index.collection_id;
   change.index_id = index.id;
   view->changes_.push_back(change);
+  view->changed_catalog_ = std::move(next);
   const Status committed = view->Commit();
-  const std::lock_guard catalog_lock(catalog_mutex_);
-  if (committed.ok()) {
-    catalog_ = std::move(next);
-  } else {
+  if (!committed.ok()) {
+    const std::lock_guard catalog_lock(catalog_mutex_);
     derived_.erase(index.id);
   }
   return committed;
@@ -199,8 +197,8 @@ Status DatabaseCore::DropVectorIndex(const std::string& collection_name, const s
       const std::lock_guard catalog_lock(catalog_mutex_);
       derived_.erase(id);
     }
+    view->changed_catalog_ = std::move(next);
     FORESHORE_RETURN_IF_ERROR(view->Commit());
-    PublishCatalog(std::move(next));
   }
   RemoveFile(SnapshotPath(id)).IgnoreError();
   return store_->DropKeyspace("v" + std::to_string(id));
@@ -226,6 +224,7 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       }
       infos.push_back(std::move(info));
     }
+    FORESHORE_RETURN_IF_ERROR(AppendFieldIndexInfos(*view, collection, infos));
   }
   return infos;
 }

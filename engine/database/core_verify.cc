@@ -3,6 +3,7 @@
 
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
+#include "engine/database/field_index_verify.h"
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
 #include "engine/model/model_registry.h"
@@ -119,6 +120,12 @@ Result<VerifyReport> DatabaseCore::Verify() {
     FORESHORE_RETURN_IF_ERROR(verifier.CheckCollection(collection));
     for (const VectorIndexDefinition& index : collection.vector_indexes) {
       FORESHORE_RETURN_IF_ERROR(verifier.CheckVectors(collection, index, FindDerived(index.id).get()));
+    }
+    for (const FieldIndexDefinition& index : collection.field_indexes) {
+      FORESHORE_ASSIGN_OR_RETURN(
+          const std::uint64_t entry_count,
+          VerifyFieldIndex(*view, collection, index, [&](const std::string& problem) { verifier.Problem(problem); }));
+      report.index_entry_count += entry_count;
     }
   }
   FORESHORE_ASSIGN_OR_RETURN(std::int64_t expected, log_->Tail(view->txn()));

@@ -173,6 +173,11 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   return std::unique_ptr<NeighbourCursor>(std::move(merged));
 }
 
+Result<std::unique_ptr<Cursor>> ReadView::ScanFieldIndex(const FieldIndexDefinition& index) {
+  FORESHORE_RETURN_IF_ERROR(SettleFieldIndexes());
+  return txn_->NewCursor(index.entries);
+}
+
 Status ReadView::VisitOwnVectors(std::uint32_t, const std::function<Status(std::int64_t, Bytes)>&) {
   return Status::Ok();
 }

@@ -87,6 +87,10 @@ class ReadView {
   // kInvalidArgument where the query has another dimension than the index.
   Result<std::unique_ptr<NeighbourCursor>> Nearest(const VectorIndexDefinition& index, std::span<const float> query,
                                                    const NeighbourOptions& options);
+  // Over the entries of a secondary index, as field_index.h has them.
+  Result<std::unique_ptr<Cursor>> ScanFieldIndex(const FieldIndexDefinition& index);
+  // Before a cursor over a secondary index is positioned anew after a write of this transaction.
+  virtual Status SettleFieldIndexes() { return Status::Ok(); }
   // Whole state, tombstones included; life 0 where the id was never used. For merge and sync.
   Result<DocumentState> LoadState(const CollectionDefinition& collection, std::string_view id);
   Result<std::optional<DocumentState>> LoadStateByDocid(const CollectionDefinition& collection, std::int64_t docid);

@@ -34,6 +34,7 @@ Status Missing(const CollectionDefinition& collection, std::string_view id) {
 }  // namespace
 
 WriteView::~WriteView() {
+  field_indexes_.reset();
   // The store's transaction must be over before another writer may begin.
   owned_write_txn_.reset();
 }
@@ -116,6 +117,7 @@ Result<WriteView::ApplyOutcome> WriteView::Apply(const CollectionDefinition& col
 
 // A document that was never here, written by one put, is encoded without building its registers.
 Status WriteView::StoreNew(const CollectionDefinition& collection, std::string_view id, std::string_view body) {
+  FORESHORE_RETURN_IF_ERROR(CheckUnique(collection, 0, body));
   const NewRecord fresh = EncodeNewDocument(id, body, Hlc(), core_.session_, next_op_, core_.sessions_);
   next_op_ = fresh.op_last + 1;
   std::int64_t docid = 0;
@@ -147,6 +149,8 @@ Status WriteView::JoinAndStore(const CollectionDefinition& collection, DocumentS
     FORESHORE_ASSIGN_OR_RETURN(JoinOutcome one, JoinGroup(state, group, rescued, local));
     if (origin == ChangeOrigin::kLocal) next_op_ = group.op_last + 1;
     total.changed |= one.changed;
+    total.lost.insert(total.lost.end(), one.lost.begin(), one.lost.end());
+    total.recovered.insert(total.recovered.end(), one.recovered.begin(), one.recovered.end());
     for (const LostValue& gone : one.recovered) std::erase(rescued, gone);
     rescued.insert(rescued.end(), one.lost.begin(), one.lost.end());
     FORESHORE_RETURN_IF_ERROR(Fail(KeepRescued(collection, state.id, one)));
@@ -155,6 +159,11 @@ Status WriteView::JoinAndStore(const CollectionDefinition& collection, DocumentS
   if (outcome != nullptr) outcome->changed = total.changed;
   if (!total.changed) return Status::Ok();
   const std::string body = Materialise(state);
+  if (origin == ChangeOrigin::kLocal) {
+    const Status unique = CheckUnique(collection, docid, body);
+    // What was put aside above is in the transaction already.
+    if (!unique.ok()) return total.lost.empty() && total.recovered.empty() ? unique : Fail(unique);
+  }
   const ByteString record = EncodeRecord(state, body, core_.sessions_);
   if (docid == 0) {
     FORESHORE_RETURN_IF_ERROR(AddNewDocument(collection, state.id, record, &docid));
@@ -204,8 +213,37 @@ Status WriteView::Follow(const CollectionDefinition& collection, std::int64_t do
       FORESHORE_RETURN_IF_ERROR(PutVector(index, docid, {}));
     }
   }
+  if (!collection.field_indexes.empty()) {
+    FORESHORE_RETURN_IF_ERROR(FieldIndexes().Follow(collection, docid, old_body, body, origin == ChangeOrigin::kSync));
+  }
   NoteFields(collection, body);
   return Status::Ok();
+}
+
+FieldIndexWriter& WriteView::FieldIndexes() {
+  if (!field_indexes_) field_indexes_ = std::make_unique<FieldIndexWriter>(*write_txn_, core_.conflicts_);
+  return *field_indexes_;
+}
+
+Status WriteView::CheckUnique(const CollectionDefinition& collection, std::int64_t docid, std::string_view body) {
+  return collection.field_indexes.empty() ? Status::Ok() : FieldIndexes().CheckUnique(collection, docid, body);
+}
+
+Result<std::vector<std::string>> WriteView::UniqueHolders(const CollectionDefinition& collection, std::int64_t docid,
+                                                          std::string_view body) {
+  std::vector<std::string> ids;
+  if (collection.field_indexes.empty()) return ids;
+  FORESHORE_ASSIGN_OR_RETURN(const auto holders, FieldIndexes().FindHolders(collection, docid, body));
+  for (const auto& [index, holder] : holders) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto record, GetByDocid(collection, holder));
+    if (record && std::find(ids.begin(), ids.end(), record->id) == ids.end()) ids.emplace_back(record->id);
+  }
+  return ids;
+}
+
+Status WriteView::SettleFieldIndexes() {
+  if (finished_ || !field_indexes_) return Status::Ok();
+  return Fail(field_indexes_->Flush());
 }
 
 Status WriteView::FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
@@ -305,8 +343,9 @@ Status WriteView::WriteCatalogChanges(std::shared_ptr<const Catalog>* next) {
         write_txn_->Put(core_.session_rows_, static_cast<std::int64_t>(number), SessionTable::EncodeEntry(entry)));
   }
   std::erase_if(new_fields_, [](const auto& entry) { return entry.second.empty(); });
+  *next = changed_catalog_;
   if (new_fields_.empty()) return Status::Ok();
-  auto changed = std::make_shared<Catalog>(*catalog_);
+  auto changed = std::make_shared<Catalog>(changed_catalog_ ? *changed_catalog_ : *catalog_);
   ++changed->version;
   for (CollectionDefinition& collection : changed->collections) {
     const auto fresh = new_fields_.find(collection.id);
@@ -329,6 +368,7 @@ Status WriteView::Commit() {
     return Status::Ok();
   }
   std::shared_ptr<const Catalog> next;
+  if (field_indexes_) FORESHORE_RETURN_IF_ERROR(field_indexes_->Flush());
   FORESHORE_RETURN_IF_ERROR(WriteCatalogChanges(&next));
   const auto unsaved = core_.sessions_.Unsaved();
   ByteString clock;

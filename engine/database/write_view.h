@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/database/field_index_writer.h"
 #include "engine/database/read_view.h"
 #include "storage/change_log.h"
 #include "storage/writer_gate.h"
@@ -42,6 +43,9 @@ class WriteView : public ReadView {
     std::size_t lost_count = 0;
   };
   Result<ApplyOutcome> Apply(const CollectionDefinition& collection, const DocumentChange& change);
+  // The ids of other documents that hold a unique value which a document with this body would have; docid 0: a new one.
+  Result<std::vector<std::string>> UniqueHolders(const CollectionDefinition& collection, std::int64_t docid,
+                                                 std::string_view body);
   // Small named values that commit with the transaction: cursors of sync and the like. Keys up to 200 bytes, values up
   // to 2 KiB.
   Status PutSetting(const std::string& key, Bytes value);
@@ -59,6 +63,9 @@ class WriteView : public ReadView {
   Status RollbackToSavepoint();
   Status ReleaseSavepoint();
 
+  // Writes the entries of secondary indexes that have gathered; reads through this view do it by themselves.
+  Status SettleFieldIndexes() override;
+
   Status Commit();
   // After Commit, or after a write that failed half-way: every later call is refused.
   bool finished() const { return finished_; }
@@ -68,6 +75,7 @@ class WriteView : public ReadView {
 
  private:
   friend class DatabaseCore;
+  friend class FieldIndexBuilder;
   friend class ReadView;
   WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : ReadView(core, std::move(catalog)) {}
   Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit) override;
@@ -81,6 +89,9 @@ class WriteView : public ReadView {
                 std::string_view body, ChangeOrigin origin);
   Status FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
                          std::string_view body, ChangeOrigin origin);
+  FieldIndexWriter& FieldIndexes();
+  // Before anything is written: a local write that a unique index refuses leaves the transaction as it was.
+  Status CheckUnique(const CollectionDefinition& collection, std::int64_t docid, std::string_view body);
   void NoteFields(const CollectionDefinition& collection, std::string_view body);
   // Of the local writes, those up to here are at a peer; as it was when this transaction first asked.
   Result<std::uint64_t> AcknowledgedHlc();
@@ -115,6 +126,9 @@ class WriteView : public ReadView {
   std::optional<WriterGatePass> writer_pass_;
   std::unique_ptr<WriteTxn> owned_write_txn_;
   WriteTxn* write_txn_ = nullptr;
+  std::unique_ptr<FieldIndexWriter> field_indexes_;  // Made by the first write that needs it.
+  // A change of the catalogue that this transaction makes; published before the next writer begins.
+  std::shared_ptr<const Catalog> changed_catalog_;
   std::vector<Change> changes_;
   std::map<std::pair<std::uint32_t, std::int64_t>, ByteString>
       own_vectors_;                                               // (index id, docid) -> stored, empty: removed.

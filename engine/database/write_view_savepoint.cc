@@ -11,6 +11,8 @@ Status WriteView::CheckSavepoint() const {
 
 Status WriteView::MakeSavepoint() {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
+  // Entries that gathered before the savepoint must not go with what comes after it.
+  FORESHORE_RETURN_IF_ERROR(SettleFieldIndexes());
   FORESHORE_RETURN_IF_ERROR(Fail(write_txn_->MakeSavepoint()));
   savepoints_.push_back({changes_.size(), undo_.size(), new_fields_, next_op_, next_docid_, rescued_delta_,
                          changed_count_, has_own_rescued_, wrote_});
@@ -20,6 +22,7 @@ Status WriteView::MakeSavepoint() {
 Status WriteView::RollbackToSavepoint() {
   FORESHORE_RETURN_IF_ERROR(CheckSavepoint());
   FORESHORE_RETURN_IF_ERROR(Fail(write_txn_->RollbackToSavepoint()));
+  if (field_indexes_) field_indexes_->Discard();
   const SavepointState& state = savepoints_.back();
   changes_.resize(state.change_count);
   while (undo_.size() > state.undo_count) {

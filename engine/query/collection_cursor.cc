@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/database/field_entries.h"
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
 #include "engine/query/sql_json.h"
@@ -52,9 +53,11 @@ Status CollectionCursor::StandOn(std::int64_t docid) {
   return Status::Ok();
 }
 
-Status CollectionCursor::Filter(const ScanPlan& plan, sqlite3_value** arguments) {
+Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sqlite3_value** arguments) {
   FORESHORE_ASSIGN_OR_RETURN(view_, table_.session.View());
   scan_.reset();
+  field_scan_.reset();
+  sorted_.clear();
   nearest_.reset();
   ids_.reset();
   measured_.clear();
@@ -82,6 +85,7 @@ Status CollectionCursor::Filter(const ScanPlan& plan, sqlite3_value** arguments)
       return StandOn(sqlite3_value_int64(arguments[0]));
     case ScanKind::kNearest: return StartNearest(plan, arguments);
     case ScanKind::kByIdOrder: return StartIdOrder(plan, arguments);
+    case ScanKind::kField: return StartField(text, arguments);
   }
   return Status::Internal("SQL: unknown plan of a scan");
 }
@@ -97,6 +101,64 @@ Status CollectionCursor::StartFull() {
   FORESHORE_ASSIGN_OR_RETURN(scan_, view_->Scan(*definition_));
   at_end_ = false;
   return Next();
+}
+
+Status CollectionCursor::StartField(std::string_view text, sqlite3_value** arguments) {
+  const auto plan = table_.field_scans.find(text);
+  if (plan == table_.field_scans.end()) return Status::Internal("SQL: unknown plan of a scan over an index");
+  field_index_ = definition_->FindFieldIndex(plan->second.index_id);
+  // The plan is of another version of the catalogue than the snapshot.
+  if (field_index_ == nullptr || !field_index_->is_ready) return StartWithoutIndex(plan->second);
+  FORESHORE_ASSIGN_OR_RETURN(auto ranges, RangesOf(plan->second, arguments));
+  field_scan_ = std::make_unique<FieldScanCursor>(*view_, *definition_, *field_index_, plan->second, std::move(ranges));
+  return NextField();
+}
+
+// SQLite tests every term again, so only the order has to be made.
+Status CollectionCursor::StartWithoutIndex(const FieldScanPlan& plan) {
+  if (!plan.in_order) return StartFull();
+  const CollectionDefinition* planned = table_.session.declared->FindById(table_.collection_id);
+  const FieldIndexDefinition* index = planned ? planned->FindFieldIndex(plan.index_id) : nullptr;
+  if (index == nullptr) {
+    return Status::Conflict("collection \"" + table_.name +
+                            "\": an index was dropped while the statement began, expected it: run it again");
+  }
+  std::vector<std::pair<ByteString, std::int64_t>> order;
+  std::string buffer;
+  FORESHORE_ASSIGN_OR_RETURN(const auto documents, view_->Scan(*definition_));
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool more, documents->Next());
+    if (!more) break;
+    auto& [key, docid] = order.emplace_back(ByteString(), documents->docid());
+    for (const IndexedPath& path : index->paths) {
+      if (!path.is_each_element) AppendWholeTokenKey(key, FindValue(documents->body(), path.path), buffer);
+    }
+  }
+  std::sort(order.begin(), order.end());
+  if (!plan.descending) std::reverse(order.begin(), order.end());
+  for (const auto& [key, docid] : order) sorted_.push_back(docid);
+  return NextSorted();
+}
+
+Status CollectionCursor::NextSorted() {
+  for (at_end_ = true; at_end_ && !sorted_.empty();) {
+    const std::int64_t docid = sorted_.back();
+    sorted_.pop_back();
+    FORESHORE_RETURN_IF_ERROR(StandOn(docid));
+  }
+  return Status::Ok();
+}
+
+Status CollectionCursor::NextField() {
+  const bool written = was_written();
+  seen_write_count_ = write_count();
+  FORESHORE_ASSIGN_OR_RETURN(const bool found, field_scan_->Next(written));
+  at_end_ = !found;
+  if (!found) return Status::Ok();
+  docid_ = field_scan_->docid();
+  has_document_ = false;  // Read when a column asks for what the index does not have.
+  has_fields_ = false;
+  return Status::Ok();
 }
 
 Status CollectionCursor::StartNearest(const ScanPlan& plan, sqlite3_value** arguments) {
@@ -254,6 +316,8 @@ Status CollectionCursor::Next() {
     SetRow(scan_->docid(), std::string_view(copy_).substr(0, id_bytes), std::string_view(copy_).substr(id_bytes));
     return Status::Ok();
   }
+  if (field_scan_) return NextField();
+  if (plan_.kind == ScanKind::kField) return NextSorted();
   if (ids_) return MoveIdOrder();
   std::optional<Neighbour> neighbour;
   if (plan_.kind == ScanKind::kNearest && !nearest_) {
@@ -284,7 +348,7 @@ Status CollectionCursor::EnsureDocument() {
     SetRow(docid_, {}, {});
     return Status::Ok();
   }
-  return Status::Corruption("collection \"" + table_.name + "\": a vector names document " + std::to_string(docid_) +
+  return Status::Corruption("collection \"" + table_.name + "\": an index names document " + std::to_string(docid_) +
                             ", which is not there");
 }
 
@@ -326,6 +390,13 @@ Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& col
       break;
     default: break;
   }
+  if (field_scan_ && !has_document_ && !column.path.empty()) {
+    for (std::size_t i = 0; i < field_index_->paths.size(); ++i) {
+      const IndexedPath& path = field_index_->paths[i];
+      if (path.is_each_element || path.path != column.path) continue;
+      if (field_scan_->Column(context, i)) return Status::Ok();
+    }
+  }
   FORESHORE_RETURN_IF_ERROR(EnsureDocument());
   if (id_.empty()) return Status::Ok();  // Deleted meanwhile.
   if (column.kind == ColumnKind::kId) {
@@ -335,6 +406,10 @@ Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& col
   if (column.kind == ColumnKind::kBody) {
     set_text(body_);
     sqlite3_result_subtype(context, kJsonSubtype);
+    return Status::Ok();
+  }
+  if (column.kind == ColumnKind::kPath) {
+    SetResultFromJson(context, FindValue(body_, column.path));
     return Status::Ok();
   }
   if (!has_fields_) {
@@ -365,10 +440,10 @@ int CloseCursor(sqlite3_vtab_cursor* cursor) {
   return SQLITE_OK;
 }
 
-int FilterCursor(sqlite3_vtab_cursor* base, int plan, const char* /*text*/, int /*argument_count*/,
+int FilterCursor(sqlite3_vtab_cursor* base, int plan, const char* text, int /*argument_count*/,
                  sqlite3_value** arguments) {
   CollectionCursor& cursor = CursorOf(base);
-  return CodeOf(cursor, cursor.Filter(ScanPlan::Decode(plan), arguments));
+  return CodeOf(cursor, cursor.Filter(ScanPlan::Decode(plan), text ? text : "", arguments));
 }
 
 int NextOfCursor(sqlite3_vtab_cursor* base) {

@@ -25,7 +25,8 @@ class CollectionCursor : public sqlite3_vtab_cursor {
  public:
   explicit CollectionCursor(CollectionTable& table);
 
-  Status Filter(const ScanPlan& plan, sqlite3_value** arguments);
+  // `text` is the plan's, as EXPLAIN QUERY PLAN shows it.
+  Status Filter(const ScanPlan& plan, std::string_view text, sqlite3_value** arguments);
   Status Next();
   bool at_end() const { return at_end_; }
   std::int64_t docid() const { return docid_; }
@@ -35,6 +36,10 @@ class CollectionCursor : public sqlite3_vtab_cursor {
  private:
   Status StartFull();
   Status NextListed();
+  Status StartField(std::string_view text, sqlite3_value** arguments);
+  Status StartWithoutIndex(const FieldScanPlan& plan);
+  Status NextField();
+  Status NextSorted();
   Status StartNearest(const ScanPlan& plan, sqlite3_value** arguments);
   Status StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments);
   Status MeasureListed(const VectorIndexDefinition& index, std::span<const float> query, bool is_list,
@@ -60,6 +65,9 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   const DocumentRestriction* only_ = nullptr;  // Set: all that this scan may yield.
   std::size_t only_position_ = 0;
   std::unique_ptr<DocumentCursor> scan_;
+  const FieldIndexDefinition* field_index_ = nullptr;  // Of field_scan_.
+  std::unique_ptr<FieldScanCursor> field_scan_;
+  std::vector<std::int64_t> sorted_;  // Where the plan's index is not in this snapshot: the next document last.
   std::unique_ptr<NeighbourCursor> nearest_;
   std::vector<Neighbour> measured_;  // The named documents with their distances, nearest last.
   std::unique_ptr<Cursor> ids_;

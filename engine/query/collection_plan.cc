@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/query/collection_table.h"
+#include "engine/query/field_plan.h"
 
 namespace foreshore {
 
@@ -58,6 +59,7 @@ class Planner {
   }
   void ChooseNearest(const CollectionDefinition& definition);
   void ChooseIdOrder(double rows);
+  bool ChooseField(const CollectionDefinition& definition, double rows);
   void Finish(const ScanPlan& plan, double cost, double rows, const std::string& text);
 
   CollectionTable& table_;
@@ -213,6 +215,37 @@ void Planner::ChooseIdOrder(double rows) {
   Finish(plan, 10 + kOrderedStepCost * rows, rows * found_.selectivity, text);
 }
 
+// Whether a secondary index serves better than a scan of all documents or of a run of ids.
+bool Planner::ChooseField(const CollectionDefinition& definition, double rows) {
+  if (definition.field_indexes.empty()) return false;
+  auto best = BestFieldScan(table_, definition, info_, rows);
+  if (!best) return false;
+  double other_cost = 10 + rows;
+  double passing = rows * found_.selectivity;
+  bool other_orders = info_.nOrderBy == 1 && info_.aOrderBy[0].iColumn < 0 && info_.aOrderBy[0].desc == 0;
+  if (found_.id_lower >= 0 || found_.id_upper >= 0 || OrdersBy(ColumnKind::kId)) {
+    double in_range = rows;
+    if (found_.id_lower >= 0) in_range /= 4;
+    if (found_.id_upper >= 0) in_range /= 4;
+    other_cost = 10 + kOrderedStepCost * in_range;
+    passing = in_range * found_.selectivity;
+    other_orders = OrdersBy(ColumnKind::kId);
+  }
+  if (!other_orders) other_cost += SortCost(info_, passing);
+  if (best->cost + (best->orders ? 0 : SortCost(info_, best->rows)) >= other_cost) return false;
+  for (std::size_t i = 0; i < best->positions.size(); ++i) {
+    if (i < best->plan.matches.size() && best->plan.matches[i] == FieldMatch::kInList) {
+      sqlite3_vtab_in(&info_, best->positions[i], 1);
+    }
+    Use(best->positions[i], false);
+  }
+  info_.orderByConsumed = best->orders ? 1 : 0;
+  ScanPlan plan;
+  plan.kind = ScanKind::kField;
+  Finish(plan, best->cost, best->rows, table_.KeepFieldScan(best->plan, std::move(best->text)));
+  return true;
+}
+
 void Planner::Choose() {
   static const CollectionDefinition kNone;
   const CollectionDefinition* known =
@@ -229,6 +262,7 @@ void Planner::Choose() {
     return Finish(plan, by_rowid ? kLookUpCost / 2 : kLookUpCost, found_.selectivity, by_rowid ? "docid" : "id");
   }
   const double rows = static_cast<double>(table_.session.EstimateRows(definition));
+  if (ChooseField(definition, rows)) return;
   if (found_.id_lower >= 0 || found_.id_upper >= 0 || OrdersBy(ColumnKind::kId)) return ChooseIdOrder(rows);
   ScanPlan plan;
   if (info_.nOrderBy == 1 && info_.aOrderBy[0].iColumn < 0 && info_.aOrderBy[0].desc == 0) info_.orderByConsumed = 1;

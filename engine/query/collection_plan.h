@@ -13,6 +13,7 @@ enum class ScanKind : std::uint8_t {
   kNearest = 3,  // In increasing distance from a vector.
   kByIdOrder = 4,
   kByRowid = 5,
+  kField = 6,  // Over a secondary index; the rest is in the table's field_scans, under the plan's text.
 };
 
 // Arguments reach xFilter in the order of the members below.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/document/json.h"
+#include "engine/query/array_contains.h"
 #include "engine/query/collection_cursor.h"
 
 namespace foreshore {
@@ -60,6 +61,10 @@ void RefuseMatch(sqlite3_context* context, int /*argument_count*/, sqlite3_value
 // SQLite asks for a function only where it has to compute MATCH row by row, which no plan of ours leaves to it.
 int FindFunction(sqlite3_vtab* table, int argument_count, const char* name,
                  void (**function)(sqlite3_context*, int, sqlite3_value**), void** /*argument*/) {
+  if (argument_count == 2 && sqlite3_stricmp(name, "array_contains") == 0) {
+    *function = &ArrayContains;
+    return kArrayContainsConstraint;
+  }
   if (argument_count != 2 || sqlite3_stricmp(name, "match") != 0) return 0;
   auto& collection = *static_cast<CollectionTable*>(table);
   collection.session.misplaced_match = collection.name;
@@ -101,6 +106,21 @@ std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
   };
   columns.push_back({ColumnKind::kId, "id", "", 0, -1});
   columns.push_back({ColumnKind::kBody, "body", "", 0, -1});
+  // A top-level field is a column as soon as a document has it; under an index, from the start.
+  std::vector<std::string> indexed_fields;
+  const auto add_path = [&](const std::string& path) {
+    if (path.find(kPathSeparator) == std::string::npos) {
+      if (std::find(collection.fields.begin(), collection.fields.end(), path) == collection.fields.end()) {
+        indexed_fields.push_back(path);
+      }
+    } else if (const std::string name = PathForPeople(path); columns.size() < 2 * kColumnCountMax && usable(name)) {
+      columns.push_back({ColumnKind::kPath, name, "", 0, -1, path});
+    }
+  };
+  for (const FieldIndexDefinition& index : collection.field_indexes) {
+    for (const IndexedPath& path : index.paths) add_path(path.path);
+    for (const FieldTerm& term : index.predicate) add_path(term.path);
+  }
   for (const VectorIndexDefinition& index : collection.vector_indexes) {
     if (!usable(index.options.field)) continue;
     TableColumn column{ColumnKind::kVector, index.options.field, "", index.id, -1};
@@ -112,8 +132,11 @@ std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
     columns.push_back(std::move(column));
   }
   for (const std::string& field : collection.fields) {
-    if (columns.size() >= kColumnCountMax + collection.vector_indexes.size() + 2) break;
-    if (usable(field)) columns.push_back({ColumnKind::kField, field, JsonKey(field), 0, field_count++});
+    if (field_count >= static_cast<int>(kColumnCountMax)) break;
+    if (usable(field)) columns.push_back({ColumnKind::kField, field, JsonKey(field), 0, field_count++, field});
+  }
+  for (const std::string& field : indexed_fields) {
+    if (usable(field)) columns.push_back({ColumnKind::kField, field, JsonKey(field), 0, field_count++, field});
   }
   columns.push_back({ColumnKind::kDistance, "distance", "", 0, -1});
   columns.push_back({ColumnKind::kNearestCount, "k", "", 0, -1});
@@ -131,13 +154,18 @@ std::string DeclarationOf(const CollectionDefinition& collection) {
       case ColumnKind::kId:
       case ColumnKind::kBody: sql += " TEXT"; break;
       case ColumnKind::kVector: vectors += " " + std::to_string(column.index_id); break;
+      case ColumnKind::kPath:
       case ColumnKind::kField: break;  // No affinity: values keep the type that the document gave them.
       case ColumnKind::kDistance:
       case ColumnKind::kNearestCount:
       case ColumnKind::kFullText: sql += " HIDDEN"; break;
     }
   }
-  return sql + ") /* vector indexes" + vectors + " */";
+  std::string fields;  // Statements are planned anew where an index came or went.
+  for (const FieldIndexDefinition& index : collection.field_indexes) {
+    if (index.is_ready) fields += " " + std::to_string(index.id);
+  }
+  return sql + ") /* vector indexes" + vectors + ", indexes" + fields + " */";
 }
 
 CollectionTable::CollectionTable(SessionState& session_reference, const CollectionDefinition& definition)
@@ -148,6 +176,15 @@ CollectionTable::CollectionTable(SessionState& session_reference, const Collecti
       columns(ColumnsOf(definition)) {
   for (const TableColumn& column : columns) {
     if (column.field_number >= 0) field_keys.push_back(column.key);
+  }
+}
+
+std::string CollectionTable::KeepFieldScan(const FieldScanPlan& plan, std::string text) {
+  std::string key = text;
+  for (int number = 2;; ++number) {
+    const auto [place, is_new] = field_scans.try_emplace(key, plan);
+    if (is_new || place->second == plan) return key;
+    key = text + " #" + std::to_string(number);
   }
 }
 

@@ -80,6 +80,8 @@ class RowWriter {
   Status CollectEdit(const TableColumn& column, sqlite3_value* value, std::string_view base,
                      std::vector<FieldEdit>& edits);
   Result<std::string> VectorToken(const TableColumn& column, sqlite3_value* value) const;
+  // OR REPLACE: removes the documents that hold a unique value of the one that is written.
+  Status ReplaceHolders(std::int64_t docid, const std::string& body);
   // Runs one write of the view and keeps account of it.
   Status Write(const std::function<Status()>& write);
 
@@ -117,6 +119,16 @@ Status RowWriter::Write(const std::function<Status()>& write) {
   return status;
 }
 
+Status RowWriter::ReplaceHolders(std::int64_t docid, const std::string& body) {
+  if (sqlite3_vtab_on_conflict(table_.session.db) != SQLITE_REPLACE) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const auto holders, view_.UniqueHolders(definition_, docid, body));
+  for (const std::string& holder : holders) {
+    FORESHORE_RETURN_IF_ERROR(Write([&] { return view_.Delete(definition_, holder); }));
+    --table_.session.running->changed_count;  // SQLite does not count what a REPLACE removes.
+  }
+  return Status::Ok();
+}
+
 Result<std::string> RowWriter::VectorToken(const TableColumn& column, sqlite3_value* value) const {
   const VectorIndexDefinition* index = table_.FindIndex(definition_, column);
   if (index != nullptr && index->has_model()) {
@@ -139,6 +151,7 @@ Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, s
     case ColumnKind::kDistance:
     case ColumnKind::kNearestCount:
     case ColumnKind::kFullText: return Status::InvalidArgument(Named(column) + " is hidden and cannot be written");
+    case ColumnKind::kPath: return Status::Unsupported(Named(column) + " is nested: write it through body");
     case ColumnKind::kVector: {
       if (is_null && column.field_number >= 0) {
         edits.push_back({column.key, ""});
@@ -202,6 +215,7 @@ Status RowWriter::Insert(sqlite3_int64* rowid, bool& conflict) {
   FORESHORE_ASSIGN_OR_RETURN(std::string id, InsertedId());
   FORESHORE_ASSIGN_OR_RETURN(const std::string body, ComposeBody());
   if (id.empty()) {
+    FORESHORE_RETURN_IF_ERROR(ReplaceHolders(0, body));
     FORESHORE_RETURN_IF_ERROR(Write([&]() -> Status {
       FORESHORE_ASSIGN_OR_RETURN(id, view_.PutNew(definition_, body));
       return Status::Ok();
@@ -212,6 +226,8 @@ Status RowWriter::Insert(sqlite3_int64* rowid, bool& conflict) {
       conflict = true;
       return Status::AlreadyExists("collection \"" + table_.name + "\": document \"" + id + "\" exists already");
     }
+    FORESHORE_ASSIGN_OR_RETURN(const auto place, view_.FindDocid(definition_, id));
+    FORESHORE_RETURN_IF_ERROR(ReplaceHolders(place.value_or(0), body));
     FORESHORE_RETURN_IF_ERROR(Write([&] { return view_.Put(definition_, id, body); }));
   }
   FORESHORE_ASSIGN_OR_RETURN(const auto docid, view_.FindDocid(definition_, id));
@@ -234,6 +250,7 @@ Status RowWriter::Update() {
                                    "\" cannot be changed: insert it anew and delete the old one");
   }
   FORESHORE_ASSIGN_OR_RETURN(const std::string body, ComposeBody());
+  FORESHORE_RETURN_IF_ERROR(ReplaceHolders(docid, body));
   return Write([&] { return view_.Put(definition_, id, body); });
 }
 
@@ -249,16 +266,18 @@ Status RowWriter::Delete() {
 int UpdateCollection(sqlite3_vtab* base, int argument_count, sqlite3_value** arguments, sqlite3_int64* rowid) {
   auto& table = *static_cast<CollectionTable*>(base);
   bool conflict = false;
+  WriteView* writer = nullptr;
   const auto update = [&]() -> Status {
-    FORESHORE_ASSIGN_OR_RETURN(WriteView * view, table.session.Writer());
-    FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, table.DefinitionIn(*view));
-    RowWriter writer(table, *view, *definition, arguments);
-    if (argument_count == 1) return writer.Delete();
-    if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) return writer.Insert(rowid, conflict);
-    return writer.Update();
+    FORESHORE_ASSIGN_OR_RETURN(writer, table.session.Writer());
+    FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, table.DefinitionIn(*writer));
+    RowWriter row(table, *writer, *definition, arguments);
+    if (argument_count == 1) return row.Delete();
+    if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) return row.Insert(rowid, conflict);
+    return row.Update();
   };
   const Status status = update();
   if (status.ok()) return SQLITE_OK;
+  conflict |= status.code() == ErrorCode::kAlreadyExists && writer != nullptr && !writer->finished();
   if (conflict) {
     const int action = sqlite3_vtab_on_conflict(table.session.db);
     // OR IGNORE: SQLite takes a constraint for a row that was left out.

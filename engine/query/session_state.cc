@@ -23,6 +23,16 @@ bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
 }
 
+// Only CAST, rowid (also called oid) and SQLite's own tables have a numeric affinity here, with which a comparison
+// takes texts for numbers. Where such a word stands in a string or a name, less is taken for granted than could be.
+bool MayConvert(std::string_view sql) {
+  const auto equal = [](char a, char b) { return a == b || (a | 0x20) == b; };
+  constexpr std::string_view kWords[] = {"cast", "oid", "sqlite_"};
+  return std::any_of(std::begin(kWords), std::end(kWords), [&](std::string_view word) {
+    return std::search(sql.begin(), sql.end(), word.begin(), word.end(), equal) != sql.end();
+  });
+}
+
 const char* ActionName(int action) {
   switch (action) {
     case SQLITE_CREATE_INDEX:
@@ -141,6 +151,7 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   control_savepoint.clear();
   misplaced_match.clear();
   plans_nearest = false;
+  preparing_converts = MayConvert(sql);
   sqlite3_stmt* compiled = nullptr;
   const char* tail = nullptr;
   const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
@@ -156,7 +167,8 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   if (control == TransactionControl::kBegin && sqlite3_stmt_readonly(compiled) == 0) {
     control = TransactionControl::kBeginImmediate;
   }
-  auto statement = std::make_unique<SqlStatement>(shared_from_this(), compiled, control, control_savepoint);
+  auto statement =
+      std::make_unique<SqlStatement>(shared_from_this(), compiled, control, control_savepoint, preparing_converts);
   if (!misplaced_match.empty()) {
     return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +
                                    "\" must be an AND term of WHERE or of a join's ON, not under OR or NOT, not in the "

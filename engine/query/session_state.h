@@ -63,6 +63,7 @@ struct StatementRun {
   std::chrono::steady_clock::duration used{};  // In earlier steps.
   std::chrono::steady_clock::time_point step_begun{};
   std::chrono::steady_clock::time_point last_asked{};
+  bool converts = false;  // May compare with something of a numeric affinity.
 };
 
 class SessionState : public std::enable_shared_from_this<SessionState>, public Cancellation {
@@ -88,6 +89,10 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   Status CheckInterrupted() const;
   void Interrupt() { interrupt_count_.fetch_add(1); }  // From any thread.
   std::uint64_t interrupt_count() const { return interrupt_count_.load(); }
+
+  // Whether the statement that is being planned may compare with something of a numeric affinity. SQLite plans inside a
+  // step too, where tables changed.
+  bool statement_converts() const { return running ? running->converts : preparing_converts; }
 
   // Forgets the error of an earlier call.
   void ClearError() { error_ = Status::Ok(); }
@@ -126,6 +131,7 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
 
   // Of SQLite's functions; "max" and "min" count, although with two arguments they are none.
   bool IsAggregate(const std::string& function);
+  bool preparing_converts = false;
 
  private:
   struct Estimate {

@@ -1,6 +1,7 @@
 #include "engine/query/sql_functions.h"
 
 #include "engine/model/model_registry.h"
+#include "engine/query/array_contains.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/vector_argument.h"
 #include "index/vector_query.h"
@@ -99,7 +100,8 @@ struct Registration {
 Status RegisterSqlFunctions(SessionState& session) {
   // All depend on their arguments alone as far as one statement goes, so that constant calls run once.
   constexpr int kFlags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
-  constexpr Registration kFunctions[] = {{"embed", 2, &Embed},
+  constexpr Registration kFunctions[] = {{"array_contains", 2, &ArrayContains},
+                                         {"embed", 2, &Embed},
                                          {"predict", 2, &Predict},
                                          {"vector_distance", 2, &VectorDistance},
                                          {"vector_distance", 3, &VectorDistance}};

@@ -1,4 +1,5 @@
 // The functions that this library adds to SQL:
+//   array_contains(array, value)   whether an element equals the value
 //   embed(model, text)            the text's embedding, a blob of 32-bit floats
 //   predict(model, input_json)    the model's answer as JSON
 //   vector_distance(a, b[, metric])   of two vectors as text or blob; metric is cosine (default), dot or l2

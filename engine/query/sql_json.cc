@@ -3,53 +3,13 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <limits>
-#include <optional>
 
 #include "engine/document/json.h"
+#include "engine/document/json_number.h"
 
 namespace foreshore {
 
 namespace {
-
-// from_chars says "out of range" for too large and too small alike. The decimal exponent of the first digit that is
-// not zero tells them apart.
-double OutOfRangeNumber(std::string_view token) {
-  const bool negative = token.front() == '-';
-  long long exponent = 0;
-  const std::size_t mark = token.find_first_of("eE");
-  const std::string_view mantissa =
-      token.substr(negative, (mark == std::string_view::npos ? token.size() : mark) - negative);
-  if (mark != std::string_view::npos) {
-    std::string_view digits = token.substr(mark + 1);
-    if (digits.front() == '+') digits.remove_prefix(1);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), exponent);
-    static_cast<void>(end);
-    if (error != std::errc()) exponent = digits.front() == '-' ? -(1LL << 60) : (1LL << 60);
-  }
-  const std::size_t point = mantissa.find('.');
-  const std::size_t first = mantissa.find_first_not_of("0.");
-  if (first == std::string_view::npos) return negative ? -0.0 : 0.0;
-  const auto whole = static_cast<long long>(point == std::string_view::npos ? mantissa.size() : point);
-  const bool is_large = whole - static_cast<long long>(first) + exponent > 0;
-  const double magnitude = is_large ? std::numeric_limits<double>::infinity() : 0.0;
-  return negative ? -magnitude : magnitude;
-}
-
-double ParseReal(std::string_view token) {
-  double number = 0;
-  const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), number);
-  static_cast<void>(end);
-  return error == std::errc::result_out_of_range ? OutOfRangeNumber(token) : number;
-}
-
-// nullopt for a number with point or exponent, or beyond 64 bits.
-std::optional<std::int64_t> ParseInteger(std::string_view token) {
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), number);
-  if (error != std::errc() || end != token.data() + token.size()) return std::nullopt;
-  return number;
-}
 
 // The string's text without a copy where it has no escapes.
 std::string_view StringText(std::string_view token, std::string& buffer) {
@@ -77,9 +37,11 @@ void SetResultFromJson(sqlite3_context* context, std::string_view token) {
     }
     case '{':
     case '[': set_text(token); return sqlite3_result_subtype(context, kJsonSubtype);
-    default:
-      if (const auto integer = ParseInteger(token)) return sqlite3_result_int64(context, *integer);
-      return sqlite3_result_double(context, ParseReal(token));
+    default: {
+      const JsonNumber number = ParseJsonNumber(token);
+      if (number.is_integer) return sqlite3_result_int64(context, number.integer);
+      return sqlite3_result_double(context, number.real);
+    }
   }
 }
 
@@ -134,8 +96,9 @@ bool ReadsAs(sqlite3_value* value, std::string_view token) {
     case '{':
     case '[': return is_text && TextOf(value) == token;
     default: {
-      if (const auto integer = ParseInteger(token)) return is_integer && sqlite3_value_int64(value) == *integer;
-      return sqlite3_value_type(value) == SQLITE_FLOAT && sqlite3_value_double(value) == ParseReal(token);
+      const JsonNumber number = ParseJsonNumber(token);
+      if (number.is_integer) return is_integer && sqlite3_value_int64(value) == number.integer;
+      return sqlite3_value_type(value) == SQLITE_FLOAT && sqlite3_value_double(value) == number.real;
     }
   }
 }

@@ -3,9 +3,10 @@
 namespace foreshore {
 
 SqlStatement::SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control,
-                           std::string savepoint)
+                           std::string savepoint, bool converts)
     : session_(std::move(session)), statement_(statement), control_(control), savepoint_(std::move(savepoint)) {
   if (statement_ == nullptr) return;
+  run_.converts = converts;
   run_.writes = sqlite3_stmt_readonly(statement_) == 0;
   NoteColumns();
 }

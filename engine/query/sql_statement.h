@@ -9,7 +9,7 @@ class SqlStatement : public Statement {
  public:
   // Takes `statement` over; null for BEGIN and its kin.
   SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control,
-               std::string savepoint);
+               std::string savepoint, bool converts);
   ~SqlStatement() override;
 
   Status Bind(int index, const SqlValue& value) override;

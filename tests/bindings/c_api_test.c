@@ -308,6 +308,21 @@ static void test_sql(foreshore_database* db) {
   check_body(db, "n1", "{\"text\":\"pump repaired\",\"site\":\"D\"}");
 }
 
+static void test_indexes(foreshore_database* db) {
+  const char* document = "{\"n\":1,\"kind\":2}";
+  CHECK_OK(foreshore_create_collection(db, "indexed", &error));
+  CHECK_CODE(foreshore_create_field_index(db, "indexed", NULL, 0, NULL, NULL, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_create_field_index(db, "indexed", "", 0, NULL, NULL, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_OK(foreshore_create_field_index(db, "indexed", "n,kind", 1, NULL, NULL, &error));
+  CHECK_CODE(foreshore_create_field_index(db, "indexed", "n,kind", 1, NULL, NULL, &error), FORESHORE_ALREADY_EXISTS);
+  CHECK_OK(foreshore_create_field_index(db, "indexed", "n", 0, "n > 3", "late", &error));
+  CHECK_OK(foreshore_wait_indexed(db, -1, &error));
+  CHECK_OK(foreshore_put(db, "indexed", "a", document, strlen(document), &error));
+  CHECK_CODE(foreshore_put(db, "indexed", "b", document, strlen(document), &error), FORESHORE_ALREADY_EXISTS);
+  CHECK_OK(foreshore_drop_field_index(db, "indexed", "n,kind", &error));
+  CHECK_CODE(foreshore_drop_field_index(db, "indexed", "n,kind", &error), FORESHORE_NOT_FOUND);
+}
+
 static void test_vectors(foreshore_database* db) {
   const float query[3] = {1, 0, 0};
   foreshore_vector_index_options options = {0};
@@ -546,6 +561,7 @@ int main(int argc, char** argv) {
   test_connections(db);
   test_sql(db);
   test_live(db);
+  test_indexes(db);
   test_vectors(db);
   test_models(db, argc > 2 ? argv[2] : NULL);
   test_care(db, backup);

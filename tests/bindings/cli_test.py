@@ -98,6 +98,27 @@ class DatabaseTest(CommandLineTest):
         self.assertEqual(self.ok("export", self.db, "notes"), self.ok("export", other, "notes"))
         self.assertEqual(self.ok_json("stats", self.db)["storage"], "rocksdb")
 
+    def test_secondary_indexes(self):
+        self.ok("create", self.db, "--collection", "notes")
+        lines = [{"id": f"n{n}", "n": n, "site": f"s{n % 4}"} for n in range(200)]
+        self.ok("import", self.db, "notes", "-", stdin="".join(json.dumps(line) + "\n" for line in lines))
+        self.ok("index", "create", self.db, "notes", "site,n")
+        self.ok("index", "create", self.db, "notes", "n", "--unique", "--where", "n > 100", "--name", "late")
+        self.fails("index", "create", self.db, "notes", "site", "--unique", says=["notes.site", "n0"])
+        self.fails("index", "create", self.db, "notes", "n", "--where", "n >", says=["byte 3"])
+        listed = {index["name"]: index for index in self.ok_json("index", "list", self.db)}
+        self.assertEqual(set(listed), {"notes.site,n", "notes.late"})
+        self.assertEqual(listed["notes.site,n"]["entry_count"], 200)
+        self.assertTrue(listed["notes.late"]["is_ready"])
+        plan = self.ok("sql", self.db, "EXPLAIN QUERY PLAN SELECT * FROM notes WHERE site = 's1' AND n < 20",
+                       "--format", "csv")
+        self.assertIn("6:index site,n (site = ? AND n < ?)", plan)
+        self.assertEqual(self.ok_json("verify", self.db)["index_entry_count"], 299)
+        self.fails("sql", self.db, "INSERT INTO notes (id, n) VALUES ('x', 150)", says=["notes.late", "n150"])
+        self.ok("index", "drop", self.db, "notes.late")
+        self.ok("sql", self.db, "INSERT INTO notes (id, n) VALUES ('x', 150)")
+        self.fails("index", "drop", self.db, "notes.late", says="notes.site,n")
+
     def test_verify_backup_and_compact(self):
         self.ok("create", self.db)
         self.import_lines("notes", NOTES)

@@ -213,6 +213,29 @@ class PythonTest(unittest.TestCase):
         self.db.put_over(read)
         self.assertEqual(self.db.get("notes", "a"), {"x": 2, "y": 3})
 
+    def test_indexes_are_made_used_and_dropped(self):
+        for number in range(50):
+            self.db.put("notes", f"n{number}", {"n": number, "site": {"name": f"s{number % 5}"}, "tags": [number % 3]})
+        self.db.create_index("notes", "site.name", "n")
+        self.db.create_index("notes", "n", unique=True, where="n >= 10", name="late")
+        self.db.create_index("notes", "tags[]")
+        self.db.wait_indexed()
+        indexes = {index["name"]: index for index in self.db.indexes()}
+        self.assertEqual(set(indexes), {"notes.site.name,n", "notes.late", "notes.tags[]"})
+        self.assertEqual(indexes["notes.late"]["entry_count"], 40)
+        plan = self.db.query('EXPLAIN QUERY PLAN SELECT * FROM notes WHERE "site.name" = \'s1\' AND n > 20')
+        self.assertIn("index site.name,n", list(plan)[0][3])
+        rows = self.db.query("SELECT count(*) FROM notes WHERE array_contains(tags, 2)")
+        self.assertEqual([tuple(row) for row in rows], [(16,)])
+        with self.assertRaises(foreshore.AlreadyExists):
+            self.db.put("notes", "twice", {"n": 12})
+        self.db.put("notes", "early", {"n": 2})
+        self.db.drop_index("notes", "late")
+        self.db.put("notes", "twice", {"n": 12})
+        with self.assertRaises(foreshore.NotFound):
+            self.db.drop_index("notes", "late")
+        self.assertEqual(self.db.verify()["problems"], [])
+
     def test_vectors_are_searched(self):
         self.db.create_collection("points")
         self.db.create_vector_index("points", "place", dimension=2, metric="l2")

@@ -117,6 +117,18 @@ FORESHORE_API int32_t foreshore_transaction_release(foreshore_transaction* trans
 /* Undoes what was not committed, and frees. */
 FORESHORE_API void foreshore_transaction_free(foreshore_transaction* transaction);
 
+/* ---- Secondary indexes ---- */
+
+/* `paths`: "site,place.row", "tags[]" for each element. `where`: NULL or "size > 3 AND site IS NOT NULL". `name`: NULL
+ * for the paths. What is there is indexed in the background, which foreshore_wait_indexed waits for (a negative timeout: for
+ * as long as it takes); a unique index is complete on return, or refused. */
+FORESHORE_API int32_t foreshore_create_field_index(foreshore_database* database, const char* collection,
+                                                   const char* paths, int32_t unique, const char* where,
+                                                   const char* name, foreshore_error* error);
+FORESHORE_API int32_t foreshore_drop_field_index(foreshore_database* database, const char* collection, const char* name,
+                                                 foreshore_error* error);
+FORESHORE_API int32_t foreshore_wait_indexed(foreshore_database* database, int64_t timeout_ms, foreshore_error* error);
+
 /* ---- Vectors ---- */
 
 enum { FORESHORE_METRIC_COSINE = 0, FORESHORE_METRIC_DOT = 1, FORESHORE_METRIC_L2 = 2 };
@@ -136,8 +148,9 @@ FORESHORE_API int32_t foreshore_create_vector_index(foreshore_database* database
                                                     foreshore_error* error);
 FORESHORE_API int32_t foreshore_drop_vector_index(foreshore_database* database, const char* collection,
                                                   const char* field, foreshore_error* error);
-/* A JSON array of objects: name, collection, field, dimension, metric, model, source_paths, vector_count,
- * pending_count, memory_bytes, strategy, opened_from. */
+/* A JSON array of objects: name, collection, kind; of a "vector" also field, dimension, metric, model, source_paths,
+ * vector_count, pending_count, memory_bytes, strategy, opened_from; of a "field" index also paths, unique, where,
+ * entry_count, conflict_count, is_ready. */
 FORESHORE_API int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error);
 
 typedef struct foreshore_search_request {

@@ -400,6 +400,25 @@ class Database(_Writer):
         without one, iterate over the subscription."""
         return Subscription(self, sql, parameters, callback, interval, row_limit)
 
+    # Secondary indexes
+
+    def create_index(self, collection: str, *paths: str, unique: bool = False, where: Optional[str] = None,
+                     name: Optional[str] = None) -> None:
+        """Orders documents by the values at the paths ("site", "site.name", "tags[]"); SQL uses it where it helps.
+
+        What is there is indexed in the background (see `wait_indexed`); a unique index is complete on return.
+        """
+        _call("create_field_index", self._open_handle(), _encoded(collection, "collection"),
+              _encoded(",".join(paths), "paths"), int(unique), _optional(where, "where"), _optional(name, "name"))
+
+    def drop_index(self, collection: str, name: str) -> None:
+        """`name` as it was given, or the paths joined by commas."""
+        _call("drop_field_index", self._open_handle(), _encoded(collection, "collection"), _encoded(name, "name"))
+
+    def wait_indexed(self, timeout: Optional[float] = None) -> None:
+        """Until every index is built; seconds, None for as long as it takes."""
+        _call("wait_indexed", self._open_handle(), -1 if timeout is None else int(timeout * 1000))
+
     # Vectors and models
 
     def create_vector_index(self, collection: str, field: str, *, model: Optional[str] = None,

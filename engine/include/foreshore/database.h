@@ -38,6 +38,7 @@ struct DatabaseOptions {
   std::uint64_t cache_bytes = 16ULL << 20;
   unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included.
   bool embed_in_background = true;      // False: vectors are filled only inside WaitEmbedded.
+  bool index_in_background = true;      // False: indexes are built only inside WaitIndexed.
 };
 
 // A vector field of a collection. With a model, `field` is filled on write from the text at `source_paths` (joined by
@@ -50,10 +51,32 @@ struct VectorFieldOptions {
   std::vector<std::string> source_paths = {};  // "text", "site.name".
 };
 
+// A secondary index over paths of a collection's documents. SQL uses it where it helps.
+struct FieldIndexOptions {
+  std::vector<std::string> paths = {};  // In order: "site", "site.name"; "tags[]" has an entry for each element.
+  bool unique = false;                  // Binds local writes; a merge always applies, and its conflicts are listed.
+  std::string where = {};               // Only documents that pass: "size > 3 AND site IS NOT NULL".
+  std::string name = {};                // Empty: the paths, joined by commas.
+};
+
+// A unique value that two documents have, because a merge brought the second one.
+struct UniqueConflict {
+  std::string index;              // "notes.email"
+  std::string document_id;        // The document that came.
+  std::string other_document_id;  // The one that had the value before.
+};
+
+enum class IndexKind : std::uint8_t { kVector, kField };
+
 struct IndexInfo {
-  std::string name;  // "notes.embedding"
+  std::string name;  // "notes.embedding", "notes.site,size"
   std::string collection;
-  VectorFieldOptions options;
+  IndexKind kind = IndexKind::kVector;
+  FieldIndexOptions fields;          // kField.
+  std::uint64_t entry_count = 0;     // kField: as of the last statistics.
+  std::uint64_t conflict_count = 0;  // kField: unique values that merges brought twice.
+  bool is_ready = true;              // False: still being built, and not used.
+  VectorFieldOptions options;        // kVector, as all that follows.
   std::uint64_t vector_count = 0;
   std::uint64_t pending_count = 0;  // Documents whose vector is missing or stale.
   std::uint64_t memory_bytes = 0;
@@ -122,6 +145,7 @@ struct RescuedValue {
 struct VerifyReport {
   std::uint64_t document_count = 0;
   std::uint64_t vector_count = 0;
+  std::uint64_t index_entry_count = 0;
   std::uint64_t blob_count = 0;
   std::vector<std::string> problems;  // Empty: everything agrees.
 };
@@ -178,6 +202,15 @@ class Database {
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
   Result<std::vector<IndexInfo>> ListIndexes();
+  // Indexes what is there in the background, except small collections, which are done on return, and unique indexes: of
+  // two documents with one value the call fails with kAlreadyExists and leaves no index. kAlreadyExists too where the
+  // name is taken.
+  Status CreateFieldIndex(const std::string& collection, const FieldIndexOptions& options);
+  Status DropFieldIndex(const std::string& collection, const std::string& name);  // As in options.name; kNotFound.
+  // Until every index is built; kBusy after `timeout`. Reports how many documents are left, now and then.
+  Status WaitIndexed(std::chrono::milliseconds timeout = std::chrono::hours(24),
+                     const std::function<void(std::uint64_t pending)>& progress = {});
+  Result<std::vector<UniqueConflict>> ListUniqueConflicts(const std::string& collection = {});
   // The k nearest that match `where`.
   Result<std::vector<SearchHit>> Search(const std::string& collection, const SearchRequest& request);
   // Until no vector is missing or stale; kBusy after `timeout`. Reports how many are left, now and then.

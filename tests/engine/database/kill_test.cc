@@ -59,6 +59,7 @@ DatabaseOptions OptionsFor(StorageKind kind, std::uint64_t kill) {
   options.storage = kind;
   options.durability = kill % 2 == 0 ? Durability::kFull : Durability::kNormal;
   options.embed_in_background = false;
+  options.index_in_background = false;
   return options;
 }
 
@@ -78,6 +79,10 @@ Status Work(const std::string& path, StorageKind kind, std::uint64_t kill, const
   if (core->catalog()->Find("a")->FindVectorIndex("v") == nullptr) {
     FORESHORE_RETURN_IF_ERROR(
         core->CreateVectorIndex("a", {.field = "v", .dimension = 2, .metric = VectorMetric::kL2}));
+  }
+  if (core->catalog()->Find("a")->field_indexes.empty()) {
+    FORESHORE_RETURN_IF_ERROR(core->CreateFieldIndex("a", {.paths = {"n"}, .unique = true}));
+    FORESHORE_RETURN_IF_ERROR(core->CreateFieldIndex("a", {.paths = {"pad", "v[]"}, .where = "n > 3"}));
   }
   FORESHORE_ASSIGN_OR_RETURN(std::int64_t i, LastCommit(*core));
   std::map<std::string, std::string> documents;

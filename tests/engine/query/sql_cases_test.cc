@@ -2,6 +2,7 @@
 //
 //   collection NAME
 //   vector COLLECTION FIELD DIMENSION l2|cosine|dot
+//   index COLLECTION PATH[,PATH] [unique] [where EXPRESSION]
 //   put COLLECTION ID JSON
 //
 //   ok                       the statement runs
@@ -56,6 +57,20 @@ std::vector<Block> ReadBlocks(const std::filesystem::path& path) {
   return blocks;
 }
 
+FieldIndexOptions IndexOptions(std::istringstream& words) {
+  FieldIndexOptions options;
+  std::string paths;
+  words >> paths;
+  std::istringstream each(paths);
+  for (std::string path; std::getline(each, path, ',');) options.paths.push_back(path);
+  for (std::string word; words >> word;) {
+    if (word == "unique") options.unique = true;
+    if (word == "where") std::getline(words >> std::ws, options.where);
+  }
+  if (!options.where.empty()) options.name = paths + " where " + options.where;
+  return options;
+}
+
 void RunSetUp(SqlTestDatabase& database, const Block& block) {
   for (const std::string& line : block.lines) {
     std::istringstream words(line);
@@ -70,6 +85,8 @@ void RunSetUp(SqlTestDatabase& database, const Block& block) {
       std::string metric;
       words >> field >> dimension >> metric;
       database.Vector(collection, field, dimension, *VectorMetricFromName(metric));
+    } else if (verb == "index") {
+      database.Index(collection, IndexOptions(words));
     } else {
       REQUIRE_MESSAGE(verb == "put", "line ", block.line, ": unknown verb ", verb);
       std::string id;
@@ -127,7 +144,7 @@ void RunFile(const std::filesystem::path& path, StorageKind storage) {
     const std::string at = path.filename().string() + ":" + std::to_string(block.line);
     CAPTURE(at);
     const std::string verb = block.lines[0].substr(0, block.lines[0].find(' '));
-    if (verb == "collection" || verb == "vector" || verb == "put") {
+    if (verb == "collection" || verb == "vector" || verb == "index" || verb == "put") {
       RunSetUp(database, block);
     } else {
       RunStatement(database, block);

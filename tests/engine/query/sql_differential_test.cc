@@ -364,6 +364,9 @@ class Differential {
     }
     if (plain_.in_transaction()) Compare("COMMIT");
     Compare("SELECT count(*), total(length(id)) FROM t");
+    const auto report = ours_.core->Verify();
+    REQUIRE_MESSAGE(report.ok(), report.status().ToString());
+    for (const std::string& problem : report->problems) FAIL_CHECK(problem);
   }
   int compared_count() const { return compared_count_; }
 
@@ -413,11 +416,26 @@ unsigned Seed() {
   return given ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : 20260101U;
 }
 
+// Indexes of every kind, so that plans over them take part.
+void AddIndexes(SqlTestDatabase& ours) {
+  ours.Index("t", {.paths = {"a"}});
+  ours.Index("t", {.paths = {"a", "b"}});
+  ours.Index("t", {.paths = {"b", "a", "flag"}});
+  ours.Index("t", {.paths = {"c"}, .where = "c IS NOT NULL"});
+  ours.Index("t", {.paths = {"flag", "c"}});
+  ours.Index("t", {.paths = {"a"}, .where = "a > 1", .name = "large"});
+  ours.Index("t", {.paths = {"doc"}});
+  ours.Index("u", {.paths = {"ref"}});
+  ours.Index("u", {.paths = {"a", "ref"}});
+}
+
 // All variants together run at least 20,000 statements.
 const Variant kVariants[] = {
     {"SQLite storage", StorageKind::kSqlite, 12'000},
+    {"SQLite storage with indexes", StorageKind::kSqlite, 8'000, &AddIndexes},
 #ifdef FORESHORE_WITH_ROCKSDB
     {"RocksDB storage", StorageKind::kRocksdb, 9'000},
+    {"RocksDB storage with indexes", StorageKind::kRocksdb, 3'000, &AddIndexes},
 #endif
 };
 

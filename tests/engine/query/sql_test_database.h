@@ -106,6 +106,10 @@ struct SqlTestDatabase {
     const Status status = core->CreateVectorIndex(collection, options);
     REQUIRE_MESSAGE(status.ok(), status.ToString());
   }
+  void Index(const std::string& collection, const FieldIndexOptions& options) {
+    const Status status = core->CreateFieldIndex(collection, options);
+    REQUIRE_MESSAGE(status.ok(), status.ToString());
+  }
   void Put(const std::string& collection, const std::string& id, const std::string& json) {
     auto view = core->BeginWrite();
     REQUIRE_MESSAGE(view.ok(), view.status().ToString());
