@@ -223,9 +223,9 @@ class PythonTest(unittest.TestCase):
         indexes = {index["name"]: index for index in self.db.indexes()}
         self.assertEqual(set(indexes), {"notes.site.name,n", "notes.late", "notes.tags[]"})
         self.assertEqual(indexes["notes.late"]["entry_count"], 40)
-        plan = self.db.query('EXPLAIN QUERY PLAN SELECT * FROM notes WHERE "site.name" = \'s1\' AND n > 20')
+        plan = self.db.sql('EXPLAIN QUERY PLAN SELECT * FROM notes WHERE "site.name" = \'s1\' AND n > 20')
         self.assertIn("index site.name,n", list(plan)[0][3])
-        rows = self.db.query("SELECT count(*) FROM notes WHERE array_contains(tags, 2)")
+        rows = self.db.sql("SELECT count(*) FROM notes WHERE array_contains(tags, 2)")
         self.assertEqual([tuple(row) for row in rows], [(16,)])
         with self.assertRaises(foreshore.AlreadyExists):
             self.db.put("notes", "twice", {"n": 12})

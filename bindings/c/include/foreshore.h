@@ -120,8 +120,8 @@ FORESHORE_API void foreshore_transaction_free(foreshore_transaction* transaction
 /* ---- Secondary indexes ---- */
 
 /* `paths`: "site,place.row", "tags[]" for each element. `where`: NULL or "size > 3 AND site IS NOT NULL". `name`: NULL
- * for the paths. What is there is indexed in the background, which foreshore_wait_indexed waits for (a negative timeout: for
- * as long as it takes); a unique index is complete on return, or refused. */
+ * for the paths. What is there is indexed in the background, which foreshore_wait_indexed waits for (a negative
+ * timeout: for as long as it takes); a unique index is complete on return, or refused. */
 FORESHORE_API int32_t foreshore_create_field_index(foreshore_database* database, const char* collection,
                                                    const char* paths, int32_t unique, const char* where,
                                                    const char* name, foreshore_error* error);
