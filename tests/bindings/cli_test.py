@@ -49,7 +49,7 @@ class UsageTest(CommandLineTest):
 
     def test_what_later_versions_bring_is_said_to_be_unsupported(self):
         self.ok("create", self.db, "--collection", "notes")
-        self.fails("index", "create", self.db, "notes", "site", says="--vector")
+        self.fails("index", "create", self.db, "notes", "site", "--vector", "--dim", "2", "--unique", says="--vector")
         self.fails("model", "add", self.db, "m", "x", "--quantize", "nf4", says="nf4")
         self.fails("model", "export", self.db, "m", "file", says="model export")
         self.fails("predict", self.db, "m", "--input", "1", "--adapter", "a", says="adapter")
