@@ -40,7 +40,48 @@ foreshore::Result<foreshore::VectorFieldOptions> ToField(const foreshore_vector_
   return field;
 }
 
+foreshore::Result<foreshore::TextIndexOptions> ToTextIndex(const foreshore_text_index_options& given) {
+  foreshore::TextIndexOptions options;
+  options.keep_diacritics = given.keep_diacritics != 0;
+  const std::string tokenizer = given.tokenizer == nullptr ? "unicode" : given.tokenizer;
+  const auto named = foreshore::TextTokenizerFromName(tokenizer);
+  if (!named) {
+    return Status::InvalidArgument("tokenizer is \"" + tokenizer + "\", expected unicode, porter or trigram");
+  }
+  options.tokenizer = *named;
+  if (given.field_count > 64 || given.prefix_length_count > 64) {
+    return Status::Limit("full-text index: more than 64 fields or prefix lengths");
+  }
+  if (given.field_count > 0) FORESHORE_RETURN_IF_ERROR(Required(given.fields, "fields"));
+  for (std::size_t index = 0; index < given.field_count; ++index) {
+    FORESHORE_RETURN_IF_ERROR(Required(given.fields[index], "fields"));
+    options.fields.emplace_back(given.fields[index]);
+  }
+  if (given.prefix_length_count > 0) {
+    FORESHORE_RETURN_IF_ERROR(Required(given.prefix_lengths, "prefix_lengths"));
+    options.prefix_lengths.assign(given.prefix_lengths, given.prefix_lengths + given.prefix_length_count);
+  }
+  return options;
+}
+
 }  // namespace
+
+int32_t foreshore_create_text_index(foreshore_database* database, const char* collection,
+                                    const foreshore_text_index_options* options, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection", options, "options"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto given, ReadOptions(options, "foreshore_text_index_options"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto index, ToTextIndex(given));
+    return database->database->CreateTextIndex(collection, index);
+  });
+}
+
+int32_t foreshore_drop_text_index(foreshore_database* database, const char* collection, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection"));
+    return database->database->DropTextIndex(collection);
+  });
+}
 
 int32_t foreshore_create_vector_index(foreshore_database* database, const char* collection,
                                       const foreshore_vector_index_options* options, foreshore_error* error) {
@@ -64,7 +105,8 @@ int32_t foreshore_list_indexes(foreshore_database* database, char** json, foresh
   return Call(error, [&]() -> Status {
     FORESHORE_RETURN_IF_ERROR(Required(database, "database", json, "json"));
     FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->database->ListIndexes());
-    return CopyOut(foreshore::IndexesJson(indexes), json);
+    FORESHORE_ASSIGN_OR_RETURN(const auto text_indexes, database->database->ListTextIndexes());
+    return CopyOut(foreshore::IndexesJson(indexes, text_indexes), json);
   });
 }
 

@@ -66,6 +66,10 @@ struct IndexCreateArguments {
   std::string collection;
   std::string path;  // Of a plain index, several with commas between.
   bool is_vector = false;
+  bool is_text = false;
+  std::string tokenizer = "unicode";
+  bool keep_diacritics = false;
+  std::vector<std::uint32_t> prefix_lengths;
   bool is_unique = false;
   std::string where;
   std::string name;
@@ -113,6 +117,9 @@ struct SearchArguments {
   std::string collection;
   std::string text;
   std::string field;
+  bool is_text = false;
+  bool is_hybrid = false;
+  std::string match;
   std::string where;
   std::size_t k = 10;
   Format format = Format::kTable;

@@ -70,6 +70,9 @@ void AddDataVerbs(CLI::App& app, Arguments& all) {
   search->add_option("TEXT", all.search.text, "what to look for")->required();
   search->add_option("-k", all.search.k, "how many")->check(CLI::Range(1, 100'000))->capture_default_str();
   search->add_option("--where", all.search.where, "a SQL expression over the collection's columns");
+  search->add_flag("--text", all.search.is_text, "by words: TEXT is a full-text query");
+  search->add_flag("--hybrid", all.search.is_hybrid, "by words and meaning together");
+  search->add_option("--match", all.search.match, "of --hybrid: the full-text query, in place of TEXT's words");
   search->add_option("--field", all.search.field, "the vector field, where there are several");
   AddFormat(search, &all.search.format);
   search->callback([&all] { all.run = [&all] { return RunSearch(all.search); }; });
@@ -94,6 +97,14 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   create->add_option("COLLECTION", all.index_create.collection, "")->required();
   create->add_option("PATH", all.index_create.path, "the field, or several with commas between; tags[]: each element")
       ->required();
+  create->add_flag("--text", all.index_create.is_text, "full-text search over the fields");
+  create->add_option("--tokenizer", all.index_create.tokenizer, "of --text: unicode, porter or trigram")
+      ->check(CLI::IsMember({"unicode", "porter", "trigram"}))
+      ->capture_default_str();
+  create->add_flag("--keep-diacritics", all.index_create.keep_diacritics, "of --text: letters with accents are others");
+  create->add_option("--prefix", all.index_create.prefix_lengths, "of --text: prefixes of these lengths are quick")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 31));
   create->add_flag("--vector", all.index_create.is_vector, "an index of vectors");
   create->add_flag("--unique", all.index_create.is_unique, "no value twice");
   create->add_option("--where", all.index_create.where, "only documents that pass: \"size > 3 AND site IS NOT NULL\"");
@@ -113,7 +124,8 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   list->callback([&all] { all.run = [&all] { return RunIndexList(all.list); }; });
 
   CLI::App* drop = AddVerb(index, "drop", "remove an index", &all.name.database);
-  drop->add_option("NAME", all.name.name, "COLLECTION.FIELD")->required();
+  drop->add_option("NAME", all.name.name, "COLLECTION.FIELD; a collection's name drops its full-text index")
+      ->required();
   drop->callback([&all] { all.run = [&all] { return RunIndexDrop(all.name); }; });
 }
 

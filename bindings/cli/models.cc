@@ -80,9 +80,36 @@ std::string Joined(const std::vector<std::string>& paths) {
   return joined;
 }
 
+Status RunTextIndexCreate(const IndexCreateArguments& arguments) {
+  if (arguments.is_vector || arguments.is_unique) {
+    return Status::InvalidArgument("index: --text goes with neither --vector nor --unique");
+  }
+  TextIndexOptions options;
+  options.fields = SplitPaths(arguments.path);
+  options.tokenizer = TextTokenizerFromName(arguments.tokenizer).value_or(TextTokenizer::kUnicode);
+  options.keep_diacritics = arguments.keep_diacritics;
+  options.prefix_lengths = arguments.prefix_lengths;
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));
+  FORESHORE_RETURN_IF_ERROR(database->CreateTextIndex(arguments.collection, options));
+  std::uint64_t total = 0;
+  FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListTextIndexes());
+  for (const TextIndexInfo& index : indexes) {
+    if (index.collection == arguments.collection) total = index.pending_count;
+  }
+  ProgressBar bar("indexing", total);
+  const Status filled =
+      database->WaitTextIndex(arguments.collection, std::chrono::hours(24), [&](std::uint64_t pending) {
+        bar.Update(total > pending ? total - pending : 0, std::to_string(pending) + " left");
+      });
+  if (!filled.ok()) return filled;
+  return database->Close();
+}
+
 }  // namespace
 
 Status RunIndexCreate(const IndexCreateArguments& arguments) {
+  if (arguments.is_text) return RunTextIndexCreate(arguments);
   if (!arguments.is_vector) return CreateFieldIndex(arguments);
   if (arguments.is_unique) return Status::Unsupported("index: --unique does not go with --vector");
   if (!arguments.where.empty()) return Status::Unsupported("index: --where does not go with --vector");
@@ -112,7 +139,8 @@ Status RunIndexCreate(const IndexCreateArguments& arguments) {
 Status RunIndexList(const ListArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListIndexes());
-  if (arguments.format == Format::kJson) return WriteText(stdout, IndexesJson(indexes) + "\n");
+  FORESHORE_ASSIGN_OR_RETURN(const auto text_indexes, database->ListTextIndexes());
+  if (arguments.format == Format::kJson) return WriteText(stdout, IndexesJson(indexes, text_indexes) + "\n");
   RowPrinter printer(stdout, arguments.format);
   printer.Begin({"name", "kind", "paths", "traits", "entries", "dimension", "metric", "model", "pending",
                  "memory_bytes", "strategy"});
@@ -129,6 +157,13 @@ Status RunIndexList(const ListArguments& arguments) {
                  static_cast<std::int64_t>(index.pending_count), static_cast<std::int64_t>(index.memory_bytes),
                  index.strategy});
   }
+  for (const TextIndexInfo& index : text_indexes) {
+    std::string fields;
+    for (const std::string& field : index.options.fields) fields += (fields.empty() ? "" : ",") + field;
+    printer.Row({index.collection, std::string("text"), fields, std::string(TextTokenizerName(index.options.tokenizer)),
+                 static_cast<std::int64_t>(index.document_count), SqlValue(), SqlValue(), SqlValue(),
+                 static_cast<std::int64_t>(index.pending_count), SqlValue(), SqlValue()});
+  }
   return printer.End();
 }
 
@@ -140,6 +175,12 @@ Status RunIndexDrop(const NameArguments& arguments) {
     FORESHORE_RETURN_IF_ERROR(index.kind == IndexKind::kField
                                   ? database->DropFieldIndex(index.collection, index.fields.name)
                                   : database->DropVectorIndex(index.collection, index.options.field));
+    return database->Close();
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const auto text_indexes, database->ListTextIndexes());
+  for (const TextIndexInfo& index : text_indexes) {
+    if (index.collection != arguments.name) continue;
+    FORESHORE_RETURN_IF_ERROR(database->DropTextIndex(index.collection));
     return database->Close();
   }
   return NoSuchIndex(arguments.name, indexes);
@@ -201,13 +242,23 @@ Status RunSearch(const SearchArguments& arguments) {
   request.text = arguments.text;
   request.where = arguments.where;
   request.k = arguments.k;
+  if (arguments.is_text && arguments.is_hybrid) {
+    return Status::InvalidArgument("search: found --text and --hybrid, expected one of them");
+  }
+  if (arguments.is_text) request.mode = SearchMode::kText;
+  if (arguments.is_hybrid) request.mode = SearchMode::kHybrid;
+  request.match = arguments.is_text ? arguments.text : arguments.match;
+  const bool has_score = request.mode != SearchMode::kVector;
   FORESHORE_ASSIGN_OR_RETURN(const auto hits, database->Search(arguments.collection, request));
   if (arguments.format == Format::kJson) {
     std::string text = "[";
     for (const SearchHit& hit : hits) {
       JsonWriter json;
       json.BeginObject();
-      json.Key("id").Text(hit.id).Key("distance").Value(hit.distance).Key("body").Raw(hit.body);
+      json.Key("id").Text(hit.id);
+      if (has_score) json.Key("score").Value(hit.score);
+      if (!has_score) json.Key("distance").Value(hit.distance);
+      json.Key("body").Raw(hit.body);
       json.EndObject();
       text += (text.size() == 1 ? "\n" : ",\n") + json.Take();
     }
@@ -216,12 +267,13 @@ Status RunSearch(const SearchArguments& arguments) {
     return FlushFile(stdout);
   }
   RowPrinter printer(stdout, arguments.format);
-  printer.Begin({"distance", "id", "body"});
+  printer.Begin({has_score ? "score" : "distance", "id", "body"});
   for (const SearchHit& hit : hits) {
     char distance[32];
-    std::snprintf(distance, sizeof distance, "%.4f", hit.distance);
-    printer.Row({arguments.format == Format::kTable ? SqlValue(std::string(distance)) : SqlValue(hit.distance), hit.id,
-                 hit.body});
+    const double value = has_score ? hit.score : hit.distance;
+    std::snprintf(distance, sizeof distance, "%.4f", value);
+    printer.Row(
+        {arguments.format == Format::kTable ? SqlValue(std::string(distance)) : SqlValue(value), hit.id, hit.body});
   }
   return printer.End();
 }

@@ -53,6 +53,20 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.EndObject();
 }
 
+void Write(JsonWriter& json, const TextIndexInfo& index) {
+  json.BeginObject();
+  json.Key("name").Text(index.collection);
+  json.Key("collection").Text(index.collection);
+  json.Key("kind").Text("text");
+  json.Key("full_text").BeginArray();
+  for (const std::string& field : index.options.fields) json.Text(field);
+  json.EndArray();
+  json.Key("tokenizer").Text(TextTokenizerName(index.options.tokenizer));
+  json.Key("document_count").Count(index.document_count);
+  json.Key("pending_count").Count(index.pending_count);
+  json.EndObject();
+}
+
 }  // namespace
 
 std::string ModelJson(const ModelInfo& model) {
@@ -75,10 +89,11 @@ std::string IndexJson(const IndexInfo& index) {
   return json.Take();
 }
 
-std::string IndexesJson(std::span<const IndexInfo> indexes) {
+std::string IndexesJson(std::span<const IndexInfo> indexes, std::span<const TextIndexInfo> text_indexes) {
   JsonWriter json;
   json.BeginArray();
   for (const IndexInfo& index : indexes) Write(json, index);
+  for (const TextIndexInfo& index : text_indexes) Write(json, index);
   json.EndArray();
   return json.Take();
 }

@@ -13,7 +13,7 @@ namespace foreshore {
 std::string ModelJson(const ModelInfo& model);
 std::string ModelsJson(std::span<const ModelInfo> models);
 std::string IndexJson(const IndexInfo& index);
-std::string IndexesJson(std::span<const IndexInfo> indexes);
+std::string IndexesJson(std::span<const IndexInfo> indexes, std::span<const TextIndexInfo> text_indexes = {});
 std::string StatsJson(const DatabaseStats& stats);
 std::string VerifyJson(const VerifyReport& report);
 std::string RescuedJson(std::span<const RescuedValue> values);

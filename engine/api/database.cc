@@ -6,6 +6,7 @@
 #include "engine/query/live_queries.h"
 #include "engine/query/search_sql.h"
 #include "engine/query/sql_session.h"
+#include "engine/query/text_scan.h"
 
 namespace foreshore {
 
@@ -178,6 +179,23 @@ Status Database::DropVectorIndex(const std::string& collection, const std::strin
   return core_->DropVectorIndex(collection, field);
 }
 
+Status Database::CreateTextIndex(const std::string& collection, const TextIndexOptions& options) {
+  return core_->CreateTextIndex(collection, options);
+}
+
+Status Database::DropTextIndex(const std::string& collection) {
+  return core_->DropTextIndex(collection);
+}
+
+Result<std::vector<TextIndexInfo>> Database::ListTextIndexes() {
+  return core_->ListTextIndexes();
+}
+
+Status Database::WaitTextIndex(const std::string& collection, std::chrono::milliseconds timeout,
+                               const std::function<void(std::uint64_t pending)>& progress) {
+  return core_->WaitTextIndex(collection, timeout, progress);
+}
+
 Result<std::vector<IndexInfo>> Database::ListIndexes() {
   return core_->ListIndexes();
 }
@@ -202,6 +220,10 @@ Result<std::vector<UniqueConflict>> Database::ListUniqueConflicts(const std::str
 Result<std::vector<SearchHit>> Database::Search(const std::string& collection, const SearchRequest& request) {
   const auto catalog = core_->catalog();
   FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, catalog->Require(collection));
+  const std::string match = request.match.empty() ? AnyWordQuery(request.text) : request.match;
+  if (request.mode == SearchMode::kText) {
+    return SearchTextSql(sql_->sessions, definition->name, match, request.k, request.where);
+  }
   const VectorIndexDefinition* index = nullptr;
   if (!request.field.empty()) {
     index = definition->FindVectorIndex(request.field);
@@ -222,6 +244,10 @@ Result<std::vector<SearchHit>> Database::Search(const std::string& collection, c
                                      "\": a search by text needs a field with a model, expected a vector");
     }
     FORESHORE_ASSIGN_OR_RETURN(query, Embed(index->options.model, request.text));
+  }
+  if (request.mode == SearchMode::kHybrid) {
+    return SearchHybridSql(sql_->sessions, definition->name, match, index->options.field, query, request.k,
+                           request.where);
   }
   return SearchSql(sql_->sessions, definition->name, index->options.field, query, request.k, request.where);
 }

@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::uint8_t kCollectionVersion = 1;
 constexpr std::uint8_t kVectorIndexVersion = 1;
+constexpr std::uint8_t kTextIndexVersion = 1;
+constexpr std::size_t kTextFieldCountMax = 32;
+constexpr std::size_t kPrefixLengthMax = 31;
 constexpr std::size_t kCollectionNameBytesMax = 48;
 constexpr std::size_t kSourcePathCountMax = 16;
 
@@ -140,6 +143,54 @@ Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
   if (!reader.ok() || !reader.at_end() || metric > static_cast<std::uint8_t>(VectorMetric::kL2) ||
       index.options.dimension < kVectorDimensionMin || index.paths.empty()) {
     return Status::Corruption("catalogue row of a vector index: " + std::to_string(bytes.size()) +
+                              " bytes do not follow the format");
+  }
+  return index;
+}
+
+ByteString EncodeTextIndex(const TextIndexDefinition& index) {
+  ByteString out;
+  AppendFixed(out, kTextIndexVersion);
+  AppendVarint(out, index.id);
+  AppendVarint(out, index.collection_id);
+  AppendFixed(out, static_cast<std::uint8_t>(index.options.tokenizer));
+  AppendFixed(out, static_cast<std::uint8_t>(index.options.keep_diacritics ? 1 : 0));
+  AppendVarint(out, index.options.prefix_lengths.size());
+  for (const std::uint32_t length : index.options.prefix_lengths) AppendVarint(out, length);
+  AppendVarint(out, index.paths.size());
+  for (std::size_t i = 0; i < index.paths.size(); ++i) {
+    AppendPrefixed(out, index.options.fields[i]);
+    AppendPrefixed(out, index.paths[i]);
+  }
+  return out;
+}
+
+Result<TextIndexDefinition> DecodeTextIndex(Bytes bytes) {
+  ByteReader reader(bytes);
+  const auto version = reader.Fixed<std::uint8_t>();
+  if (reader.ok() && version != kTextIndexVersion) {
+    return Status::Unsupported("catalogue row of a full-text index: version " + std::to_string(version) +
+                               ", expected 1");
+  }
+  TextIndexDefinition index;
+  index.id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
+  index.collection_id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
+  const auto tokenizer = reader.Fixed<std::uint8_t>();
+  index.options.tokenizer = static_cast<TextTokenizer>(tokenizer);
+  const auto keeps_diacritics = reader.Fixed<std::uint8_t>();
+  index.options.keep_diacritics = keeps_diacritics != 0;
+  const std::uint64_t prefix_count = reader.VarintAtMost(kPrefixLengthMax);
+  for (std::uint64_t i = 0; i < prefix_count && reader.ok(); ++i) {
+    index.options.prefix_lengths.push_back(static_cast<std::uint32_t>(reader.VarintAtMost(kPrefixLengthMax)));
+  }
+  const std::uint64_t field_count = reader.VarintAtMost(kTextFieldCountMax);
+  for (std::uint64_t i = 0; i < field_count && reader.ok(); ++i) {
+    index.options.fields.emplace_back(reader.Prefixed());
+    index.paths.emplace_back(reader.Prefixed());
+  }
+  if (!reader.ok() || !reader.at_end() || tokenizer > static_cast<std::uint8_t>(TextTokenizer::kTrigram) ||
+      keeps_diacritics > 1 || index.paths.empty()) {
+    return Status::Corruption("catalogue row of a full-text index: " + std::to_string(bytes.size()) +
                               " bytes do not follow the format");
   }
   return index;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,11 +30,19 @@ struct VectorIndexDefinition {
   bool has_model() const { return !options.model.empty(); }
 };
 
+struct TextIndexDefinition {
+  std::uint32_t id = 0;
+  std::uint32_t collection_id = 0;
+  TextIndexOptions options;
+  std::vector<std::string> paths;  // options.fields in internal form.
+};
+
 struct CollectionDefinition {
   std::uint32_t id = 0;
   std::string name;
   std::vector<std::string> fields;  // Top-level fields in the order first seen, at most kColumnCountMax.
   std::vector<VectorIndexDefinition> vector_indexes;
+  std::optional<TextIndexDefinition> text_index;
   std::vector<FieldIndexDefinition> field_indexes;
   std::shared_ptr<const IndexedPaths> indexed_paths;  // Of field_indexes; shared with other versions of the catalogue.
   KeyspaceId documents = 0;                           // "d{id}": docid -> record.
@@ -67,5 +76,7 @@ ByteString EncodeCollection(const CollectionDefinition& collection);
 Result<CollectionDefinition> DecodeCollection(Bytes bytes);
 ByteString EncodeVectorIndex(const VectorIndexDefinition& index);
 Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes);
+ByteString EncodeTextIndex(const TextIndexDefinition& index);
+Result<TextIndexDefinition> DecodeTextIndex(Bytes bytes);
 
 }  // namespace foreshore

@@ -6,6 +6,7 @@
 #include "engine/database/embedding_worker.h"
 #include "engine/database/field_index_builder.h"
 #include "engine/database/field_statistics.h"
+#include "engine/database/full_text_indexes.h"
 #include "engine/database/model_rows.h"
 #include "engine/model/model_registry.h"
 #include "storage/base/coding.h"
@@ -29,6 +30,7 @@ DatabaseCore::DatabaseCore(const DatabaseOptions& options, const Environment& en
     : options_(options),
       clock_(environment.clock ? environment.clock : SystemClock()),
       random_(environment.random ? environment.random : SystemRandom()),
+      text_vfs_(environment.text_vfs),
       catalog_(std::make_shared<Catalog>()) {}
 
 Result<std::unique_ptr<DatabaseCore>> DatabaseCore::Open(const std::string& path, const DatabaseOptions& options,
@@ -150,6 +152,7 @@ Status DatabaseCore::LoadCatalog() {
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(catalog_rows_));
     std::vector<VectorIndexDefinition> indexes;
     std::vector<FieldIndexDefinition> field_indexes;
+    std::vector<TextIndexDefinition> text_indexes;
     for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
       FORESHORE_RETURN_IF_ERROR(status);
       if (!cursor->valid()) break;
@@ -159,19 +162,27 @@ Status DatabaseCore::LoadCatalog() {
       } else if (cursor->bytes_key().starts_with('f')) {
         FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeFieldIndex(cursor->value()));
         field_indexes.push_back(std::move(index));
-      } else {
-        FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeVectorIndex(cursor->value()));
-        indexes.push_back(std::move(index));
       }
     }
-    std::sort(catalog->collections.begin(), catalog->collections.end(),
-              [](const auto& a, const auto& b) { return a.id < b.id; });
-    for (CollectionDefinition& collection : catalog->collections) {
-      for (const VectorIndexDefinition& index : indexes) {
-        if (index.collection_id == collection.id) collection.vector_indexes.push_back(index);
-      }
-      for (const FieldIndexDefinition& index : field_indexes) {
-        if (index.collection_id == collection.id) collection.field_indexes.push_back(index);
+    else if (cursor->bytes_key().starts_with('t')) {
+      FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeTextIndex(cursor->value()));
+      text_indexes.push_back(std::move(index));
+    }
+    else {
+      FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeVectorIndex(cursor->value()));
+      indexes.push_back(std::move(index));
+    }
+  }
+  std::sort(catalog->collections.begin(), catalog->collections.end(),
+            [](const auto& a, const auto& b) { return a.id < b.id; });
+  for (CollectionDefinition& collection : catalog->collections) {
+    for (const VectorIndexDefinition& index : indexes) {
+      if (index.collection_id == collection.id) collection.vector_indexes.push_back(index);
+    }
+    for (const FieldIndexDefinition& index : field_indexes) {
+      if (index.collection_id == collection.id) collection.field_indexes.push_back(index);
+      for (const TextIndexDefinition& index : text_indexes) {
+        if (index.collection_id == collection.id) collection.text_index = index;
       }
     }
   }
@@ -234,6 +245,7 @@ Status DatabaseCore::OpenIndexes() {
     const std::string file = directory_->IndexPath() + "/" + name;
     if (name.starts_with('v') && !expected.contains(file)) RemoveFile(file).IgnoreError();
   }
+  OpenTextIndexes();
   return Status::Ok();
 }
 
@@ -258,6 +270,7 @@ Status DatabaseCore::Close() {
     const std::lock_guard lock(catalog_mutex_);
     derived_.clear();
   }
+  text_.reset();
   log_.reset();
   store_.reset();
   directory_.reset();
@@ -340,9 +353,9 @@ std::int64_t DatabaseCore::OldestSnapshot() {
 }
 
 void DatabaseCore::AfterCommit() {
+  // A derived index never fails a commit: it logs, and searches scan what it lacks.
+  for (const auto& consumer : consumers()) consumer->Apply().IgnoreError();
   for (const auto& [id, derived] : derived_by_id()) {
-    // A derived index never fails a commit: it logs, and searches scan what it lacks.
-    derived->Apply().IgnoreError();
     derived->graph().ForgetBefore(static_cast<std::uint64_t>(OldestSnapshot()));
   }
   { const std::lock_guard lock(change_mutex_); }

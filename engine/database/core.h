@@ -41,10 +41,12 @@
 namespace foreshore {
 
 class DatabaseCore;
+class DerivedConsumer;
 class DerivedVectorIndex;
 class EmbeddingWorker;
 class FieldIndexBuilder;
 class FieldStatisticsCache;
+class FullTextIndexes;
 class ModelRegistry;
 class ModelRows;
 
@@ -54,6 +56,7 @@ struct Environment {
   std::shared_ptr<Random> random;
   // Wraps the store after it was opened; tests inject faults with it.
   std::function<std::unique_ptr<Store>(std::unique_ptr<Store>)> wrap_store;
+  std::string text_vfs;  // The SQLite VFS of the full-text file.
 };
 
 // A setting that sync keeps: a varint, the highest hlc of local writes that a peer has acknowledged.
@@ -70,6 +73,9 @@ class DatabaseCore {
 
   // A snapshot of the last commit. kCancelled after Close.
   Result<std::unique_ptr<ReadView>> BeginRead();
+  // The same, able to search the full-text indexes of these collections (by id) as of the snapshot, however old it
+  // gets.
+  Result<std::unique_ptr<ReadView>> BeginTextRead(std::span<const std::uint32_t> collection_ids);
   // kBusy after `timeout`, with the `purpose` of the writer that did not leave. `cancellation`, which may be null, ends
   // the wait.
   Result<std::unique_ptr<WriteView>> BeginWrite(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000),
@@ -87,6 +93,13 @@ class DatabaseCore {
   Status DropFieldIndex(const std::string& collection, const std::string& name);
   Status WaitIndexed(std::chrono::milliseconds timeout, const std::function<void(std::uint64_t)>& progress);
   Result<std::vector<UniqueConflict>> ListUniqueConflicts(const std::string& collection);
+  Status CreateTextIndex(const std::string& collection, const TextIndexOptions& options);
+  Status DropTextIndex(const std::string& collection);
+  Result<std::vector<TextIndexInfo>> ListTextIndexes();
+  Status WaitTextIndex(const std::string& collection, std::chrono::milliseconds timeout,
+                       const std::function<void(std::uint64_t)>& progress);
+  std::uint64_t TextCount(const TextIndexDefinition& index);
+  FullTextIndexes& text() { return *text_; }
   // How a k-NN over the index would run now; for EXPLAIN QUERY PLAN.
   std::string NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint);
   std::uint64_t VectorCount(const VectorIndexDefinition& index);
@@ -148,6 +161,7 @@ class DatabaseCore {
   Status LoadSessions();
   Status LoadClock();
   Status OpenIndexes();
+  void OpenTextIndexes();
   Status OpenKeyspaces(CollectionDefinition& collection);
   // Secondary indexes, in core_field_indexes.cc.
   Status OpenFieldIndexes(CollectionDefinition& collection);
@@ -166,6 +180,8 @@ class DatabaseCore {
   std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;
   std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>> derived_by_id() const;
   std::int64_t OldestSnapshot();
+  // All that follow the commits.
+  std::vector<std::shared_ptr<DerivedConsumer>> consumers() const;
   void PublishCatalog(std::shared_ptr<const Catalog> next);
   // After the writer's lock was released: the derived indexes see the commit, then those who wait for changes.
   void AfterCommit();
@@ -180,10 +196,12 @@ class DatabaseCore {
   DatabaseOptions options_;
   std::shared_ptr<Clock> clock_;    // Shared with tests.
   std::shared_ptr<Random> random_;  // Shared with tests.
+  std::string text_vfs_;            // Empty outside tests.
   std::unique_ptr<DatabaseDirectory> directory_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<ChangeLog> log_;
   std::unique_ptr<BlobStore> blobs_;
+  std::shared_ptr<FullTextIndexes> text_;  // Shared with the list of consumers.
   std::unique_ptr<ModelRows> model_rows_;
   std::unique_ptr<ModelRegistry> models_;
   std::unique_ptr<EmbeddingWorker> embedder_;

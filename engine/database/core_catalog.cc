@@ -16,7 +16,7 @@ namespace {
 
 Status RefuseBadField(const CollectionDefinition& collection, const VectorFieldOptions& options) {
   const std::string name = "vector index \"" + collection.name + "." + options.field + "\"";
-  static constexpr std::string_view kTaken[] = {"id", "body", "distance", "k", "rowid"};
+  static constexpr std::string_view kTaken[] = {"id", "body", "distance", "k", "rank", "score", "rowid"};
   if (options.field.empty() || options.field.size() > 64) {
     return Status::InvalidArgument(name + ": field name has " + std::to_string(options.field.size()) +
                                    " bytes, expected 1 to 64");

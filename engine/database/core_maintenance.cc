@@ -2,8 +2,10 @@
 #include <algorithm>
 
 #include "engine/database/core.h"
+#include "engine/database/derived_consumer.h"
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/embedding_worker.h"
+#include "engine/database/full_text_indexes.h"
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
 #include "engine/model/model_registry.h"
@@ -80,10 +82,11 @@ Result<std::vector<RescuedValue>> DatabaseCore::ListRescued(const std::string& c
 Result<DatabaseStats> DatabaseCore::Stats() {
   DatabaseStats stats;
   FORESHORE_ASSIGN_OR_RETURN(stats.indexes, ListIndexes());
+  FORESHORE_ASSIGN_OR_RETURN(stats.text_indexes, ListTextIndexes());
   for (const IndexInfo& index : stats.indexes) stats.pending_embedding_count += index.pending_count;
   const StoreStats store_stats = store_->Stats();
   stats.storage = options_.storage == StorageKind::kSqlite ? "sqlite" : "rocksdb";
-  stats.disk_bytes = store_stats.disk_bytes + store_stats.write_ahead_bytes;
+  stats.disk_bytes = store_stats.disk_bytes + store_stats.write_ahead_bytes + text_->SizeBytes();
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
   stats.last_sequence = view->sequence();
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t tail, log_->Tail(view->txn()));
@@ -114,20 +117,20 @@ Result<DatabaseStats> DatabaseCore::Stats() {
 
 Status DatabaseCore::SaveIndexes() {
   Status first;
-  std::map<std::uint32_t, std::int64_t> saved;
-  for (const auto& [id, derived] : derived_by_id()) {
-    const std::int64_t before = derived->saved_sequence();
-    const auto sequence = derived->Save();
+  std::map<std::string, std::int64_t> saved;
+  for (const auto& consumer : consumers()) {
+    const std::int64_t before = consumer->saved_sequence();
+    const auto sequence = consumer->Save();
     if (!sequence.ok()) {
       if (first.ok()) first = sequence.status();
     } else if (*sequence != before) {
-      saved[id] = *sequence;
+      saved[consumer->cursor_name()] = *sequence;
     }
   }
   if (saved.empty()) return first;
   FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginWrite());
-  for (const auto& [id, sequence] : saved) {
-    FORESHORE_RETURN_IF_ERROR(log_->SetCursor(*txn, "index." + std::to_string(id), sequence));
+  for (const auto& [name, sequence] : saved) {
+    FORESHORE_RETURN_IF_ERROR(log_->SetCursor(*txn, name, sequence));
   }
   FORESHORE_RETURN_IF_ERROR(txn->Commit());
   return first;

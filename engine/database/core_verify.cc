@@ -4,6 +4,7 @@
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/field_index_verify.h"
+#include "engine/database/full_text_indexes.h"
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
 #include "engine/model/model_registry.h"
@@ -128,6 +129,7 @@ Result<VerifyReport> DatabaseCore::Verify() {
       report.index_entry_count += entry_count;
     }
   }
+  FORESHORE_RETURN_IF_ERROR(text_->Verify([&](std::string text) { verifier.Problem(std::move(text)); }));
   FORESHORE_ASSIGN_OR_RETURN(std::int64_t expected, log_->Tail(view->txn()));
   FORESHORE_RETURN_IF_ERROR(log_->ReadAfter(view->txn(), expected - 1, [&](const Change& change) {
     if (change.sequence != expected) verifier.Problem("change log: entry " + std::to_string(expected) + " is missing");

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/database/catalog.h"
+#include "engine/database/derived_consumer.h"
 #include "foreshore/status.h"
 #include "index/vector_index.h"
 #include "storage/change_log.h"
@@ -29,23 +30,24 @@ struct VectorOperation {
   ByteString stored;  // Encoded StoredVector; empty to remove.
 };
 
-class DerivedVectorIndex {
+class DerivedVectorIndex : public DerivedConsumer {
  public:
   // `path` is the snapshot's file. A snapshot that is missing, damaged or not of this history is dropped and the graph
   // rebuilt from the stored vectors.
   static Result<std::shared_ptr<DerivedVectorIndex>> Open(const VectorIndexDefinition& definition, Store& store,
                                                           ChangeLog& log, std::string path);
 
+  std::string cursor_name() const override { return "index." + std::to_string(definition_.id); }
   // Called in commit order, under the writer's lock, once per commit; cheap.
   void Enqueue(std::int64_t sequence, std::vector<VectorOperation> operations);
   // Applies what was enqueued. An error marks the index behind: searches scan the missing part until Rebuild.
-  Status Apply();
+  Status Apply() override;
   // The last sequence that a search in the graph covers.
   std::int64_t applied_sequence() const { return static_cast<std::int64_t>(graph_->applied_seq()); }
 
   // Writes the snapshot if anything was applied since the last one. Returns the sequence it holds.
-  Result<std::int64_t> Save();
-  std::int64_t saved_sequence() const;
+  Result<std::int64_t> Save() override;
+  std::int64_t saved_sequence() const override;
   std::uint64_t unsaved_operation_count() const;
 
   VectorIndex& graph() { return *graph_; }

@@ -4,6 +4,7 @@
 
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
+#include "engine/database/full_text_indexes.h"
 #include "engine/database/stored_vector.h"
 #include "engine/model/model_registry.h"
 #include "index/quantizer.h"
@@ -17,6 +18,8 @@ constexpr std::size_t kBatchTextCount = 64;            // Texts embedded per tra
 constexpr std::size_t kBatchVisitCount = 4096;         // Documents or log entries looked at per batch.
 constexpr std::int64_t kIdleCursorLag = 4096;          // Entries of no concern after which a cursor moves on its own.
 constexpr std::uint64_t kSaveOperationCount = 20'000;  // Unsaved graph changes after which a snapshot is written.
+
+constexpr std::chrono::milliseconds kTextFillBudget(200);  // Of full-text indexes, between two batches.
 
 std::string TagSetting(std::uint32_t index_id) {
   return "embed.model." + std::to_string(index_id);
@@ -57,7 +60,8 @@ void EmbeddingWorker::Run() {
       last_error = worked.status().ToString();
       Log(LogLevel::kWarning, "embed", last_error);
     }
-    if (worked.ok() && *worked) continue;
+    const auto fills = core_.text().Fill(kTextFillBudget);  // An error was logged, and is tried again.
+    if ((worked.ok() && *worked) || (fills.ok() && *fills)) continue;
     TendGraphs();
     core_.WaitForChange(sequence, std::chrono::milliseconds(200));
   }

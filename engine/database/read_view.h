@@ -19,6 +19,7 @@
 #include "engine/document/record.h"
 #include "engine/document/registers.h"
 #include "foreshore/database.h"
+#include "index/full_text_file.h"
 #include "storage/store.h"
 
 namespace foreshore {
@@ -91,6 +92,13 @@ class ReadView {
   Result<std::unique_ptr<Cursor>> ScanFieldIndex(const FieldIndexDefinition& index);
   // Before a cursor over a secondary index is positioned anew after a write of this transaction.
   virtual Status SettleFieldIndexes() { return Status::Ok(); }
+  // Full text as this view sees it, own writes included. kNotFound where the collection has no index, kBusy while it is
+  // filled, kInvalidArgument for a malformed query, from here or from the cursor. The cursor goes before the view.
+  Result<std::unique_ptr<TextMatchCursor>> MatchText(const CollectionDefinition& collection, const TextQuery& query);
+  // FTS5's snippet or highlight; nullopt where the document does not match (any more).
+  Result<std::optional<std::string>> TextExcerpt(const CollectionDefinition& collection, const TextQuery& query,
+                                                 std::int64_t docid, std::string_view function,
+                                                 std::span<const TextArgument> arguments);
   // Whole state, tombstones included; life 0 where the id was never used. For merge and sync.
   Result<DocumentState> LoadState(const CollectionDefinition& collection, std::string_view id);
   Result<std::optional<DocumentState>> LoadStateByDocid(const CollectionDefinition& collection, std::int64_t docid);
@@ -108,6 +116,10 @@ class ReadView {
   // Calls `visit` with this transaction's own vector writes to the index (empty bytes: removed).
   virtual Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit);
 
+  // The state of the full-text file that goes with this view.
+  virtual Result<TextSnapshot*> TextState(const CollectionDefinition& collection);
+  Result<TextSnapshot*> PinnedText();
+
   DatabaseCore& core_;
   std::shared_ptr<const Catalog> catalog_;  // Shared with the core and with other views of the same version.
   std::unique_ptr<ReadTxn> owned_txn_;
@@ -116,6 +128,7 @@ class ReadView {
   bool registered_ = false;  // In the core's list of snapshots, as registered_sequence_.
   std::int64_t registered_sequence_ = 0;
   Cancellation* cancellation_ = nullptr;
+  std::unique_ptr<TextSnapshot> text_snapshot_;
   bool has_own_rescued_ = false;  // This transaction put a value aside.
 };
 

@@ -3,6 +3,7 @@
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/fields.h"
+#include "engine/database/full_text_indexes.h"
 #include "engine/database/stamp_coding.h"
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
@@ -33,7 +34,10 @@ Status Missing(const CollectionDefinition& collection, std::string_view id) {
 
 }  // namespace
 
+WriteView::WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : ReadView(core, std::move(catalog)) {}
+
 WriteView::~WriteView() {
+  text_overlay_.reset();
   field_indexes_.reset();
   // The store's transaction must be over before another writer may begin.
   owned_write_txn_.reset();
@@ -367,6 +371,7 @@ Status WriteView::Commit() {
     writer_pass_.reset();
     return Status::Ok();
   }
+  text_overlay_.reset();  // After the commit its documents come to the index by the log.
   std::shared_ptr<const Catalog> next;
   if (field_indexes_) FORESHORE_RETURN_IF_ERROR(field_indexes_->Flush());
   FORESHORE_RETURN_IF_ERROR(WriteCatalogChanges(&next));

@@ -23,6 +23,8 @@
 
 namespace foreshore {
 
+class TextOverlay;
+
 // One writing transaction. Rolls back unless Commit returned ok.
 class WriteView : public ReadView {
  public:
@@ -77,8 +79,9 @@ class WriteView : public ReadView {
   friend class DatabaseCore;
   friend class FieldIndexBuilder;
   friend class ReadView;
-  WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog) : ReadView(core, std::move(catalog)) {}
+  WriteView(DatabaseCore& core, std::shared_ptr<const Catalog> catalog);
   Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit) override;
+  Result<TextSnapshot*> TextState(const CollectionDefinition& collection) override;
   // Joins `group` into `state`, which lives at `docid` (0: nowhere yet), and stores what comes of it.
   Status JoinAndStore(const CollectionDefinition& collection, DocumentState& state, std::int64_t docid,
                       std::span<const WriteGroup> groups, ChangeOrigin origin, ApplyOutcome* outcome);
@@ -133,6 +136,8 @@ class WriteView : public ReadView {
   std::map<std::pair<std::uint32_t, std::int64_t>, ByteString>
       own_vectors_;                                               // (index id, docid) -> stored, empty: removed.
   std::map<std::uint32_t, std::vector<std::string>> new_fields_;  // By collection id.
+  std::unique_ptr<TextOverlay> text_overlay_;  // The full-text file with this transaction's own documents.
+  std::size_t text_overlay_position_ = 0;      // Of changes_, those before it are in the overlay.
   std::uint64_t hlc_ = 0;
   std::uint32_t next_op_ = 0;
   std::int64_t next_docid_ = 0;

@@ -1,4 +1,5 @@
 #include "engine/database/core.h"
+#include "engine/database/full_text_indexes.h"
 #include "engine/database/write_view.h"
 
 namespace foreshore {
@@ -25,6 +26,7 @@ Status WriteView::RollbackToSavepoint() {
   if (field_indexes_) field_indexes_->Discard();
   const SavepointState& state = savepoints_.back();
   changes_.resize(state.change_count);
+  text_overlay_.reset();  // The next search puts in again what is left.
   while (undo_.size() > state.undo_count) {
     undo_.back()();
     undo_.pop_back();

@@ -6,6 +6,7 @@
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
 #include "engine/query/sql_json.h"
+#include "engine/query/text_functions.h"
 #include "engine/query/vector_argument.h"
 #include "index/quantizer.h"
 #include "index/vector_query.h"
@@ -27,6 +28,10 @@ std::optional<std::string> IdOf(sqlite3_value* value) {
 CollectionCursor::CollectionCursor(CollectionTable& table)
     : sqlite3_vtab_cursor{}, table_(table), fields_(table.field_keys) {
   if (table.session.running) ++table.session.running->opened_cursor_count;
+}
+
+CollectionCursor::~CollectionCursor() {
+  table_.session.text_cursors.erase(text_number_);
 }
 
 std::uint64_t CollectionCursor::write_count() const {
@@ -61,6 +66,7 @@ Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sql
   nearest_.reset();
   ids_.reset();
   measured_.clear();
+  text_.reset();
   plan_ = plan;
   at_end_ = true;
   seen_write_count_ = write_count();
@@ -86,6 +92,7 @@ Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sql
     case ScanKind::kNearest: return StartNearest(plan, arguments);
     case ScanKind::kByIdOrder: return StartIdOrder(plan, arguments);
     case ScanKind::kField: return StartField(text, arguments);
+    case ScanKind::kText: return StartText(plan, arguments);
   }
   return Status::Internal("SQL: unknown plan of a scan");
 }
@@ -174,6 +181,13 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, sqlite3_value** argu
                             "\": the vector field of MATCH does not exist in this snapshot");
   }
   if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) return Status::Ok();
+  if (sqlite3_value_type(arguments[0]) == SQLITE_BLOB &&
+      IsHybridQuery(
+          AsBytes(sqlite3_value_blob(arguments[0]), static_cast<std::size_t>(sqlite3_value_bytes(arguments[0]))))) {
+    return Status::InvalidArgument(
+        "collection \"" + table_.name +
+        "\": hybrid() is for MATCH on the collection's own name, found it on vector field \"" + column->name + "\"");
+  }
   FORESHORE_ASSIGN_OR_RETURN(const auto query,
                              VectorFromValue(arguments[0], "MATCH on \"" + table_.name + "." + column->name + "\""));
   if (plan.has_id) {
@@ -184,13 +198,7 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, sqlite3_value** argu
   NeighbourOptions options;
   remaining_ = INT64_MAX;
   if (plan.has_count) {
-    count_ = sqlite3_value_int64(arguments[1]);
-    if (sqlite3_value_type(arguments[1]) != SQLITE_INTEGER || count_ < 1) {
-      return Status::InvalidArgument("collection \"" + table_.name + "\": k is " +
-                                     (TextOf(arguments[1]).empty() ? "NULL" : std::string(TextOf(arguments[1]))) +
-                                     ", expected a whole number from 1");
-    }
-    remaining_ = count_;
+    FORESHORE_RETURN_IF_ERROR(SetCount(arguments[1]));
     options.k_hint = static_cast<std::size_t>(std::min<std::int64_t>(count_, 100'000));
   }
   FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));
@@ -198,31 +206,106 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, sqlite3_value** argu
   return Next();
 }
 
+Status CollectionCursor::SetCount(sqlite3_value* value) {
+  count_ = sqlite3_value_int64(value);
+  if (sqlite3_value_type(value) != SQLITE_INTEGER || count_ < 1) {
+    return Status::InvalidArgument("collection \"" + table_.name + "\": k is " +
+                                   (TextOf(value).empty() ? "NULL" : std::string(TextOf(value))) +
+                                   ", expected a whole number from 1");
+  }
+  remaining_ = count_;
+  return Status::Ok();
+}
+
+Status CollectionCursor::StartText(const ScanPlan& plan, sqlite3_value** arguments) {
+  int next_argument = 0;
+  sqlite3_value* query = arguments[next_argument++];
+  if (sqlite3_value_type(query) == SQLITE_NULL) return Status::Ok();
+  TextScanRequest request;
+  if (sqlite3_value_type(query) == SQLITE_BLOB) {
+    const Bytes blob = AsBytes(sqlite3_value_blob(query), static_cast<std::size_t>(sqlite3_value_bytes(query)));
+    if (!IsHybridQuery(blob)) {
+      return Status::InvalidArgument("collection \"" + table_.name +
+                                     "\": MATCH with a blob, expected a text query or hybrid(text, vector)");
+    }
+    if (plan.by_rank) {
+      return Status::InvalidArgument("collection \"" + table_.name +
+                                     "\": hybrid() with ORDER BY rank, expected ORDER BY score DESC");
+    }
+    FORESHORE_ASSIGN_OR_RETURN(request.hybrid, DecodeHybridQuery(blob));
+    request.match = request.hybrid->match;
+  } else {
+    request.match = TextOf(query);
+  }
+  if (plan.vector_number > 0) request.column = table_.columns[static_cast<std::size_t>(plan.vector_number)].name;
+  if (plan.has_rank) request.rank = TextOf(arguments[next_argument++]);
+  request.is_ordered = plan.best_first;
+  request.with_rank = plan.reads_rank;
+  remaining_ = INT64_MAX;
+  if (plan.has_count) FORESHORE_RETURN_IF_ERROR(SetCount(arguments[next_argument++]));
+  if (plan.has_id) {
+    request.docids.emplace();
+    FORESHORE_RETURN_IF_ERROR(VisitIds(plan.id_is_list, arguments[next_argument], [&](std::int64_t docid) {
+      request.docids->insert(docid);
+      return Status::Ok();
+    }));
+  }
+  FORESHORE_ASSIGN_OR_RETURN(text_, TextScan::Start(*view_, *definition_, std::move(request)));
+  if (text_number_ == 0) {
+    text_number_ = ++table_.session.last_text_cursor;
+    table_.session.text_cursors[text_number_] = this;
+  }
+  at_end_ = false;
+  return NextText();
+}
+
+Status CollectionCursor::NextText() {
+  std::optional<TextRow> row;
+  if (remaining_ > 0) {
+    FORESHORE_ASSIGN_OR_RETURN(row, text_->Next());
+    --remaining_;
+  }
+  at_end_ = !row.has_value();
+  if (at_end_) return Status::Ok();
+  text_row_ = *row;
+  docid_ = row->docid;
+  has_document_ = false;
+  has_fields_ = false;
+  return Status::Ok();
+}
+
+Status CollectionCursor::VisitIds(bool is_list, sqlite3_value* ids, const std::function<Status(std::int64_t)>& visit) {
+  const auto visit_one = [&](sqlite3_value* value) -> Status {
+    const auto id = IdOf(value);
+    if (!id) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(const auto docid, view_->FindDocid(*definition_, *id));
+    return docid ? visit(*docid) : Status::Ok();
+  };
+  if (!is_list) return visit_one(ids);
+  sqlite3_value* value = nullptr;
+  int code = sqlite3_vtab_in_first(ids, &value);
+  for (; code == SQLITE_OK && value != nullptr; code = sqlite3_vtab_in_next(ids, &value)) {
+    FORESHORE_RETURN_IF_ERROR(visit_one(value));
+  }
+  if (code != SQLITE_OK && code != SQLITE_DONE) return Status::Internal("SQL: the list of ids cannot be read");
+  return Status::Ok();
+}
+
 // The distances come from the same place as the index's own, so that a row has one distance whatever the plan.
 Status CollectionCursor::MeasureListed(const VectorIndexDefinition& index, std::span<const float> query, bool is_list,
                                        sqlite3_value* ids) {
   auto prepared = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
   if (!prepared.ok()) return prepared.status().WithContext("vector index \"" + index.name + "\"");
-  const auto measure = [&](sqlite3_value* value) -> Status {
+  const Status measured = VisitIds(is_list, ids, [&](std::int64_t docid) -> Status {
     FORESHORE_RETURN_IF_ERROR(table_.session.Check());
-    const auto id = IdOf(value);
-    if (!id) return Status::Ok();
-    FORESHORE_ASSIGN_OR_RETURN(const auto docid, view_->FindDocid(*definition_, *id));
-    if (!docid) return Status::Ok();
-    FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index.vectors, *docid));
+    FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index.vectors, docid));
     if (!stored_bytes) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*stored_bytes));
     FORESHORE_ASSIGN_OR_RETURN(const double distance, prepared->DistanceToRecord(stored.record));
-    measured_.push_back({*docid, distance});
+    measured_.push_back({docid, distance});
     return Status::Ok();
-  };
-  if (!is_list) return measure(ids);
-  sqlite3_value* value = nullptr;
-  int code = sqlite3_vtab_in_first(ids, &value);
-  for (; code == SQLITE_OK && value != nullptr; code = sqlite3_vtab_in_next(ids, &value)) {
-    FORESHORE_RETURN_IF_ERROR(measure(value));
-  }
-  if (code != SQLITE_OK && code != SQLITE_DONE) return Status::Internal("SQL: the list of ids cannot be read");
+  });
+  if (!measured.ok()) return measured;
   std::sort(measured_.begin(), measured_.end(),
             [](const Neighbour& a, const Neighbour& b) { return a.distance > b.distance; });
   return Status::Ok();
@@ -318,6 +401,7 @@ Status CollectionCursor::Next() {
   }
   if (field_scan_) return NextField();
   if (plan_.kind == ScanKind::kField) return NextSorted();
+  if (text_) return NextText();
   if (ids_) return MoveIdOrder();
   std::optional<Neighbour> neighbour;
   if (plan_.kind == ScanKind::kNearest && !nearest_) {
@@ -380,11 +464,21 @@ Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& col
   switch (column.kind) {
     case ColumnKind::kDistance:
       if (plan_.kind == ScanKind::kNearest) sqlite3_result_double(context, distance_);
+      if (plan_.kind == ScanKind::kText && text_row_.distance) sqlite3_result_double(context, *text_row_.distance);
+      return Status::Ok();
+    case ColumnKind::kRank:
+      if (plan_.kind == ScanKind::kText && text_row_.rank) sqlite3_result_double(context, *text_row_.rank);
+      return Status::Ok();
+    case ColumnKind::kScore:
+      if (plan_.kind == ScanKind::kText && text_row_.score) sqlite3_result_double(context, *text_row_.score);
       return Status::Ok();
     case ColumnKind::kNearestCount:
       if (plan_.has_count) sqlite3_result_int64(context, count_);
       return Status::Ok();
-    case ColumnKind::kFullText: return Status::Ok();
+    case ColumnKind::kFullText:
+      // A number in a pointer's clothes: it reads as NULL, and nobody can make one up.
+      if (text_) sqlite3_result_pointer(context, reinterpret_cast<void*>(text_number_), kTextCursorPointer, nullptr);
+      return Status::Ok();
     case ColumnKind::kVector:
       if (column.field_number < 0) return VectorColumn(context, column);
       break;

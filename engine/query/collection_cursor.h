@@ -9,6 +9,7 @@
 
 #include <sqlite3.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,12 +19,16 @@
 #include "engine/query/collection_plan.h"
 #include "engine/query/collection_table.h"
 #include "engine/query/row_fields.h"
+#include "engine/query/text_scan.h"
 
 namespace foreshore {
 
 class CollectionCursor : public sqlite3_vtab_cursor {
  public:
   explicit CollectionCursor(CollectionTable& table);
+  ~CollectionCursor();
+  CollectionCursor(const CollectionCursor&) = delete;
+  CollectionCursor& operator=(const CollectionCursor&) = delete;
 
   // `text` is the plan's, as EXPLAIN QUERY PLAN shows it.
   Status Filter(const ScanPlan& plan, std::string_view text, sqlite3_value** arguments);
@@ -32,6 +37,8 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   std::int64_t docid() const { return docid_; }
   Status Column(sqlite3_context* context, const TableColumn& column);
   CollectionTable& table() { return table_; }
+  // nullptr where this scan is of another kind.
+  TextScan* text() { return text_.get(); }
 
  private:
   Status StartFull();
@@ -42,6 +49,12 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   Status NextSorted();
   Status StartNearest(const ScanPlan& plan, sqlite3_value** arguments);
   Status StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments);
+  Status StartText(const ScanPlan& plan, sqlite3_value** arguments);
+  Status NextText();
+  // Reads k from its argument.
+  Status SetCount(sqlite3_value* value);
+  // Calls `visit` with the ids of an argument: the value, or the right side of an IN.
+  Status VisitIds(bool is_list, sqlite3_value* ids, const std::function<Status(std::int64_t)>& visit);
   Status MeasureListed(const VectorIndexDefinition& index, std::span<const float> query, bool is_list,
                        sqlite3_value* ids);
   Status NextInIdOrder();
@@ -70,6 +83,9 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   std::vector<std::int64_t> sorted_;  // Where the plan's index is not in this snapshot: the next document last.
   std::unique_ptr<NeighbourCursor> nearest_;
   std::vector<Neighbour> measured_;  // The named documents with their distances, nearest last.
+  std::unique_ptr<TextScan> text_;
+  std::uintptr_t text_number_ = 0;  // In the session's text_cursors; 0: not there.
+  TextRow text_row_;
   std::unique_ptr<Cursor> ids_;
   std::optional<std::string> id_upper_;  // In the direction of the scan: the bound at its end.
   std::optional<std::string> id_lower_;

@@ -15,7 +15,9 @@ constexpr double kLookUpCost = 4;
 constexpr double kOrderedStepCost = 3;
 constexpr double kNearestSetUpCost = 300;
 constexpr double kNearestStepCost = 3;
-constexpr double kIdListRows = 20;  // An IN list's length is not known when a plan is made.
+constexpr double kTextSetUpCost = 100;
+constexpr double kTextSelectivity = 0.05;  // Of the documents with text; what a query's words find is not known.
+constexpr double kIdListRows = 20;         // An IN list's length is not known when a plan is made.
 
 // The constraints of one table that a plan can use; -1 where there is none.
 struct Constraints {
@@ -26,6 +28,8 @@ struct Constraints {
   int id_upper = -1;
   int rowid_equal = -1;
   int vector_number = 0;
+  bool is_text = false;    // The match is of full text; vector_number is its column, or 0.
+  int rank_match = -1;     // The rank expression of full text.
   bool has_match = false;  // Usable or not.
   bool must_wait = false;  // A MATCH or k depends on a table that comes later in this join order.
   double selectivity = 1;  // Of the terms that SQLite checks itself.
@@ -45,6 +49,10 @@ class Planner {
     return number < 0 ? nullptr : &table_.columns[static_cast<std::size_t>(number)];
   }
   Status CollectMatch(int position, const Constraint& constraint);
+  bool IsTextColumn(const TableColumn& column) const;
+  Status CollectRankMatch(int position, const Constraint& constraint);
+  void ChooseText(const CollectionDefinition& definition);
+  bool Reads(ColumnKind kind) const;
   void CollectId(int position, const Constraint& constraint);
   // The value reaches xFilter as the next argument. `checked`: SQLite need not test the term again.
   void Use(int position, bool checked) {
@@ -70,13 +78,15 @@ class Planner {
 
 Status Planner::CollectMatch(int position, const Constraint& constraint) {
   const TableColumn* column = ColumnAt(constraint.iColumn);
-  if (column == nullptr || column->kind != ColumnKind::kVector) {
+  if (column != nullptr && column->kind == ColumnKind::kRank) return CollectRankMatch(position, constraint);
+  const bool is_text = column != nullptr && IsTextColumn(*column);
+  if (column == nullptr || (column->kind != ColumnKind::kVector && !is_text)) {
     if (column != nullptr && column->kind == ColumnKind::kFullText) {
-      return Status::Unsupported("collection \"" + table_.name +
-                                 "\": full-text MATCH is not available, only MATCH on a vector field");
+      return Status::NotFound("collection \"" + table_.name + "\": there is no full-text index to MATCH");
     }
     return Status::InvalidArgument("collection \"" + table_.name + "\": MATCH on \"" +
-                                   (column ? column->name : "rowid") + "\", which is not a vector field");
+                                   (column ? column->name : "rowid") +
+                                   "\", which is neither a vector field nor in a full-text index");
   }
   if (found_.has_match) {
     return Status::Unsupported("collection \"" + table_.name +
@@ -88,9 +98,33 @@ Status Planner::CollectMatch(int position, const Constraint& constraint) {
     return Status::Ok();
   }
   found_.match = position;
+  found_.is_text = is_text;
+  if (is_text) {
+    found_.vector_number = column->kind == ColumnKind::kFullText ? 0 : constraint.iColumn;
+    return Status::Ok();
+  }
   for (int i = 0; i < constraint.iColumn; ++i) {
     if (table_.columns[static_cast<std::size_t>(i)].kind == ColumnKind::kVector) ++found_.vector_number;
   }
+  return Status::Ok();
+}
+
+bool Planner::IsTextColumn(const TableColumn& column) const {
+  const CollectionDefinition* definition =
+      table_.session.declared ? table_.session.declared->FindById(table_.collection_id) : nullptr;
+  if (definition == nullptr || !definition->text_index) return false;
+  if (column.kind == ColumnKind::kFullText) return true;
+  const auto& fields = definition->text_index->options.fields;
+  return (column.kind == ColumnKind::kField || column.kind == ColumnKind::kPath) &&
+         std::find(fields.begin(), fields.end(), column.name) != fields.end();
+}
+
+Status Planner::CollectRankMatch(int position, const Constraint& constraint) {
+  if (found_.rank_match >= 0) {
+    return Status::Unsupported("collection \"" + table_.name + "\": two MATCH terms on rank, at most one is served");
+  }
+  found_.rank_match = position;
+  if (!constraint.usable) found_.must_wait = true;
   return Status::Ok();
 }
 
@@ -126,6 +160,9 @@ Status Planner::Collect() {
       if (equal && constraint.usable) found_.rowid_equal = i;
     } else if (column->kind == ColumnKind::kId) {
       CollectId(i, constraint);
+    } else if (column->kind == ColumnKind::kFullText && equal) {
+      return Status::InvalidArgument("collection \"" + table_.name +
+                                     "\": found = on the collection's own name, expected MATCH");
     } else if (column->kind == ColumnKind::kNearestCount) {
       if (!equal) {
         return Status::InvalidArgument("collection \"" + table_.name + "\": the hidden column k takes only k = number");
@@ -134,6 +171,10 @@ Status Planner::Collect() {
     } else if (constraint.usable) {
       found_.selectivity *= equal ? 0.1 : 0.5;
     }
+  }
+  if (found_.rank_match >= 0 && (!found_.has_match || (found_.match >= 0 && !found_.is_text))) {
+    return Status::InvalidArgument("collection \"" + table_.name +
+                                   "\": MATCH on rank goes with a full-text MATCH, and there is none");
   }
   if (count_position < 0) return Status::Ok();
   if (!found_.has_match) {
@@ -189,6 +230,54 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
   info_.orderByConsumed = OrdersBy(ColumnKind::kDistance) && info_.aOrderBy[0].desc == 0;
   table_.session.plans_nearest = true;
   Finish(plan, cost, rows * found_.selectivity, text);
+}
+
+bool Planner::Reads(ColumnKind kind) const {
+  for (std::size_t i = 0; i < table_.columns.size(); ++i) {
+    if (table_.columns[i].kind == kind && (info_.colUsed >> std::min<std::size_t>(i, 63) & 1) != 0) return true;
+  }
+  return false;
+}
+
+void Planner::ChooseText(const CollectionDefinition& definition) {
+  ScanPlan plan;
+  plan.kind = ScanKind::kText;
+  plan.vector_number = found_.vector_number;
+  Use(found_.match, true);
+  if (found_.rank_match >= 0) {
+    plan.has_rank = true;
+    Use(found_.rank_match, true);
+  }
+  const TextIndexDefinition& index = *definition.text_index;
+  double rows = 1 + kTextSelectivity * static_cast<double>(table_.session.core.TextCount(index));
+  if (found_.count >= 0) {
+    plan.has_count = true;
+    Use(found_.count, true);
+    rows = std::min(rows, 10.0);
+  }
+  // With k only a search knows whether the named documents are among the best.
+  if (found_.id_equal >= 0 && found_.count < 0) {
+    plan.has_id = true;
+    plan.id_is_list = sqlite3_vtab_in(&info_, found_.id_equal, 1) != 0;
+    Use(found_.id_equal, true);
+    rows = plan.id_is_list ? kIdListRows : 1;
+  }
+  plan.by_rank = OrdersBy(ColumnKind::kRank) && info_.aOrderBy[0].desc == 0;
+  const bool by_score = OrdersBy(ColumnKind::kScore) && info_.aOrderBy[0].desc != 0;
+  if (plan.by_rank || by_score) info_.orderByConsumed = 1;
+  plan.reads_rank = Reads(ColumnKind::kRank);
+  plan.best_first = info_.orderByConsumed != 0 || plan.has_count || Reads(ColumnKind::kScore);
+  std::string text = "full text " + definition.name + "(";
+  for (const std::string& field : index.options.fields) text += (text.back() == '(' ? "" : ", ") + field;
+  text += "), " + std::string(TextTokenizerName(index.options.tokenizer));
+  if (found_.vector_number > 0) {
+    text += ", only " + table_.columns[static_cast<std::size_t>(found_.vector_number)].name;
+  }
+  if (plan.has_id) text += plan.id_is_list ? ", of listed documents" : ", of one document";
+  text += plan.best_first ? ", best first" : ", by docid";
+  table_.session.plans_nearest = true;
+  table_.session.text_collections.push_back(definition.id);
+  Finish(plan, kTextSetUpCost + kLookUpCost * rows, rows * found_.selectivity, text);
 }
 
 void Planner::ChooseIdOrder(double rows) {
@@ -251,7 +340,7 @@ void Planner::Choose() {
   const CollectionDefinition* known =
       table_.session.declared ? table_.session.declared->FindById(table_.collection_id) : nullptr;
   const CollectionDefinition& definition = known ? *known : kNone;
-  if (found_.match >= 0) return ChooseNearest(definition);
+  if (found_.match >= 0) return found_.is_text ? ChooseText(definition) : ChooseNearest(definition);
   if (found_.rowid_equal >= 0 || found_.id_equal >= 0) {
     const bool by_rowid = found_.rowid_equal >= 0;
     ScanPlan plan;

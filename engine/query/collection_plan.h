@@ -14,22 +14,28 @@ enum class ScanKind : std::uint8_t {
   kByIdOrder = 4,
   kByRowid = 5,
   kField = 6,  // Over a secondary index; the rest is in the table's field_scans, under the plan's text.
+  kText = 7,   // Full text: by docid, or best first.
 };
 
 // Arguments reach xFilter in the order of the members below.
 struct ScanPlan {
   ScanKind kind = ScanKind::kFull;
-  bool has_count = false;   // kNearest: k.
-  bool has_id = false;      // kNearest: only this id, or these.
-  bool id_is_list = false;  // kNearest: the id argument is the right side of an IN.
+  bool has_count = false;   // kNearest and kText: k.
+  bool has_id = false;      // kNearest and kText: only this id, or these.
+  bool id_is_list = false;  // kNearest and kText: the id argument is the right side of an IN.
   bool has_lower = false;   // kByIdOrder.
   bool has_upper = false;   // kByIdOrder.
   bool descending = false;  // kByIdOrder.
-  int vector_number = 0;    // kNearest: which of the table's vector columns.
+  bool has_rank = false;    // kText: a rank expression, the argument after the query.
+  bool best_first = false;  // kText.
+  bool by_rank = false;     // kText: SQLite counts on the order of rank, which hybrid() does not have.
+  bool reads_rank = false;  // kText.
+  int vector_number = 0;    // kNearest: which of the table's vector columns. kText: the column of MATCH, 0 for all.
 
   int Encode() const {
     return static_cast<int>(kind) | (has_count ? 8 : 0) | (has_id ? 16 : 0) | (has_lower ? 32 : 0) |
-           (has_upper ? 64 : 0) | (descending ? 128 : 0) | (id_is_list ? 256 : 0) | (vector_number << 9);
+           (has_upper ? 64 : 0) | (descending ? 128 : 0) | (id_is_list ? 256 : 0) | (has_rank ? 512 : 0) |
+           (best_first ? 1024 : 0) | (by_rank ? 2048 : 0) | (reads_rank ? 4096 : 0) | (vector_number << 13);
   }
   static ScanPlan Decode(int number) {
     ScanPlan plan;
@@ -40,7 +46,11 @@ struct ScanPlan {
     plan.has_upper = (number & 64) != 0;
     plan.descending = (number & 128) != 0;
     plan.id_is_list = (number & 256) != 0;
-    plan.vector_number = number >> 9;
+    plan.has_rank = (number & 512) != 0;
+    plan.best_first = (number & 1024) != 0;
+    plan.by_rank = (number & 2048) != 0;
+    plan.reads_rank = (number & 4096) != 0;
+    plan.vector_number = number >> 13;
     return plan;
   }
 };

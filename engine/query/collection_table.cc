@@ -100,6 +100,7 @@ std::string QuoteIdentifier(std::string_view name) {
 std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
   std::vector<TableColumn> columns;
   std::set<std::string> taken{"id", "body", "distance", "k", FoldedName(collection.name)};
+  if (collection.text_index) taken.insert({"rank", "score"});
   int field_count = 0;
   const auto usable = [&](const std::string& name) {
     return !name.empty() && name.find('\0') == std::string::npos && taken.insert(FoldedName(name)).second;
@@ -140,6 +141,10 @@ std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
   }
   columns.push_back({ColumnKind::kDistance, "distance", "", 0, -1});
   columns.push_back({ColumnKind::kNearestCount, "k", "", 0, -1});
+  if (collection.text_index) {
+    columns.push_back({ColumnKind::kRank, "rank", "", 0, -1});
+    columns.push_back({ColumnKind::kScore, "score", "", 0, -1});
+  }
   columns.push_back({ColumnKind::kFullText, collection.name, "", 0, -1});
   return columns;
 }
@@ -158,9 +163,12 @@ std::string DeclarationOf(const CollectionDefinition& collection) {
       case ColumnKind::kField: break;  // No affinity: values keep the type that the document gave them.
       case ColumnKind::kDistance:
       case ColumnKind::kNearestCount:
+      case ColumnKind::kRank:
+      case ColumnKind::kScore:
       case ColumnKind::kFullText: sql += " HIDDEN"; break;
     }
   }
+  if (collection.text_index) vectors += ", full-text index " + std::to_string(collection.text_index->id);
   std::string fields;  // Statements are planned anew where an index came or went.
   for (const FieldIndexDefinition& index : collection.field_indexes) {
     if (index.is_ready) fields += " " + std::to_string(index.id);

@@ -1,6 +1,7 @@
 // A collection as SQLite sees it: one virtual table whose columns are, in this order, id, body, the nested paths that
 // have an index, the vector fields, the other top-level fields that have a usable name, and the hidden columns
-// distance, k and one named after the collection (kept for full-text search).
+// distance, k and one named after the collection, with rank and score before it where the collection has a full-text
+// index.
 //
 // Threads: one at a time, as the session that owns the connection.
 #pragma once
@@ -18,7 +19,18 @@
 
 namespace foreshore {
 
-enum class ColumnKind : std::uint8_t { kId, kBody, kPath, kVector, kField, kDistance, kNearestCount, kFullText };
+enum class ColumnKind : std::uint8_t {
+  kId,
+  kBody,
+  kPath,
+  kVector,
+  kField,
+  kDistance,
+  kNearestCount,
+  kRank,
+  kScore,
+  kFullText
+};
 
 struct TableColumn {
   ColumnKind kind = ColumnKind::kField;
@@ -39,6 +51,8 @@ std::string QuoteIdentifier(std::string_view name);
 
 // The texts of EXPLAIN QUERY PLAN contain this exactly where a k-NN search runs.
 inline constexpr std::string_view kNearestMarker = ":k-NN ";
+// The same of full-text search.
+inline constexpr std::string_view kTextMarker = ":full text ";
 
 struct CollectionTable : sqlite3_vtab {
   CollectionTable(SessionState& session_reference, const CollectionDefinition& definition);

@@ -185,7 +185,9 @@ std::chrono::microseconds LiveDispatcher::Round() {
       if (entries_.empty() || !HasWork()) return kNothingDue;
       entries = entries_;
     }
-    auto view = core_.BeginRead();
+    auto view = core_.BeginTextRead({});
+    // Where the full-text file cannot be read, only the statements that search it fail.
+    if (!view.ok()) view = core_.BeginRead();
     const Status read = view.ok() ? ReadLog(**view) : view.status();
     for (const auto& entry : entries) {
       if (!entry->query->has_pending() || !entry->state->can_take()) continue;

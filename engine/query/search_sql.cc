@@ -72,17 +72,22 @@ Status CheckWhereExpression(std::string_view expression) {
   return ExpressionReader(expression).Check();
 }
 
-Result<std::vector<SearchHit>> SearchSql(SqlSessions& sessions, const std::string& collection, const std::string& field,
-                                         std::span<const float> query, std::size_t k, const std::string& where) {
+namespace {
+
+// `match` is a term of the collection with ?1 and what follows as `parameters`.
+Result<std::vector<SearchHit>> RunSearch(SqlSessions& sessions, const std::string& collection, const std::string& score,
+                                         const std::string& match, const std::string& order,
+                                         const std::vector<SqlValue>& parameters, std::size_t k,
+                                         const std::string& where) {
   FORESHORE_RETURN_IF_ERROR(CheckWhereExpression(where));
-  std::string sql = "SELECT id, distance, body FROM " + QuoteIdentifier(collection) + " WHERE " +
-                    QuoteIdentifier(field) + " MATCH ?1";
+  std::string sql = "SELECT id, distance, body, " + score + " FROM " + QuoteIdentifier(collection) + " WHERE " + match;
   // The line break ends a comment at the end of the expression.
   if (where.find_first_not_of(" \t\r\n") != std::string::npos) sql += " AND (" + where + "\n)";
-  sql += " ORDER BY distance LIMIT ?2";
+  sql += " ORDER BY " + order + " LIMIT " + std::to_string(std::min<std::size_t>(k, INT64_MAX));
   FORESHORE_ASSIGN_OR_RETURN(const auto statement, sessions.Prepare(sql));
-  FORESHORE_RETURN_IF_ERROR(statement->Bind(1, SqlBlob{BlobFromVector(query)}));
-  FORESHORE_RETURN_IF_ERROR(statement->Bind(2, static_cast<std::int64_t>(std::min<std::size_t>(k, INT64_MAX))));
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    FORESHORE_RETURN_IF_ERROR(statement->Bind(static_cast<int>(i) + 1, parameters[i]));
+  }
   std::vector<SearchHit> hits;
   while (true) {
     FORESHORE_ASSIGN_OR_RETURN(const bool has_row, statement->Step());
@@ -91,11 +96,33 @@ Result<std::vector<SearchHit>> SearchSql(SqlSessions& sessions, const std::strin
     const SqlValue id = statement->Column(0);
     const SqlValue distance = statement->Column(1);
     const SqlValue body = statement->Column(2);
+    const SqlValue score_value = statement->Column(3);
     if (const auto* text = std::get_if<std::string>(&id)) hit.id = *text;
     if (const auto* number = std::get_if<double>(&distance)) hit.distance = *number;
     if (const auto* text = std::get_if<std::string>(&body)) hit.body = *text;
+    if (const auto* number = std::get_if<double>(&score_value)) hit.score = *number;
     hits.push_back(std::move(hit));
   }
+}
+
+}  // namespace
+
+Result<std::vector<SearchHit>> SearchSql(SqlSessions& sessions, const std::string& collection, const std::string& field,
+                                         std::span<const float> query, std::size_t k, const std::string& where) {
+  return RunSearch(sessions, collection, "NULL", QuoteIdentifier(field) + " MATCH ?1", "distance",
+                   {SqlBlob{BlobFromVector(query)}}, k, where);
+}
+
+Result<std::vector<SearchHit>> SearchTextSql(SqlSessions& sessions, const std::string& collection,
+                                             const std::string& match, std::size_t k, const std::string& where) {
+  return RunSearch(sessions, collection, "-rank", QuoteIdentifier(collection) + " MATCH ?1", "rank", {match}, k, where);
+}
+
+Result<std::vector<SearchHit>> SearchHybridSql(SqlSessions& sessions, const std::string& collection,
+                                               const std::string& match, const std::string& field,
+                                               std::span<const float> query, std::size_t k, const std::string& where) {
+  return RunSearch(sessions, collection, "score", QuoteIdentifier(collection) + " MATCH hybrid(?1, ?2, ?3)",
+                   "score DESC", {match, SqlBlob{BlobFromVector(query)}, field}, k, where);
 }
 
 }  // namespace foreshore

@@ -20,5 +20,12 @@ Status CheckWhereExpression(std::string_view expression);
 // Threads: safe from any thread.
 Result<std::vector<SearchHit>> SearchSql(SqlSessions& sessions, const std::string& collection, const std::string& field,
                                          std::span<const float> query, std::size_t k, const std::string& where);
+// The best `k` by full text; `match` is FTS5's query language.
+Result<std::vector<SearchHit>> SearchTextSql(SqlSessions& sessions, const std::string& collection,
+                                             const std::string& match, std::size_t k, const std::string& where);
+// The best `k` by both, fused.
+Result<std::vector<SearchHit>> SearchHybridSql(SqlSessions& sessions, const std::string& collection,
+                                               const std::string& match, const std::string& field,
+                                               std::span<const float> query, std::size_t k, const std::string& where);
 
 }  // namespace foreshore

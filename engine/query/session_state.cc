@@ -6,6 +6,7 @@
 #include "engine/query/collection_table.h"
 #include "engine/query/sql_functions.h"
 #include "engine/query/sql_statement.h"
+#include "engine/query/text_functions.h"
 
 namespace foreshore {
 
@@ -100,6 +101,7 @@ Status SessionState::Open() {
   sqlite3_progress_handler(db, kProgressOperations, &SessionState::OnProgress, this);
   FORESHORE_RETURN_IF_ERROR(RegisterCollectionModule(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterSqlFunctions(*this));
+  FORESHORE_RETURN_IF_ERROR(RegisterTextFunctions(*this));
   return DeclareTables();
 }
 
@@ -152,6 +154,7 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   misplaced_match.clear();
   plans_nearest = false;
   preparing_converts = MayConvert(sql);
+  text_collections.clear();
   sqlite3_stmt* compiled = nullptr;
   const char* tail = nullptr;
   const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
@@ -206,7 +209,8 @@ Status SessionState::CheckNearestPlacement(std::string_view sql) {
     const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(compiled, 3));
     const std::string_view detail = text ? text : "";
     if (detail == "MULTI-INDEX OR" || under_or.contains(parent)) under_or.insert(id);
-    if (under_or.contains(parent) && detail.find(kNearestMarker) != std::string_view::npos) {
+    if (under_or.contains(parent) &&
+        (detail.find(kNearestMarker) != std::string_view::npos || detail.find(kTextMarker) != std::string_view::npos)) {
       return Status::InvalidArgument("SQL: MATCH must be an AND term of WHERE or of a join's ON, not under OR");
     }
   }
@@ -228,7 +232,9 @@ Result<ReadView*> SessionState::View() {
     if (running->writes) {
       FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginWrite(options.busy_timeout, "a SQL statement", this));
     } else {
-      FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginRead());
+      FORESHORE_ASSIGN_OR_RETURN(running->view, running->text_collections.empty()
+                                                    ? core.BeginRead()
+                                                    : core.BeginTextRead(running->text_collections));
     }
     running->view->set_cancellation(this);
   }

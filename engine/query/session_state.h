@@ -23,6 +23,7 @@
 
 namespace foreshore {
 
+class CollectionCursor;
 class SqlStatement;
 
 // What BEGIN and its kin ask for; they never reach SQLite's own transactions.
@@ -50,12 +51,13 @@ struct StatementRun {
   std::unique_ptr<ReadView> view;   // Its own snapshot, or a WriteView where it writes; made when first needed.
   ReadView* shared_view = nullptr;  // What it reads of the session's transaction, the same to its end.
   std::int64_t changed_count = 0;
-  ReadView* borrowed_view = nullptr;          // Set: read instead of a snapshot of its own.
-  const DocumentRestriction* only = nullptr;  // May be null.
-  int opened_cursor_count = 0;                // Of collections.
-  bool has_savepoint = false;                 // Made before its first write in a transaction; gone when the step ends.
-  bool rolls_transaction_back = false;        // It failed under OR ROLLBACK.
-  bool has_yielded = false;  // A row was handed out: a writing statement has written everything by then.
+  std::vector<std::uint32_t> text_collections;  // Whose full text it searches, by id; decided at prepare.
+  ReadView* borrowed_view = nullptr;            // Set: read instead of a snapshot of its own.
+  const DocumentRestriction* only = nullptr;    // May be null.
+  int opened_cursor_count = 0;                  // Of collections.
+  bool has_savepoint = false;           // Made before its first write in a transaction; gone when the step ends.
+  bool rolls_transaction_back = false;  // It failed under OR ROLLBACK.
+  bool has_yielded = false;             // A row was handed out: a writing statement has written everything by then.
 
   // See SessionState::Check.
   std::uint64_t seen_interrupt_count = 0;
@@ -126,12 +128,17 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   TransactionControl control = TransactionControl::kNone;
   std::string control_savepoint;
   std::string misplaced_match;  // The collection whose MATCH would have to be computed row by row.
-  bool plans_nearest = false;
+  bool plans_nearest = false;   // Full text included.
+  std::vector<std::uint32_t> text_collections;
   StatementReads* reads = nullptr;  // Set: is told what the statement reads.
 
   // Of SQLite's functions; "max" and "min" count, although with two arguments they are none.
   bool IsAggregate(const std::string& function);
   bool preparing_converts = false;
+
+  // Open full-text searches by their numbers, for functions that look at their rows.
+  std::map<std::uintptr_t, CollectionCursor*> text_cursors;
+  std::uintptr_t last_text_cursor = 0;
 
  private:
   struct Estimate {

@@ -1,5 +1,8 @@
 #include "engine/query/sql_statement.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace foreshore {
 
 SqlStatement::SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control,
@@ -8,6 +11,9 @@ SqlStatement::SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* 
   if (statement_ == nullptr) return;
   run_.converts = converts;
   run_.writes = sqlite3_stmt_readonly(statement_) == 0;
+  std::sort(session_->text_collections.begin(), session_->text_collections.end());
+  std::unique_copy(session_->text_collections.begin(), session_->text_collections.end(),
+                   std::back_inserter(run_.text_collections));
   NoteColumns();
 }
 

@@ -5,7 +5,10 @@ namespace foreshore {
 Result<ReadView*> SqlTransaction::Reader() {
   if (writer_) return static_cast<ReadView*>(writer_.get());
   if (!snapshot_) {
-    FORESHORE_ASSIGN_OR_RETURN(snapshot_, core_.BeginRead());
+    auto begun = core_.BeginTextRead({});
+    // Where the full-text file cannot be read, only searches in it fail.
+    if (!begun.ok()) begun = core_.BeginRead();
+    FORESHORE_ASSIGN_OR_RETURN(snapshot_, std::move(begun));
     snapshot_->set_cancellation(&cancellation_);
   }
   return snapshot_.get();

@@ -496,6 +496,29 @@ class VectorTest(CommandLineTest):
         self.assertEqual(self.ok_json("index", "list", self.db), [])
         self.fails("index", "drop", self.db, "points.place", says="points.place")
 
+    def test_a_full_text_index_is_made_listed_searched_and_dropped(self):
+        self.import_lines("points", [{"id": "a", "text": "pump bearing", "site": {"name": "Nord"}, "place": [1, 0]},
+                                     {"id": "b", "text": "pumping station", "place": [0, 1]},
+                                     {"id": "c", "text": "Überdruck", "place": [3, 3]}])
+        self.ok("index", "create", self.db, "points", "text,site.name", "--text", "--prefix", "2,3")
+        (index,) = self.ok_json("index", "list", self.db)
+        self.assertEqual((index["name"], index["full_text"], index["tokenizer"], index["document_count"]),
+                         ("points", ["text", "site.name"], "unicode", 3))
+        self.assertIn("text,site.name", self.ok("index", "list", self.db))
+        self.fails("index", "create", self.db, "points", "text", "--text", says="points")
+        found = self.ok_json("search", self.db, "points", "pu* NOT nord", "--text")
+        self.assertEqual([hit["id"] for hit in found], ["b"])
+        self.assertGreater(found[0]["score"], 0)
+        self.assertEqual([hit["id"] for hit in self.ok_json("search", self.db, "points", "uberdruck", "--text")], ["c"])
+        self.fails("search", self.db, "points", '"open', "--text", says="unterminated")
+        self.fails("search", self.db, "points", "x", "--text", "--hybrid", says="--hybrid")
+        self.ok("index", "drop", self.db, "points")
+        self.assertEqual(self.ok_json("index", "list", self.db), [])
+        self.ok("index", "create", self.db, "points", "text", "--text", "--tokenizer", "trigram")
+        self.assertEqual(len(self.ok_json("search", self.db, "points", "ump", "--text")), 2)
+        self.fails("index", "create", self.db, "points", "text", "--text", "--tokenizer", "none", status=2, says="none")
+        self.ok("verify", self.db)
+
     def test_unknown_names_are_refused(self):
         self.fails("index", "create", self.db, "nowhere", "v", "--vector", "--dim", "2", says=["nowhere", "points"])
         self.fails("index", "create", self.db, "points", "v", "--vector", "--model", "none", "--source", "text",

@@ -251,6 +251,22 @@ class PythonTest(unittest.TestCase):
         self.db.drop_vector_index("points", "place")
         self.assertEqual(self.db.indexes(), [])
 
+    def test_words_are_searched(self):
+        self.db.create_collection("texts")
+        self.db.put("texts", "a", {"text": "pump bearing"})
+        self.db.create_text_index("texts", ["text"], tokenizer="porter", prefix_lengths=[2])
+        self.db.put("texts", "b", {"text": "bearings of the gate"})
+        rows = self.db.sql("SELECT id, highlight(texts, 'text', '[', ']') AS seen FROM texts WHERE texts MATCH ? "
+                           "ORDER BY id", "bearing")
+        self.assertEqual([(row["id"], row["seen"]) for row in rows],
+                         [("a", "pump [bearing]"), ("b", "[bearings] of the gate")])
+        (index,) = [index for index in self.db.indexes() if index["collection"] == "texts"]
+        self.assertEqual((index["full_text"], index["tokenizer"], index["document_count"]), (["text"], "porter", 2))
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.create_text_index("texts", ["text"], tokenizer="none")
+        self.db.drop_text_index("texts")
+        self.assertEqual(self.db.indexes(), [])
+
     def test_threads_share_a_database(self):
         failures = []
 

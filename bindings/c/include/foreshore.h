@@ -148,11 +148,23 @@ FORESHORE_API int32_t foreshore_create_vector_index(foreshore_database* database
                                                     foreshore_error* error);
 FORESHORE_API int32_t foreshore_drop_vector_index(foreshore_database* database, const char* collection,
                                                   const char* field, foreshore_error* error);
+typedef struct foreshore_text_index_options { /* One full-text index per collection, searched by SQL. */
+  uint32_t size_bytes;
+  int32_t keep_diacritics; /* Not 0: letters with accents are others. */
+  const char* const* fields;
+  const char* tokenizer; /* "unicode" (NULL), "porter" or "trigram". */
+  const uint32_t* prefix_lengths;
+  size_t field_count, prefix_length_count;
+} foreshore_text_index_options;
+FORESHORE_API int32_t foreshore_create_text_index(foreshore_database* database, const char* collection,
+                                                  const foreshore_text_index_options* options, foreshore_error* error);
+FORESHORE_API int32_t foreshore_drop_text_index(foreshore_database* database, const char* collection,
+                                                foreshore_error* error);
 /* A JSON array of objects: name, collection, kind; of a "vector" also field, dimension, metric, model, source_paths,
  * vector_count, pending_count, memory_bytes, strategy, opened_from; of a "field" index also paths, unique, where,
- * entry_count, conflict_count, is_ready. */
+ * entry_count, conflict_count, is_ready; of a "text" index full_text (its fields), tokenizer, document_count,
+ * pending_count. */
 FORESHORE_API int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error);
-
 typedef struct foreshore_search_request {
   uint32_t size_bytes;
   uint32_t k;          /* 0: 10. */

@@ -37,6 +37,13 @@ class VectorIndexOptions(ctypes.Structure):
                 ("source_path_count", ctypes.c_size_t), ("metric", ctypes.c_int32)]
 
 
+class TextIndexOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("keep_diacritics", ctypes.c_int32),
+                ("fields", ctypes.POINTER(ctypes.c_char_p)), ("tokenizer", ctypes.c_char_p),
+                ("prefix_lengths", ctypes.POINTER(ctypes.c_uint32)), ("field_count", ctypes.c_size_t),
+                ("prefix_length_count", ctypes.c_size_t)]
+
+
 class SearchRequest(ctypes.Structure):
     _fields_ = [("size_bytes", ctypes.c_uint32), ("k", ctypes.c_uint32), ("field", ctypes.c_char_p),
                 ("text", ctypes.c_char_p), ("vector", ctypes.POINTER(ctypes.c_float)),
@@ -129,6 +136,8 @@ _CALLS = {
     "wait_indexed": [_HANDLE, ctypes.c_int64],
     "create_vector_index": [_HANDLE, _TEXT, ctypes.POINTER(VectorIndexOptions)],
     "drop_vector_index": [_HANDLE, _TEXT, _TEXT],
+    "create_text_index": [_HANDLE, _TEXT, ctypes.POINTER(TextIndexOptions)],
+    "drop_text_index": [_HANDLE, _TEXT],
     "list_indexes": [_HANDLE, _OUT],
     "search": [_HANDLE, _TEXT, ctypes.POINTER(SearchRequest), _OUT],
     "wait_embedded": [_HANDLE, ctypes.c_int64],

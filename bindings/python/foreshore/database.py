@@ -438,6 +438,22 @@ class Database(_Writer):
     def drop_vector_index(self, collection: str, field: str) -> None:
         _call("drop_vector_index", self._open_handle(), _encoded(collection, "collection"), _encoded(field, "field"))
 
+    def create_text_index(self, collection: str, fields: Sequence[str], *, tokenizer: str = "unicode",
+                          keep_diacritics: bool = False, prefix_lengths: Sequence[int] = ()) -> None:
+        """Full-text search over the fields, asked by SQL: `WHERE notes MATCH 'pump'`."""
+        paths = (ctypes.c_char_p * len(fields))(*(_encoded(field, "field") for field in fields))
+        lengths = (ctypes.c_uint32 * len(prefix_lengths))(*prefix_lengths)
+        options = _library.TextIndexOptions(
+            size_bytes=ctypes.sizeof(_library.TextIndexOptions), keep_diacritics=int(keep_diacritics),
+            fields=ctypes.cast(paths, ctypes.POINTER(ctypes.c_char_p)), field_count=len(fields),
+            tokenizer=_encoded(tokenizer, "tokenizer"),
+            prefix_lengths=ctypes.cast(lengths, ctypes.POINTER(ctypes.c_uint32)),
+            prefix_length_count=len(prefix_lengths))
+        _call("create_text_index", self._open_handle(), _encoded(collection, "collection"), ctypes.byref(options))
+
+    def drop_text_index(self, collection: str) -> None:
+        _call("drop_text_index", self._open_handle(), _encoded(collection, "collection"))
+
     def indexes(self) -> List[Json]:
         return json.loads(_text("list_indexes", self._open_handle()))
 

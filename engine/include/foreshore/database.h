@@ -24,6 +24,7 @@
 #include "foreshore/status.h"
 #include "foreshore/storage_options.h"
 #include "foreshore/subscription.h"
+#include "foreshore/text_index.h"
 #include "foreshore/vector_metric.h"
 
 namespace foreshore {
@@ -84,6 +85,13 @@ struct IndexInfo {
   std::string opened_from;  // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open.
 };
 
+struct TextIndexInfo {
+  std::string collection;
+  TextIndexOptions options;
+  std::uint64_t document_count = 0;  // Documents with text that are in.
+  std::uint64_t pending_count = 0;   // About how many are still to be looked at; searches wait for them, or say busy.
+};
+
 // A document as it was read, for writing back: put compares with this version, so that another device's edit that
 // arrived in between is kept.
 class Document {
@@ -100,17 +108,26 @@ class Document {
   std::string seen_;  // The encoded version vector.
 };
 
+enum class SearchMode : std::uint8_t {
+  kVector,  // By meaning.
+  kText,    // By words.
+  kHybrid,  // By both, fused.
+};
+
 struct SearchRequest {
+  SearchMode mode = SearchMode::kVector;
   std::string field = {};          // May be empty where the collection has one vector field.
   std::string text = {};           // Embedded with the field's model, or
   std::vector<float> vector = {};  // the query itself.
   std::size_t k = 10;
+  std::string match = {};  // kText and kHybrid: FTS5's query language; empty: any word of `text`.
   std::string where = {};  // A SQL expression over the collection's columns, or empty.
 };
 struct SearchHit {
   std::string id;
-  double distance = 0;
+  double distance = 0;  // 0 where only its words were found.
   std::string body;
+  double score = 0;  // kText and kHybrid: higher is better.
 };
 
 struct CollectionStats {
@@ -131,6 +148,7 @@ struct DatabaseStats {
   bool identity_forked = false;  // This open found the directory copied or its store restored.
   std::vector<CollectionStats> collections;
   std::vector<IndexInfo> indexes;
+  std::vector<TextIndexInfo> text_indexes;
 };
 
 // A value that lost against a concurrent write of another device and was kept aside.
@@ -211,7 +229,15 @@ class Database {
   Status WaitIndexed(std::chrono::milliseconds timeout = std::chrono::hours(24),
                      const std::function<void(std::uint64_t pending)>& progress = {});
   Result<std::vector<UniqueConflict>> ListUniqueConflicts(const std::string& collection = {});
-  // The k nearest that match `where`.
+  // Full-text search over the fields; one index per collection (kAlreadyExists). Fills in the background for what is
+  // already there.
+  Status CreateTextIndex(const std::string& collection, const TextIndexOptions& options);
+  Status DropTextIndex(const std::string& collection);
+  Result<std::vector<TextIndexInfo>> ListTextIndexes();
+  // Until the collection's full-text index is filled; kBusy after `timeout`.
+  Status WaitTextIndex(const std::string& collection, std::chrono::milliseconds timeout = std::chrono::hours(24),
+                       const std::function<void(std::uint64_t pending)>& progress = {});
+  // The k nearest, or best, that match `where`.
   Result<std::vector<SearchHit>> Search(const std::string& collection, const SearchRequest& request);
   // Until no vector is missing or stale; kBusy after `timeout`. Reports how many are left, now and then.
   Status WaitEmbedded(std::chrono::milliseconds timeout = std::chrono::hours(24),

@@ -76,6 +76,9 @@ Result<std::int64_t> LastCommit(DatabaseCore& core) {
 Status Work(const std::string& path, StorageKind kind, std::uint64_t kill, const Acknowledger& parent) {
   FORESHORE_ASSIGN_OR_RETURN(const auto core, DatabaseCore::Open(path, OptionsFor(kind, kill)));
   for (const char* name : {"a", "b"}) FORESHORE_RETURN_IF_ERROR(core->EnsureCollection(name));
+  if (!core->catalog()->Find("a")->text_index) {
+    FORESHORE_RETURN_IF_ERROR(core->CreateTextIndex("a", {.fields = {"n"}}));
+  }
   if (core->catalog()->Find("a")->FindVectorIndex("v") == nullptr) {
     FORESHORE_RETURN_IF_ERROR(
         core->CreateVectorIndex("a", {.field = "v", .dimension = 2, .metric = VectorMetric::kL2}));
