@@ -67,6 +67,7 @@ void Write(JsonWriter& json, const TextIndexInfo& index) {
   json.BeginObject();
   json.Key("name").Text(index.collection);
   json.Key("collection").Text(index.collection);
+  json.Key("kind").Text("text");
   json.Key("full_text").BeginArray();
   for (const std::string& field : index.options.fields) json.Text(field);
   json.EndArray();

@@ -95,15 +95,17 @@ Status DatabaseCore::VisitModelBlobs(
 // Under the write lock no transaction can come to refer to a blob that is being looked at; who has written one, or
 // found it there, for a transaction to come has a hold.
 Status DatabaseCore::CollectBlobs(BlobSweep sweep) {
+  std::map<BlobId, std::int64_t> settled;  // Dead in a state that a power cut cannot take back.
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
-    bool has_dead = false;
-    FORESHORE_RETURN_IF_ERROR(blob_index_->VisitDead(*txn, [&](const BlobId&, std::int64_t) {
-      has_dead = true;
+    FORESHORE_RETURN_IF_ERROR(blob_index_->VisitDead(*txn, [&](const BlobId& blob, std::int64_t sequence) {
+      settled.emplace(blob, sequence);
       return Status::Ok();
     }));
-    if (!has_dead && sweep == BlobSweep::kDead) return Status::Ok();
   }
+  if (settled.empty() && sweep == BlobSweep::kDead) return Status::Ok();
+  // The commit that dropped the last reference may not be on the disk yet; the file's removal could get there first.
+  if (!settled.empty() && options_.durability == Durability::kNormal) FORESHORE_RETURN_IF_ERROR(store_->Checkpoint());
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
   std::set<BlobId> of_models;
   FORESHORE_RETURN_IF_ERROR(VisitModelBlobs(*view, [&](std::string_view, const std::vector<BlobId>& listed) {
@@ -112,7 +114,8 @@ Status DatabaseCore::CollectBlobs(BlobSweep sweep) {
   const std::int64_t oldest = OldestSnapshot();
   std::vector<BlobId> unreferenced;
   FORESHORE_RETURN_IF_ERROR(blob_index_->VisitDead(view->txn(), [&](const BlobId& blob, std::int64_t sequence) {
-    if (sequence < oldest) unreferenced.push_back(blob);
+    const auto known = settled.find(blob);  // With another sequence it was referred to and dropped again since.
+    if (sequence < oldest && known != settled.end() && known->second == sequence) unreferenced.push_back(blob);
     return Status::Ok();
   }));
   const std::size_t dead_count = unreferenced.size();
