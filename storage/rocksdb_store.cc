@@ -7,6 +7,8 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
@@ -23,6 +25,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
+#include "storage/rocksdb_manifest.h"
 #include "storage/rocksdb_transaction.h"
 #include "storage/store.h"
 #include "storage/store_limits.h"
@@ -69,6 +72,21 @@ class NoInformationLog final : public rocksdb::Logger {
  public:
   using rocksdb::Logger::Logv;
   void Logv(const char*, va_list) override {}
+};
+
+// RocksDB makes a new MANIFEST, renames CURRENT to name it, and syncs the directory once for both. A file system
+// without a journal (FAT on a card) may keep the second and lose the first, so what is in the directory is made certain
+// before anything in it is renamed.
+class RenamesInOrder final : public rocksdb::FileSystemWrapper {
+ public:
+  RenamesInOrder() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
+  const char* Name() const override { return "foreshore.RenamesInOrder"; }
+  rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to, const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* context) override {
+    const Status synced = SyncDirectory(std::filesystem::path(from).parent_path().string());
+    if (!synced.ok()) return rocksdb::IOStatus::IOError(synced.message());
+    return FileSystemWrapper::RenameFile(from, to, options, context);
+  }
 };
 
 rocksdb::ColumnFamilyOptions ColumnFamilyOptionsFor(const StoreOptions& options,
@@ -155,6 +173,8 @@ class RocksdbStore final : public Store {
 
   const std::string path_;
   const StoreOptions options_;
+  // Used by db_ until it goes.
+  const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(std::make_shared<RenamesInOrder>());
   RocksdbCatalog catalog_;
   WriterGate gate_;
   // Used by who is inside gate_.
@@ -189,8 +209,13 @@ Status RocksdbStore::OpenDatabase(std::uint64_t sequence_max) {
   if (!options_.create && !FileExists(path_ + "/CURRENT")) {
     return Status::NotFound(Where() + ": no such directory or no CURRENT in it, expected a RocksDB store");
   }
+  // RocksDB would make it too, and leave its name to chance: a power cut could take the directory away with every
+  // synced commit in it.
+  if (options_.create) FORESHORE_RETURN_IF_ERROR(CreateDirectories(path_));
+  FORESHORE_RETURN_IF_ERROR(TrimManifest(path_));
   family_options_ = ColumnFamilyOptionsFor(options_, rocksdb::NewLRUCache(options_.cache_bytes / 2));
   rocksdb::DBOptions database_options = DatabaseOptionsFor(options_);
+  database_options.env = env_.get();
   CommittedRecords filter(sequence_max);
   if (sequence_max != std::numeric_limits<std::uint64_t>::max()) database_options.wal_filter = &filter;
 

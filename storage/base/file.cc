@@ -54,9 +54,19 @@ Result<std::uint64_t> FileSizeBytes(const std::string& path) {
 
 Status CreateDirectories(const std::string& path) {
   std::error_code error;
-  const bool created = std::filesystem::create_directories(path, error);
+  std::vector<std::filesystem::path> missing;
+  for (std::filesystem::path at = path; !at.empty() && !std::filesystem::exists(at, error) && !error;) {
+    missing.push_back(at);
+    if (at == at.parent_path()) break;
+    at = at.parent_path();
+  }
+  // Each one's name has to be certain before anything in it can be.
+  for (auto at = missing.rbegin(); at != missing.rend() && !error; ++at) {
+    if (std::filesystem::create_directory(*at, error)) FORESHORE_RETURN_IF_ERROR(SyncDirectory(ParentOf(at->string())));
+  }
   if (error) return IoStatus("create directory", path, error.value());
-  return created ? SyncDirectory(ParentOf(path)) : Status::Ok();
+  // Else something that is no directory has the name.
+  return std::filesystem::is_directory(path) ? Status::Ok() : IoStatus("create directory", path, ENOTDIR);
 }
 
 Result<std::vector<std::string>> ListDirectory(const std::string& path) {
