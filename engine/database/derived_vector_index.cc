@@ -54,6 +54,12 @@ Status DerivedVectorIndex::Load(Store& store, ChangeLog& log) {
     Log(LogLevel::kWarning, "index", loaded.status().message() + "; rebuilding");
   }
   opened_from_ = "rebuilt";
+  // A snapshot that is ahead of the log (a power cut took commits away under normal durability) would fit again once as
+  // many others have been made, and tell of those that are gone. So it goes for certain before anything is committed.
+  if (FileExists(path_)) {
+    FORESHORE_RETURN_IF_ERROR(RemoveFile(path_));
+    FORESHORE_RETURN_IF_ERROR(SyncDirectory(path_.substr(0, path_.rfind('/'))));
+  }
   return RebuildFrom(*txn, head);
 }
 
