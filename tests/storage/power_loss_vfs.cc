@@ -12,16 +12,15 @@
 #include <set>
 #include <vector>
 
+#include "tests/storage/unsynced_file.h"
+
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kSectorBytes = 512;
 constexpr int kShmLockCount = SQLITE_SHM_NLOCK;
 
 struct Inode {
-  std::string live;             // What programs see.
-  std::string durable;          // What the last sync left on the medium.
-  std::set<std::size_t> dirty;  // Sectors written since.
+  UnsyncedFile content;
 
   // Locks and shared memory of whoever has it open.
   int shared_count = 0;
@@ -94,34 +93,8 @@ void PowerLossDisk::State::Cut() {
 
 std::shared_ptr<Inode> PowerLossDisk::State::Survivor(const Inode& inode) {
   auto survivor = std::make_shared<Inode>();
-  std::string& content = survivor->durable;
-  content = inode.durable;
-  std::size_t size = inode.live.size();
-  if (!keep_everything && size != inode.durable.size()) {
-    const std::size_t low = std::min(size, inode.durable.size());
-    const std::size_t high = std::max(size, inode.durable.size());
-    const std::uint64_t choice = Below(4);
-    if (choice == 0) size = inode.durable.size();
-    if (choice == 1) size = low + Below(high - low + 1);
-  }
-  // Space that was given to the file and never written holds zeros, or whatever was there.
-  const std::size_t grown_from = content.size();
-  content.resize(size);
-  if (size > grown_from && Below(2) == 0) {
-    for (std::size_t at = grown_from; at < size; ++at) content[at] = static_cast<char>(random());
-  }
-  for (const std::size_t sector : inode.dirty) {
-    const std::size_t begin = sector * kSectorBytes;
-    if (begin >= size || begin >= inode.live.size()) continue;
-    std::size_t length = std::min({kSectorBytes, size - begin, inode.live.size() - begin});
-    if (!keep_everything) {
-      const std::uint64_t choice = Below(3);
-      if (choice == 0) continue;
-      if (choice == 1) length = Below(length + 1);
-    }
-    content.replace(begin, length, inode.live, begin, length);
-  }
-  survivor->live = content;
+  survivor->content.durable = inode.content.Survivor(random, keep_everything);
+  survivor->content.live = survivor->content.durable;
   return survivor;
 }
 
@@ -155,21 +128,6 @@ State& StateOf(sqlite3_vfs* vfs) {
   return *static_cast<State*>(vfs->pAppData);
 }
 
-void MarkDirty(Inode& inode, std::size_t begin, std::size_t end) {
-  for (std::size_t sector = begin / kSectorBytes; sector * kSectorBytes < end; ++sector) inode.dirty.insert(sector);
-}
-
-void MakeDurable(Inode& inode) {
-  inode.durable.resize(inode.live.size());
-  for (const std::size_t sector : inode.dirty) {
-    const std::size_t begin = sector * kSectorBytes;
-    if (begin >= inode.live.size()) continue;
-    const std::size_t length = std::min(kSectorBytes, inode.live.size() - begin);
-    inode.durable.replace(begin, length, inode.live, begin, length);
-  }
-  inode.dirty.clear();
-}
-
 int Close(sqlite3_file* file) {
   Handle* handle = &HandleOf(file);
   {
@@ -185,7 +143,7 @@ int Read(sqlite3_file* file, void* target, int length, sqlite3_int64 offset) {
   Handle& handle = HandleOf(file);
   const std::lock_guard guard(handle.state->mutex);
   if (handle.dead()) return SQLITE_IOERR_READ;
-  const std::string& live = handle.inode->live;
+  const std::string& live = handle.inode->content.live;
   const auto begin = static_cast<std::size_t>(offset);
   const std::size_t wanted = static_cast<std::size_t>(length);
   const std::size_t got = begin >= live.size() ? 0 : std::min(wanted, live.size() - begin);
@@ -200,13 +158,8 @@ int Write(sqlite3_file* file, const void* source, int length, sqlite3_int64 offs
   const std::lock_guard guard(handle.state->mutex);
   if (handle.dead()) return SQLITE_IOERR_WRITE;
   const auto begin = static_cast<std::size_t>(offset);
-  const std::size_t end = begin + static_cast<std::size_t>(length);
-  const bool off = handle.state->Operate([&] {
-    Inode& inode = *handle.inode;
-    if (inode.live.size() < end) inode.live.resize(end);
-    std::memcpy(inode.live.data() + begin, source, static_cast<std::size_t>(length));
-    MarkDirty(inode, begin, end);
-  });
+  const std::string_view bytes(static_cast<const char*>(source), static_cast<std::size_t>(length));
+  const bool off = handle.state->Operate([&] { handle.inode->content.Write(begin, bytes); });
   return off ? SQLITE_IOERR_WRITE : SQLITE_OK;
 }
 
@@ -214,12 +167,7 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   Handle& handle = HandleOf(file);
   const std::lock_guard guard(handle.state->mutex);
   if (handle.dead()) return SQLITE_IOERR_TRUNCATE;
-  const bool off = handle.state->Operate([&] {
-    Inode& inode = *handle.inode;
-    // Growing again later must show zeros there, so the cut-off part counts as written.
-    MarkDirty(inode, static_cast<std::size_t>(size), inode.live.size());
-    inode.live.resize(static_cast<std::size_t>(size));
-  });
+  const bool off = handle.state->Operate([&] { handle.inode->content.Truncate(static_cast<std::size_t>(size)); });
   return off ? SQLITE_IOERR_TRUNCATE : SQLITE_OK;
 }
 
@@ -236,7 +184,7 @@ int Sync(sqlite3_file* file, int) {
   const bool off = state.Operate([&] {
     // A sync that the power cut interrupts has made nothing certain; Cut() then chooses sector by sector.
     if (state.ignore_sync[kind] || state.operation_count >= state.cut_at) return;
-    MakeDurable(*handle.inode);
+    handle.inode->content.Sync();
     if (handle.syncs_directory) state.SyncDirectory();
     handle.syncs_directory = false;
   });
@@ -247,7 +195,7 @@ int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   Handle& handle = HandleOf(file);
   const std::lock_guard guard(handle.state->mutex);
   if (handle.dead()) return SQLITE_IOERR_FSTAT;
-  *size = static_cast<sqlite3_int64>(handle.inode->live.size());
+  *size = static_cast<sqlite3_int64>(handle.inode->content.live.size());
   return SQLITE_OK;
 }
 

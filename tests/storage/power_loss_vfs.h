@@ -1,14 +1,10 @@
 // A disk in memory under SQLite whose power can be cut: a SQLite VFS that knows what was synced and what was not.
 //
 // The model. Bytes become durable when their file is synced; names when the directory is, which happens as in SQLite's
-// own Unix VFS: with the first sync of a new journal or log, and with a delete that asks for it. At the cut every
-// unsynced sector of 512 bytes by itself is kept, dropped or torn at a random byte; a file's unsynced growth or
-// truncation is kept, lost or stops between; what grew and was not written holds zeros or noise; an unsynced creation
-// or deletion is kept or lost. A truncation that stops between is harsh on purpose: journalling file systems (ext4,
-// XFS, NTFS) log the new size in one step, but FAT, which many small devices have on their cards, writes the entry's
-// size and each sector of the cluster chain on its own, and its repair keeps the part of the chain that is whole. Bytes
-// that no write touched never change (SQLite relies on that: POWERSAFE_OVERWRITE). Shared memory and locks live as long
-// as the power does, so a store works with all its connections.
+// own Unix VFS: with the first sync of a new journal or log, and with a delete that asks for it. At the cut an unsynced
+// creation or deletion is kept or lost, and unsynced content is what UnsyncedFile leaves of it (SQLite relies on bytes
+// that no write touched: POWERSAFE_OVERWRITE). Shared memory and locks live as long as the power does, so a store works
+// with all its connections.
 //
 // Lifetime: the disk outlives every connection on it. Threads: safe from any thread.
 #pragma once

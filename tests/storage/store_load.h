@@ -117,4 +117,21 @@ inline Result<LoadModel> ReadAll(Store& store, const LoadKeyspaces& keyspaces) {
   return model;
 }
 
+// What is in the store must be the state after one of the commits number `least`..`most`, which is returned.
+inline Result<LoadModel> TakePrefix(Store& store, const StoreLoad& load, std::int64_t least, std::int64_t most) {
+  FORESHORE_RETURN_IF_ERROR(store.Verify().WithContext("verify"));
+  FORESHORE_ASSIGN_OR_RETURN(const LoadKeyspaces keyspaces, OpenKeyspaces(store));
+  FORESHORE_ASSIGN_OR_RETURN(const LoadModel found, ReadAll(store, keyspaces));
+  if (found.count < least || found.count > most) {
+    return Status::Corruption("found " + std::to_string(found.count) + " commits, expected " + std::to_string(least) +
+                              ".." + std::to_string(most));
+  }
+  LoadModel expected = load.After(found.count);
+  const std::string commit = " differ from commit " + std::to_string(found.count);
+  if (found.bodies != expected.bodies) return Status::Corruption("bodies" + commit);
+  if (found.entries != expected.entries) return Status::Corruption("entries" + commit);
+  if (found.log_entries != expected.log_entries) return Status::Corruption("log entries" + commit);
+  return expected;
+}
+
 }  // namespace foreshore
