@@ -110,7 +110,39 @@ Result<std::unique_ptr<MappedFile>> BlobStore::Open(const BlobId& id) const {
 }
 
 Status BlobStore::Remove(const BlobId& id) {
+  RemoveFile(SumsPathOf(id)).IgnoreError();
   return RemoveFile(PathOf(id));
+}
+
+BlobHold BlobStore::Hold() {
+  const std::lock_guard lock(hold_mutex_);
+  BlobHold hold = hold_.lock();
+  if (hold == nullptr) {
+    hold = std::make_shared<int>(0);
+    hold_ = hold;
+  }
+  return hold;
+}
+
+Result<bool> BlobStore::Collect(const BlobId& id) {
+  const std::lock_guard lock(hold_mutex_);
+  if (!hold_.expired()) return false;
+  const Status removed = Remove(id);
+  if (!removed.ok() && removed.code() != ErrorCode::kNotFound) return removed;
+  const Status partial = RemoveFile(PartialPath(id));
+  if (!partial.ok() && partial.code() != ErrorCode::kNotFound) return partial;
+  return true;
+}
+
+Result<std::vector<BlobId>> BlobStore::ListPartial() const {
+  std::vector<BlobId> ids;
+  FORESHORE_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path_ + "/partial"));
+  for (const std::string& name : names) {
+    const std::optional<ByteString> bytes = FromHex(name);
+    if (!bytes.has_value() || bytes->size() != kIdBytes) continue;
+    std::memcpy(ids.emplace_back().data(), bytes->data(), kIdBytes);
+  }
+  return ids;
 }
 
 Result<std::vector<BlobId>> BlobStore::List() const {

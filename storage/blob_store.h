@@ -3,6 +3,7 @@
 // after a crash; a blob that no transaction came to refer to is garbage, found by comparing with the references.
 //
 //   blobs/ab/abcd…      the blob
+//   blobs/ab/abcd….sums checksums of its pieces (storage/blob_sums.h), derived: made again where they are missing
 //   blobs/tmp/…         being written; removed at open
 //   blobs/partial/…     arriving in pieces; kept at open
 //
@@ -27,6 +28,10 @@ namespace foreshore {
 using BlobId = Sha256Digest;
 inline constexpr std::uint64_t kBlobBytesMax = 8ULL << 30;
 
+// While one is alive nothing is collected: it covers the time from writing a blob, or finding that it is there already,
+// until the transaction that refers to it has ended, and a transfer in pieces.
+using BlobHold = std::shared_ptr<const void>;
+
 class BlobStore {
  public:
   // `path` is the blobs directory; created where missing. Temporaries of a crashed writer are removed. One BlobStore
@@ -43,6 +48,9 @@ class BlobStore {
   Result<std::uint64_t> SizeBytes(const BlobId& id) const;
   Result<std::unique_ptr<MappedFile>> Open(const BlobId& id) const;
   Status Remove(const BlobId& id);
+  BlobHold Hold();
+  // Removes the blob, its sums and what of it arrived in pieces, unless somebody holds. Absent is ok. False: held.
+  Result<bool> Collect(const BlobId& id);
   Result<std::vector<BlobId>> List() const;
   // Reads it all; kCorruption where the content no longer has its name.
   Status Verify(const BlobId& id) const;
@@ -50,6 +58,7 @@ class BlobStore {
   // A blob that arrives in pieces and may be resumed after a restart: bytes gather under partial/<id>.
   // How many bytes are already there (0 where none).
   Result<std::uint64_t> PartialBytes(const BlobId& id) const;
+  Result<std::vector<BlobId>> ListPartial() const;
   // Appends at `offset`, which must equal PartialBytes (kConflict otherwise). kLimit above kBlobBytesMax. Not synced:
   // after a power cut the pieces may be damaged, which FinishPartial finds.
   Status AppendPartial(const BlobId& id, std::uint64_t offset, Bytes chunk);
@@ -58,8 +67,10 @@ class BlobStore {
 
   // Where the blob's file is, for error messages and tests.
   std::string PathOf(const BlobId& id) const;
+  std::string SumsPathOf(const BlobId& id) const { return PathOf(id) + ".sums"; }
 
  private:
+  friend class BlobWriter;
   explicit BlobStore(std::string path) : path_(std::move(path)) {}
   std::string TemporaryPath();
   std::string PartialPath(const BlobId& id) const;
@@ -68,7 +79,9 @@ class BlobStore {
 
   std::string path_;
   std::atomic<std::uint64_t> temporary_count_{0};
-  std::mutex partial_mutex_;  // Held while a partial file is measured, written or finished.
+  std::mutex hold_mutex_;           // Held while a blob is collected.
+  std::weak_ptr<const void> hold_;  // Guarded by hold_mutex_: what all holders share.
+  std::mutex partial_mutex_;        // Held while a partial file is measured, written or finished.
 };
 
 }  // namespace foreshore

@@ -46,8 +46,8 @@ Result<Change> Decode(std::int64_t sequence, Bytes entry) {
   change.collection_id = reader.Fixed<std::uint32_t>();
   change.index_id = reader.Fixed<std::uint32_t>();
   change.docid = reader.Fixed<std::int64_t>();
-  if (kind < 1 || kind > static_cast<std::uint8_t>(ChangeKind::kModel)) {
-    return Damaged(sequence, "kind is " + std::to_string(kind) + ", expected 1..4");
+  if (kind < 1 || kind > static_cast<std::uint8_t>(ChangeKind::kReadings)) {
+    return Damaged(sequence, "kind is " + std::to_string(kind) + ", expected 1..5");
   }
   if (origin != 1 && origin != 2) return Damaged(sequence, "origin is " + std::to_string(origin) + ", expected 1..2");
   if (flags > kEndsTransaction || zero != 0) return Damaged(sequence, "has unknown flags " + std::to_string(flags));

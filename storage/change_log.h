@@ -26,6 +26,7 @@ enum class ChangeKind : std::uint8_t {  // Stored: never renumber.
   kVector = 2,                          // A vector record of `index_id` was written or removed for the document.
   kCatalog = 3,                         // A collection, index or model was created, changed or dropped.
   kModel = 4,                           // A model row changed (it syncs like a document, in a collection of its own).
+  kReadings = 5,                        // Readings were added to or removed from a collection; `docid` is the record.
 };
 enum class ChangeOrigin : std::uint8_t { kLocal = 1, kSync = 2 };  // Stored: never renumber.
 

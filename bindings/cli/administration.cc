@@ -57,7 +57,7 @@ Status RunCreate(const CreateArguments& arguments) {
     return Status::InvalidArgument("storage \"" + arguments.storage + "\": expected sqlite or rocksdb");
   }
   Result<std::unique_ptr<Database>> database = Database::Open(arguments.database, options);
-  if (database.ok() && arguments.collections.empty()) {
+  if (database.ok() && arguments.collections.empty() && arguments.readings.empty()) {
     return Status::AlreadyExists("database \"" + arguments.database + "\": exists, expected a new path");
   }
   if (!database.ok()) {
@@ -68,6 +68,18 @@ Status RunCreate(const CreateArguments& arguments) {
   }
   for (const std::string& collection : arguments.collections) {
     FORESHORE_RETURN_IF_ERROR((*database)->CreateCollection(collection));
+  }
+  if (!arguments.readings.empty()) {
+    CollectionOptions collection;
+    collection.kind = CollectionKind::kReadings;
+    collection.time_field = arguments.time_field;
+    collection.series_field = arguments.series_field;
+    collection.time_unit = arguments.time_unit == "s"    ? TimeUnit::kSeconds
+                           : arguments.time_unit == "us" ? TimeUnit::kMicroseconds
+                           : arguments.time_unit == "ns" ? TimeUnit::kNanoseconds
+                                                         : TimeUnit::kMilliseconds;
+    collection.retention_ms = arguments.keep_days * 86'400'000;
+    FORESHORE_RETURN_IF_ERROR((*database)->CreateCollection(arguments.readings, collection));
   }
   return (*database)->Close();
 }

@@ -17,6 +17,11 @@ struct CreateArguments {
   std::string database;
   std::string storage = "sqlite";
   std::vector<std::string> collections;
+  std::string readings;  // A collection of readings, or empty.
+  std::string time_field = "t";
+  std::string series_field;
+  std::string time_unit = "ms";
+  std::int64_t keep_days = 0;
 };
 Status RunCreate(const CreateArguments& arguments);
 
@@ -60,6 +65,20 @@ struct ExportArguments {
   std::string delimiter;
 };
 Status RunExport(const ExportArguments& arguments);
+
+struct AttachArguments {
+  std::string database;
+  std::string collection;
+  std::string id;
+  std::string name;
+  std::string file = "-";  // Standard input or output.
+  std::string content_type;
+  Format format = Format::kTable;
+};
+Status RunAttachPut(const AttachArguments& arguments);
+Status RunAttachGet(const AttachArguments& arguments);
+Status RunAttachList(const AttachArguments& arguments);
+Status RunAttachRemove(const AttachArguments& arguments);
 
 struct IndexCreateArguments {
   std::string database;

@@ -19,6 +19,7 @@ struct Arguments {
   ShellArguments shell;
   ImportArguments import;
   ExportArguments export_;
+  AttachArguments attach;
   IndexCreateArguments index_create;
   ListArguments list;
   NameArguments name;
@@ -55,6 +56,14 @@ void AddDataVerbs(CLI::App& app, Arguments& all) {
   create->add_option("--collection", all.create.collections,
                      "also make this collection; may be given again, and for a "
                      "database that exists");
+  create->add_option("--readings", all.create.readings, "also make this collection of time-ordered readings");
+  create->add_option("--time", all.create.time_field, "its field of time, an integer")->capture_default_str();
+  create->add_option("--series", all.create.series_field, "its field that names the series");
+  create->add_option("--time-unit", all.create.time_unit, "s, ms, us or ns since 1970")
+      ->check(CLI::IsMember({"s", "ms", "us", "ns"}))
+      ->capture_default_str();
+  create->add_option("--keep-days", all.create.keep_days, "remove its readings that are older; else all are kept")
+      ->check(CLI::Range(1, 100'000));
   create->callback([&all] { all.run = [&all] { return RunCreate(all.create); }; });
 
   CLI::App* shell = AddVerb(&app, "shell", "a SQL shell", &all.shell.database);
@@ -87,6 +96,29 @@ CLI::App* export_ = AddVerb(&app, "export", "write a collection in order of id",
 AddExportOptions(*export_, all.export_);
 export_->callback([&all] { all.run = [&all] { return RunExport(all.export_); }; });
 }  // namespace foreshore::cli
+
+CLI::App* AddAttachVerb(CLI::App* attach, const std::string& name, const std::string& what, bool has_name,
+                        Arguments& all, Status (*run)(const AttachArguments&)) {
+  CLI::App* verb = AddVerb(attach, name, what, &all.attach.database);
+  verb->add_option("COLLECTION", all.attach.collection, "")->required();
+  verb->add_option("ID", all.attach.id, "the document")->required();
+  if (has_name) verb->add_option("NAME", all.attach.name, "the attachment")->required();
+  verb->callback([&all, run] { all.run = [&all, run] { return run(all.attach); }; });
+  return verb;
+}
+
+void AddAttachVerbs(CLI::App& app, Arguments& all) {
+  CLI::App* attach = app.add_subcommand("attach", "attachments of a document")->require_subcommand(1);
+  CLI::App* put = AddAttachVerb(attach, "put", "attach a file to a document that exists", true, all, &RunAttachPut);
+  put->add_option("FILE", all.attach.file, "- is standard input")->capture_default_str();
+  put->add_option("--type", all.attach.content_type, "its content type, such as image/jpeg");
+  AddFormat(put, &all.attach.format);
+  CLI::App* get = AddAttachVerb(attach, "get", "write an attachment to a file", true, all, &RunAttachGet);
+  get->add_option("FILE", all.attach.file, "- is standard output")->capture_default_str();
+  CLI::App* list = AddAttachVerb(attach, "list", "the attachments of a document", false, all, &RunAttachList);
+  AddFormat(list, &all.attach.format);
+  AddAttachVerb(attach, "remove", "remove an attachment", true, all, &RunAttachRemove);
+}
 
 void AddIndexVerbs(CLI::App& app, Arguments& all) {
   CLI::App* index = app.add_subcommand("index", "indexes of a collection")->require_subcommand(1);
@@ -209,6 +241,7 @@ int Main(int argc, char** argv) {
   Arguments all;
   AddDataVerbs(app, all);
   AddTransferVerbs(app, all);
+  AddAttachVerbs(app, all);
   AddIndexVerbs(app, all);
   AddModelVerbs(app, all);
   AddNetworkVerbs(app, all);

@@ -21,6 +21,16 @@ void Write(JsonWriter& json, const ModelInfo& model) {
   json.EndObject();
 }
 
+void Write(JsonWriter& json, const AttachmentInfo& attachment) {
+  json.BeginObject();
+  json.Key("name").Text(attachment.name);
+  json.Key("type").Text(attachment.content_type);
+  json.Key("size_bytes").Count(attachment.size_bytes);
+  json.Key("sha256").Text(attachment.sha256);
+  json.Key("is_here").Bool(attachment.is_here);
+  json.EndObject();
+}
+
 void Write(JsonWriter& json, const IndexInfo& index) {
   json.BeginObject();
   json.Key("name").Text(index.name);
@@ -112,6 +122,20 @@ std::string StatsJson(const DatabaseStats& stats) {
   return json.Take();
 }
 
+std::string AttachmentJson(const AttachmentInfo& attachment) {
+  JsonWriter json;
+  Write(json, attachment);
+  return json.Take();
+}
+
+std::string AttachmentsJson(std::span<const AttachmentInfo> attachments) {
+  JsonWriter json;
+  json.BeginArray();
+  for (const AttachmentInfo& attachment : attachments) Write(json, attachment);
+  json.EndArray();
+  return json.Take();
+}
+
 std::string VerifyJson(const VerifyReport& report) {
   JsonWriter json;
   json.BeginObject();
@@ -119,6 +143,7 @@ std::string VerifyJson(const VerifyReport& report) {
   json.Key("vector_count").Count(report.vector_count);
   json.Key("index_entry_count").Count(report.index_entry_count);
   json.Key("blob_count").Count(report.blob_count);
+  json.Key("wanted_blob_count").Count(report.wanted_blob_count);
   json.Key("problems").BeginArray();
   for (const std::string& problem : report.problems) json.Text(problem);
   json.EndArray();

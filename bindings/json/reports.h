@@ -14,6 +14,8 @@ std::string ModelJson(const ModelInfo& model);
 std::string ModelsJson(std::span<const ModelInfo> models);
 std::string IndexJson(const IndexInfo& index);
 std::string IndexesJson(std::span<const IndexInfo> indexes);
+std::string AttachmentJson(const AttachmentInfo& attachment);
+std::string AttachmentsJson(std::span<const AttachmentInfo> attachments);
 std::string StatsJson(const DatabaseStats& stats);
 std::string VerifyJson(const VerifyReport& report);
 std::string RescuedJson(std::span<const RescuedValue> values);

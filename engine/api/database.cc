@@ -1,5 +1,6 @@
 #include "foreshore/database.h"
 
+#include "engine/api/transaction_state.h"
 #include "engine/database/core.h"
 #include "engine/database/named_savepoints.h"
 #include "engine/model/model_registry.h"
@@ -13,11 +14,6 @@ struct Database::SqlState {
   explicit SqlState(DatabaseCore& core) : sessions(core), live(core) {}
   SqlSessions sessions;
   LiveQueries live;
-};
-
-struct Transaction::State {
-  std::unique_ptr<WriteView> view;
-  NamedSavepoints savepoints;
 };
 
 namespace {
@@ -57,10 +53,20 @@ Status Database::Close() {
   return core_->Close();
 }
 
-Status Database::CreateCollection(const std::string& name) {
+Status Database::CreateCollection(const std::string& name, const CollectionOptions& options) {
   // The library's own collections are made by the library.
   FORESHORE_RETURN_IF_ERROR(ValidateCollectionName(name));
-  return core_->CreateCollection(name);
+  return core_->CreateCollection(name, options);
+}
+
+Result<std::uint64_t> Database::DeleteReadings(const std::string& collection, const ReadingRange& range) {
+  std::uint64_t count = 0;
+  FORESHORE_RETURN_IF_ERROR(
+      InTransaction(*core_, collection, [&](WriteView& view, const CollectionDefinition& definition) -> Status {
+        FORESHORE_ASSIGN_OR_RETURN(count, view.DeleteReadings(definition, range));
+        return Status::Ok();
+      }));
+  return count;
 }
 
 Result<std::vector<std::string>> Database::ListCollections() {

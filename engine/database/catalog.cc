@@ -13,6 +13,29 @@ constexpr std::uint8_t kVectorIndexVersion = 1;
 constexpr std::size_t kCollectionNameBytesMax = 48;
 constexpr std::size_t kSourcePathCountMax = 16;
 
+// What a collection is made for, behind its fields: tagged, so that more can be added. Never renumber.
+constexpr std::uint64_t kReadingsTag = 1;
+
+ByteString EncodeReadingsOptions(const CollectionOptions& options) {
+  ByteString out;
+  AppendPrefixed(out, options.time_field);
+  AppendPrefixed(out, options.series_field);
+  AppendFixed(out, static_cast<std::uint8_t>(options.time_unit));
+  AppendVarint(out, static_cast<std::uint64_t>(options.retention_ms));
+  return out;
+}
+
+bool DecodeReadingsOptions(Bytes bytes, CollectionOptions& options) {
+  ByteReader reader(bytes);
+  options.kind = CollectionKind::kReadings;
+  options.time_field = reader.Prefixed();
+  options.series_field = reader.Prefixed();
+  const auto unit = reader.Fixed<std::uint8_t>();
+  options.time_unit = static_cast<TimeUnit>(unit);
+  options.retention_ms = static_cast<std::int64_t>(reader.VarintAtMost(INT64_MAX));
+  return reader.ok() && reader.at_end() && !options.time_field.empty() && unit >= 1 && unit <= 4;
+}
+
 bool EqualIgnoringCase(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
@@ -54,6 +77,30 @@ Result<const CollectionDefinition*> Catalog::Require(std::string_view name) cons
   return collection;
 }
 
+Status ValidateCollectionOptions(const std::string& name, const CollectionOptions& options) {
+  const auto refuse = [&](const std::string& what) {
+    return Status::InvalidArgument("collection \"" + name + "\": " + what);
+  };
+  if (options.kind == CollectionKind::kDocuments) {
+    if (options.time_field.empty() && options.series_field.empty() && options.retention_ms == 0) return Status::Ok();
+    return refuse("time field, series field and retention are for readings");
+  }
+  static constexpr std::string_view kTaken[] = {"id", "body", "time_bucket", "bucket_width"};
+  for (const std::string& field : {options.time_field, options.series_field}) {
+    if (field.size() > 64)
+      return refuse("field name of " + std::to_string(field.size()) + " bytes, expected at most 64");
+    if (std::find(std::begin(kTaken), std::end(kTaken), field) != std::end(kTaken)) {
+      return refuse("field name \"" + field + "\" is reserved, expected another");
+    }
+  }
+  if (options.time_field.empty()) return refuse("readings without a time field, expected the name of one");
+  if (EqualIgnoringCase(options.time_field, options.series_field)) return refuse("one field as both time and series");
+  if (static_cast<int>(options.time_unit) < 1 || static_cast<int>(options.time_unit) > 4)
+    return refuse("unknown unit of time");
+  if (options.retention_ms < 0) return refuse("retention of less than 0 ms");
+  return Status::Ok();
+}
+
 Status ValidateCollectionName(std::string_view name) {
   const auto refuse = [&](const std::string& expected) {
     return Status::InvalidArgument("collection name \"" + std::string(name.substr(0, 64)) + "\": expected " + expected);
@@ -74,6 +121,10 @@ ByteString EncodeCollection(const CollectionDefinition& collection) {
   AppendPrefixed(out, collection.name);
   AppendVarint(out, collection.fields.size());
   for (const std::string& field : collection.fields) AppendPrefixed(out, field);
+  if (collection.is_readings()) {
+    AppendVarint(out, kReadingsTag);
+    AppendPrefixed(out, EncodeReadingsOptions(collection.options));
+  }
   return out;
 }
 
@@ -88,6 +139,16 @@ Result<CollectionDefinition> DecodeCollection(Bytes bytes) {
   collection.name = reader.Prefixed();
   const std::uint64_t field_count = reader.VarintAtMost(kColumnCountMax);
   for (std::uint64_t i = 0; i < field_count && reader.ok(); ++i) collection.fields.emplace_back(reader.Prefixed());
+  while (reader.ok() && !reader.at_end()) {
+    const std::uint64_t tag = reader.Varint();
+    const Bytes option = reader.Prefixed();
+    if (!reader.ok()) break;
+    if (tag != kReadingsTag) {
+      return Status::Unsupported("catalogue row of collection \"" + collection.name + "\": option " +
+                                 std::to_string(tag) + ", which this version does not know");
+    }
+    if (!DecodeReadingsOptions(option, collection.options)) reader.Fail();
+  }
   if (!reader.ok() || !reader.at_end() || collection.name.empty()) {
     return Status::Corruption("catalogue row of a collection: " + std::to_string(bytes.size()) +
                               " bytes do not follow the format");

@@ -38,6 +38,10 @@ struct CollectionDefinition {
   std::shared_ptr<const IndexedPaths> indexed_paths;  // Of field_indexes; shared with other versions of the catalogue.
   KeyspaceId documents = 0;                           // "d{id}": docid -> record.
   KeyspaceId ids = 0;                                 // "i{id}": document id -> docid.
+  CollectionOptions options;
+  KeyspaceId tail = 0;  // "t{id}", of readings only (readings.h, where the two above hold something else too).
+
+  bool is_readings() const { return options.kind == CollectionKind::kReadings; }
 
   const VectorIndexDefinition* FindVectorIndex(std::string_view field) const;  // By field name; nullptr.
   const FieldIndexDefinition* FindFieldIndex(std::uint32_t index_id) const;
@@ -60,6 +64,8 @@ class Catalog {
   Result<const CollectionDefinition*> Require(std::string_view name) const;
 };
 
+// kInvalidArgument where the options do not fit together.
+Status ValidateCollectionOptions(const std::string& name, const CollectionOptions& options);
 Status ValidateCollectionName(std::string_view name);  // Reserved names are refused.
 
 // The stored forms: rows of the keyspace "catalog", without keyspace ids. Decoding bounds every length.

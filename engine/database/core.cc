@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/database/blob_index.h"
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/embedding_worker.h"
 #include "engine/database/field_index_builder.h"
@@ -38,6 +39,7 @@ Result<std::unique_ptr<DatabaseCore>> DatabaseCore::Open(const std::string& path
   FORESHORE_RETURN_IF_ERROR(core->LoadIdentity());
   FORESHORE_RETURN_IF_ERROR(core->LoadSessions());
   FORESHORE_RETURN_IF_ERROR(core->LoadCatalog());
+  FORESHORE_RETURN_IF_ERROR(core->OpenBlobIndex());
   FORESHORE_RETURN_IF_ERROR(core->LoadClock());
   FORESHORE_RETURN_IF_ERROR(core->OpenIndexes());
   core->model_rows_ = std::make_unique<CollectionModelRows>(*core);
@@ -186,6 +188,9 @@ Status DatabaseCore::OpenKeyspaces(CollectionDefinition& collection) {
   const std::string suffix = std::to_string(collection.id);
   FORESHORE_ASSIGN_OR_RETURN(collection.documents, store_->OpenKeyspace("d" + suffix, KeyspaceKind::kInteger));
   FORESHORE_ASSIGN_OR_RETURN(collection.ids, store_->OpenKeyspace("i" + suffix, KeyspaceKind::kBytes));
+  if (collection.is_readings()) {
+    FORESHORE_ASSIGN_OR_RETURN(collection.tail, store_->OpenKeyspace("t" + suffix, KeyspaceKind::kInteger));
+  }
   for (VectorIndexDefinition& index : collection.vector_indexes) {
     FORESHORE_ASSIGN_OR_RETURN(index.vectors,
                                store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
@@ -207,6 +212,7 @@ Status DatabaseCore::LoadClock() {
   rescued_count_.store(rescued_count);
   // Document ids inside are one run over all collections, so the highest one is at the end of some keyspace.
   for (const CollectionDefinition& collection : catalog_->collections) {
+    if (collection.is_readings()) continue;
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(collection.documents));
     FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
     if (cursor->valid()) next_docid_ = std::max(next_docid_, cursor->integer_key() + 1);

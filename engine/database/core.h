@@ -26,6 +26,7 @@
 
 #include "engine/database/catalog.h"
 #include "engine/database/read_view.h"
+#include "engine/database/readings.h"
 #include "engine/database/rescue.h"
 #include "engine/database/write_view.h"
 #include "engine/document/record.h"
@@ -41,6 +42,7 @@
 namespace foreshore {
 
 class DatabaseCore;
+class BlobIndex;
 class DerivedVectorIndex;
 class EmbeddingWorker;
 class FieldIndexBuilder;
@@ -77,7 +79,8 @@ class DatabaseCore {
                                                 Cancellation* cancellation = nullptr);
 
   std::shared_ptr<const Catalog> catalog() const;
-  Status CreateCollection(const std::string& name);  // Library names ("_models") included.
+  // Library names ("_models") included.
+  Status CreateCollection(const std::string& name, const CollectionOptions& options = {});
   // The same, ok where it exists: for changes from elsewhere, called before the transaction that applies them begins.
   Status EnsureCollection(const std::string& name);
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
@@ -98,6 +101,10 @@ class DatabaseCore {
 
   ModelRegistry& models() { return *models_; }
   BlobStore& blobs() { return *blobs_; }
+  BlobIndex& blob_index() { return *blob_index_; }
+  // Removes blobs that nothing refers to and no snapshot can see; kAll looks at every file, for what a crash left.
+  enum class BlobSweep : std::uint8_t { kDead, kAll };
+  Status CollectBlobs(BlobSweep sweep);
   Store& store() { return *store_; }
   ChangeLog& log() { return *log_; }
   Clock& clock() { return *clock_; }
@@ -170,12 +177,15 @@ class DatabaseCore {
   // After the writer's lock was released: the derived indexes see the commit, then those who wait for changes.
   void AfterCommit();
   Status SaveIndexes();
+  // Removes readings that are older than their collection keeps them.
+  Status DropExpiredReadings();
   Status TrimLog();
   Status RefuseIfClosed() const;
   Result<std::uint64_t> PendingCount(ReadView& view, const VectorIndexDefinition& index);
-  Status DropUnreferencedBlobs();
-  // Every blob that documents and models refer to.
-  Result<std::set<BlobId>> ReferencedBlobs(ReadView& view);
+  Status OpenBlobIndex();
+  Status VisitModelBlobs(ReadView& view,
+                         const std::function<void(std::string_view body, const std::vector<BlobId>&)>& visit);
+  Status VerifyBlobs(ReadView& view, VerifyReport& report, const std::function<void(std::string)>& problem);
 
   DatabaseOptions options_;
   std::shared_ptr<Clock> clock_;    // Shared with tests.
@@ -184,6 +194,7 @@ class DatabaseCore {
   std::unique_ptr<Store> store_;
   std::unique_ptr<ChangeLog> log_;
   std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<BlobIndex> blob_index_;
   std::unique_ptr<ModelRows> model_rows_;
   std::unique_ptr<ModelRegistry> models_;
   std::unique_ptr<EmbeddingWorker> embedder_;
@@ -196,12 +207,13 @@ class DatabaseCore {
   RescueKeyspaces rescue_;
 
   std::mutex catalog_change_mutex_;  // One change of the catalogue at a time; taken before writer_gate_.
-  WriterGate writer_gate_;           // Passed by the WriteView; guards hybrid_clock_, session_ and next_docid_.
+  WriterGate writer_gate_;  // Passed by the WriteView; guards hybrid_clock_, session_, next_docid_ and readings_.
   std::unique_ptr<HybridClock> hybrid_clock_;
   SessionKey session_;
   SessionTable sessions_;
   std::int64_t next_docid_ = 1;
-  ReplicaId replica_{};  // Guarded by writer_gate_ once open.
+  std::map<std::uint32_t, ReadingsState> readings_;  // By collection id; guarded by writer_gate_ once open.
+  ReplicaId replica_{};                              // Guarded by writer_gate_ once open.
   std::uint64_t epoch_ = 0;
   bool identity_forked_ = false;
   std::string lineage_;  // Names derived files; changes when the store's history did.

@@ -24,6 +24,7 @@ Status RefuseBadField(const CollectionDefinition& collection, const VectorFieldO
   if (std::find(std::begin(kTaken), std::end(kTaken), options.field) != std::end(kTaken)) {
     return Status::InvalidArgument(name + ": the field name is reserved, expected another");
   }
+  if (collection.is_readings()) return Status::Unsupported(name + ": a collection of readings takes no index");
   if (collection.FindVectorIndex(options.field) != nullptr) return Status::AlreadyExists(name + " exists");
   if (options.model.empty() != options.source_paths.empty()) {
     return Status::InvalidArgument(name + ": a model and its source paths go together, found " +
@@ -55,14 +56,20 @@ Status DatabaseCore::EnsureCollection(const std::string& name) {
   return created.code() == ErrorCode::kAlreadyExists ? Status::Ok() : created;
 }
 
-Status DatabaseCore::CreateCollection(const std::string& name) {
+Status DatabaseCore::CreateCollection(const std::string& name, const CollectionOptions& options) {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
   if (name != kModelsCollection) FORESHORE_RETURN_IF_ERROR(ValidateCollectionName(name));
+  FORESHORE_RETURN_IF_ERROR(ValidateCollectionOptions(name, options));
   const std::lock_guard lock(catalog_change_mutex_);
   if (catalog()->Find(name) != nullptr) return Status::AlreadyExists("collection \"" + name + "\" exists");
   CollectionDefinition collection;
   FORESHORE_ASSIGN_OR_RETURN(collection.id, TakeCatalogId());
   collection.name = name;
+  collection.options = options;
+  if (collection.is_readings()) {
+    collection.fields.push_back(options.time_field);
+    if (!options.series_field.empty()) collection.fields.push_back(options.series_field);
+  }
   FORESHORE_RETURN_IF_ERROR(OpenKeyspaces(collection));
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite());
   auto next = std::make_shared<Catalog>(*catalog());

@@ -25,6 +25,9 @@ Status RefuseClash(const CollectionDefinition& collection, const FieldIndexDefin
   if (collection.name.starts_with('_')) {
     return Status::Unsupported("index \"" + index.name + "\": the collection belongs to the library");
   }
+  if (collection.is_readings()) {
+    return Status::Unsupported("index \"" + index.name + "\": a collection of readings takes no index");
+  }
   if (collection.field_indexes.size() >= kFieldIndexCountMax) {
     return Status::Limit("index \"" + index.name + "\": the collection has " +
                          std::to_string(collection.field_indexes.size()) + " indexes, expected at most " +

@@ -17,18 +17,6 @@ namespace {
 
 constexpr std::int64_t kTrimEntryCount = 10'000;  // Per transaction, so that trimming never holds the lock for long.
 
-// A reference to a blob inside a document: {"$blob": "<64 hex digits>"}.
-void CollectBlobReferences(std::string_view body, std::set<BlobId>& blobs) {
-  static constexpr std::string_view kMark = "\"$blob\":\"";
-  for (std::size_t at = body.find(kMark); at != std::string_view::npos; at = body.find(kMark, at + 1)) {
-    const auto bytes = FromHex(body.substr(at + kMark.size(), 64));
-    BlobId id{};
-    if (!bytes || bytes->size() != id.size()) continue;
-    std::copy(bytes->begin(), bytes->end(), id.begin());
-    blobs.insert(id);
-  }
-}
-
 }  // namespace
 
 Status DatabaseCore::WaitEmbedded(std::chrono::milliseconds timeout,
@@ -101,6 +89,11 @@ Result<DatabaseStats> DatabaseCore::Stats() {
     if (collection.name.starts_with('_')) continue;
     CollectionStats each;
     each.name = collection.name;
+    if (collection.is_readings()) {
+      FORESHORE_ASSIGN_OR_RETURN(each.document_count, CountReadings(view->txn(), collection));
+      stats.collections.push_back(std::move(each));
+      continue;
+    }
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Scan(collection));
     while (true) {
       FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
@@ -153,7 +146,9 @@ Status DatabaseCore::Checkpoint() {
     const WriterGatePass pass(writer_gate_);
     FORESHORE_RETURN_IF_ERROR(SaveIndexes());
   }
+  FORESHORE_RETURN_IF_ERROR(DropExpiredReadings());
   FORESHORE_RETURN_IF_ERROR(TrimLog());
+  FORESHORE_RETURN_IF_ERROR(CollectBlobs(BlobSweep::kDead));
   return store_->Checkpoint();
 }
 
@@ -162,37 +157,8 @@ Status DatabaseCore::Compact() {
   for (const auto& [id, derived] : derived_by_id()) {
     if (derived->graph().garbage_count() > 0) FORESHORE_RETURN_IF_ERROR(derived->graph().Compact());
   }
-  FORESHORE_RETURN_IF_ERROR(DropUnreferencedBlobs());
+  FORESHORE_RETURN_IF_ERROR(CollectBlobs(BlobSweep::kAll));
   return store_->Compact();
-}
-
-Result<std::set<BlobId>> DatabaseCore::ReferencedBlobs(ReadView& view) {
-  std::set<BlobId> blobs;
-  for (const CollectionDefinition& collection : view.catalog().collections) {
-    const bool is_models = collection.name == kModelsCollection;
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.Scan(collection));
-    while (true) {
-      FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
-      if (!more) break;
-      CollectBlobReferences(cursor->body(), blobs);
-      if (!is_models) continue;
-      FORESHORE_ASSIGN_OR_RETURN(const auto of_model, models_->BlobsOf(cursor->body()));
-      blobs.insert(of_model.begin(), of_model.end());
-    }
-  }
-  return blobs;
-}
-
-Status DatabaseCore::DropUnreferencedBlobs() {
-  // Under the write lock no transaction can come to refer to a blob that is being looked at. A blob written for a
-  // transaction that has not begun yet would go; so only callers who know that there is none may compact.
-  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
-  FORESHORE_ASSIGN_OR_RETURN(const auto referenced, ReferencedBlobs(*view));
-  FORESHORE_ASSIGN_OR_RETURN(const auto present, blobs_->List());
-  for (const BlobId& blob : present) {
-    if (!referenced.contains(blob)) FORESHORE_RETURN_IF_ERROR(blobs_->Remove(blob));
-  }
-  return Status::Ok();
 }
 
 Status DatabaseCore::Backup(const std::string& destination) {

@@ -24,6 +24,13 @@ class Verifier {
   }
 
   Status CheckCollection(const CollectionDefinition& collection) {
+    if (collection.is_readings()) {
+      FORESHORE_ASSIGN_OR_RETURN(
+          const std::uint64_t count,
+          VerifyReadings(view_.txn(), collection, [this](std::string text) { Problem(std::move(text)); }));
+      report_.document_count += count;
+      return Status::Ok();
+    }
     const std::string where = "collection \"" + collection.name + "\": ";
     std::uint64_t record_count = 0;
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view_.txn().NewCursor(collection.documents));
@@ -138,16 +145,7 @@ Result<VerifyReport> DatabaseCore::Verify() {
     verifier.Problem("change log: ends at " + std::to_string(expected - 1) + ", head is " +
                      std::to_string(view->sequence()));
   }
-  FORESHORE_ASSIGN_OR_RETURN(const auto referenced, ReferencedBlobs(*view));
-  for (const BlobId& blob : referenced) {
-    if (!blobs_->Contains(blob)) {
-      // Wanted blobs of synced models are reported as such by the models; a local reference never dangles.
-      verifier.Problem("blob " + ToHex(AsBytes(blob)) + ": referred to, and not here");
-      continue;
-    }
-    ++report.blob_count;
-    if (const Status status = blobs_->Verify(blob); !status.ok()) verifier.Problem(status.message());
-  }
+  FORESHORE_RETURN_IF_ERROR(VerifyBlobs(*view, report, [&](std::string text) { verifier.Problem(std::move(text)); }));
   return report;
 }
 

@@ -64,6 +64,7 @@ Result<std::optional<ReadView::Found>> ReadView::Find(const CollectionDefinition
 }
 
 Result<std::optional<std::int64_t>> ReadView::FindDocid(const CollectionDefinition& collection, std::string_view id) {
+  if (collection.is_readings()) return std::optional<std::int64_t>();
   FORESHORE_ASSIGN_OR_RETURN(const auto entry, txn_->Get(collection.ids, Bytes(id)));
   if (!entry) return std::optional<std::int64_t>();
   if (entry->size() != 8) {
@@ -74,6 +75,7 @@ Result<std::optional<std::int64_t>> ReadView::FindDocid(const CollectionDefiniti
 }
 
 Result<std::optional<RecordView>> ReadView::Get(const CollectionDefinition& collection, std::string_view id) {
+  if (collection.is_readings()) return GetReading(collection, id);
   FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
   if (!found) return std::optional<RecordView>();
   FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(found->record));
@@ -81,6 +83,7 @@ Result<std::optional<RecordView>> ReadView::Get(const CollectionDefinition& coll
 }
 
 Result<std::optional<RecordView>> ReadView::GetByDocid(const CollectionDefinition& collection, std::int64_t docid) {
+  if (collection.is_readings()) return std::optional<RecordView>();  // Readings are found by id or by time.
   FORESHORE_ASSIGN_OR_RETURN(const auto record, txn_->Get(collection.documents, docid));
   if (!record) return std::optional<RecordView>();
   FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(*record));
@@ -88,6 +91,16 @@ Result<std::optional<RecordView>> ReadView::GetByDocid(const CollectionDefinitio
 }
 
 Result<Document> ReadView::Read(const CollectionDefinition& collection, std::string_view id) {
+  if (collection.is_readings()) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto reading, GetReading(collection, id));
+    if (reading) {
+      Document read;
+      read.id_ = reading->id;
+      read.body_ = reading->body;
+      read.seen_ = EncodeVersionVector({});
+      return read;
+    }
+  }
   FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
   Document document;
   if (found) {
@@ -106,11 +119,27 @@ Result<Document> ReadView::Read(const CollectionDefinition& collection, std::str
 
 Result<std::unique_ptr<DocumentCursor>> ReadView::Scan(const CollectionDefinition& collection,
                                                        std::int64_t from_docid) {
+  if (collection.is_readings()) {
+    FORESHORE_ASSIGN_OR_RETURN(auto readings, ScanReadings(collection, {}, ReadingsOrder::kAny));
+    return std::unique_ptr<DocumentCursor>(new DocumentCursor(std::move(readings), cancellation_));
+  }
   FORESHORE_ASSIGN_OR_RETURN(auto cursor, txn_->NewCursor(collection.documents));
   return std::unique_ptr<DocumentCursor>(new DocumentCursor(std::move(cursor), from_docid, cancellation_));
 }
 
 Result<bool> DocumentCursor::Next() {
+  if (readings_) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool more, readings_->Next());
+    if (!more) return false;
+    reading_id_.clear();
+    reading_body_.clear();
+    readings_->AppendId(reading_id_);
+    FORESHORE_RETURN_IF_ERROR(readings_->AppendBody(reading_body_));
+    view_.id = reading_id_;
+    view_.body = reading_body_;
+    view_.alive = true;
+    return true;
+  }
   if (started_) {
     FORESHORE_RETURN_IF_ERROR(cursor_->Next());
   } else {
@@ -171,6 +200,36 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   FORESHORE_ASSIGN_OR_RETURN(
       merged->graph, merged->index->graph().NewCursor(query, static_cast<std::uint64_t>(sequence_), std::move(search)));
   return std::unique_ptr<NeighbourCursor>(std::move(merged));
+}
+
+Status ReadView::FlushReadings(const CollectionDefinition&) {
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<ReadingsCursor>> ReadView::ScanReadings(const CollectionDefinition& collection,
+                                                               const ReadingsFilter& filter, ReadingsOrder order) {
+  FORESHORE_RETURN_IF_ERROR(FlushReadings(collection));
+  return ReadingsCursor::Open(*txn_, collection, filter, order);
+}
+
+Result<std::optional<RecordView>> ReadView::GetReading(const CollectionDefinition& collection, std::string_view id) {
+  for (const ReadingId& wanted : ParseReadingId(id)) {
+    const ReadingsFilter filter{
+        .series = wanted.series, .time_min = wanted.time, .time_max = wanted.time, .number = wanted.number};
+    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, ScanReadings(collection, filter, ReadingsOrder::kAny));
+    FORESHORE_ASSIGN_OR_RETURN(const bool found, cursor->Next());
+    if (!found) continue;
+    reading_id_.clear();
+    reading_body_.clear();
+    cursor->AppendId(reading_id_);
+    FORESHORE_RETURN_IF_ERROR(cursor->AppendBody(reading_body_));
+    RecordView view;
+    view.id = reading_id_;
+    view.body = reading_body_;
+    view.alive = true;
+    return std::optional<RecordView>(view);
+  }
+  return std::optional<RecordView>();
 }
 
 Result<std::unique_ptr<Cursor>> ReadView::ScanFieldIndex(const FieldIndexDefinition& index) {

@@ -15,6 +15,7 @@
 
 #include "engine/database/cancellation.h"
 #include "engine/database/catalog.h"
+#include "engine/database/readings.h"
 #include "engine/database/rescue.h"
 #include "engine/document/record.h"
 #include "engine/document/registers.h"
@@ -47,17 +48,23 @@ class DocumentCursor {
  public:
   // Moves to the next document; false at the end.
   Result<bool> Next();
-  std::int64_t docid() const { return cursor_->integer_key(); }
+  // Of a reading: its number, which is unique in its collection.
+  std::int64_t docid() const { return readings_ ? readings_->number() : cursor_->integer_key(); }
   // Valid until the next move.
   std::string_view id() const { return view_.id; }
   std::string_view body() const { return view_.body; }
-  Bytes record() const { return cursor_->value(); }
+  Bytes record() const { return readings_ ? Bytes() : cursor_->value(); }
 
  private:
   friend class ReadView;
   DocumentCursor(std::unique_ptr<Cursor> cursor, std::int64_t from, Cancellation* cancellation)
       : cursor_(std::move(cursor)), from_(from), cancellation_(cancellation) {}
+  DocumentCursor(std::unique_ptr<ReadingsCursor> readings, Cancellation* cancellation)
+      : readings_(std::move(readings)), from_(0), cancellation_(cancellation) {}
   std::unique_ptr<Cursor> cursor_;
+  std::unique_ptr<ReadingsCursor> readings_;  // Instead, for a collection of readings: series by series, by time.
+  std::string reading_id_;
+  std::string reading_body_;
   std::int64_t from_;
   Cancellation* cancellation_;  // May be null.
   bool started_ = false;
@@ -84,6 +91,9 @@ class ReadView {
   Result<Document> Read(const CollectionDefinition& collection, std::string_view id);  // kNotFound
   Result<std::unique_ptr<DocumentCursor>> Scan(const CollectionDefinition& collection,
                                                std::int64_t from_docid = INT64_MIN);
+  // Own writes of this transaction included. `order` other than kAny merges all series by time.
+  Result<std::unique_ptr<ReadingsCursor>> ScanReadings(const CollectionDefinition& collection,
+                                                       const ReadingsFilter& filter, ReadingsOrder order);
   // kInvalidArgument where the query has another dimension than the index.
   Result<std::unique_ptr<NeighbourCursor>> Nearest(const VectorIndexDefinition& index, std::span<const float> query,
                                                    const NeighbourOptions& options);
@@ -105,6 +115,9 @@ class ReadView {
     Bytes record;
   };
   Result<std::optional<Found>> Find(const CollectionDefinition& collection, std::string_view id);
+  // Brings readings of this transaction that are still in memory to where they can be read.
+  virtual Status FlushReadings(const CollectionDefinition& collection);
+  Result<std::optional<RecordView>> GetReading(const CollectionDefinition& collection, std::string_view id);
   // Calls `visit` with this transaction's own vector writes to the index (empty bytes: removed).
   virtual Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit);
 
@@ -115,6 +128,8 @@ class ReadView {
   std::int64_t sequence_ = 0;
   bool registered_ = false;  // In the core's list of snapshots, as registered_sequence_.
   std::int64_t registered_sequence_ = 0;
+  std::string reading_id_;  // What the RecordView of a reading points to.
+  std::string reading_body_;
   Cancellation* cancellation_ = nullptr;
   bool has_own_rescued_ = false;  // This transaction put a value aside.
 };

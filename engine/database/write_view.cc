@@ -52,16 +52,24 @@ Status WriteView::Fail(Status status) {
 Status WriteView::Put(const CollectionDefinition& collection, std::string_view id, std::string_view json,
                       const Document* base) {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
+  if (collection.is_readings()) {
+    std::string made;
+    return PutReading(collection, id, json, &made);
+  }
   FORESHORE_RETURN_IF_ERROR(ValidateDocumentId(id));
   FORESHORE_ASSIGN_OR_RETURN(const std::string body, NormaliseDocument(json));
   FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
-  if (!found && base == nullptr) return StoreNew(collection, id, body);
+  if (!found && base == nullptr) {
+    FORESHORE_RETURN_IF_ERROR(RefuseAbsentBlobs({}, body));
+    return StoreNew(collection, id, body);
+  }
   DocumentState state;
   std::string current_body;
   if (found) {
     FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(found->record));
     current_body = view.body;
     if (base == nullptr && view.alive && current_body == body) return Status::Ok();
+    FORESHORE_RETURN_IF_ERROR(RefuseAbsentBlobs(current_body, body));
     FORESHORE_ASSIGN_OR_RETURN(state, DecodeRecord(found->record, core_.sessions()));
   } else {
     state.id = id;
@@ -79,6 +87,11 @@ Status WriteView::Put(const CollectionDefinition& collection, std::string_view i
 }
 
 Result<std::string> WriteView::PutNew(const CollectionDefinition& collection, std::string_view json) {
+  if (collection.is_readings()) {
+    std::string made;
+    FORESHORE_RETURN_IF_ERROR(PutReading(collection, {}, json, &made));
+    return made;
+  }
   std::string id = MakeUuidV7(core_.clock().NowUnixMs(), core_.random());
   FORESHORE_RETURN_IF_ERROR(Put(collection, id, json));
   return id;
@@ -95,6 +108,7 @@ Status WriteView::Patch(const CollectionDefinition& collection, std::string_view
 
 Status WriteView::Delete(const CollectionDefinition& collection, std::string_view id) {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
+  if (collection.is_readings()) return DeleteReading(collection, id);
   FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
   if (!found) return Missing(collection, id);
   const std::int64_t docid = found->docid;
@@ -106,6 +120,11 @@ Status WriteView::Delete(const CollectionDefinition& collection, std::string_vie
 
 Result<WriteView::ApplyOutcome> WriteView::Apply(const CollectionDefinition& collection, const DocumentChange& change) {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
+  if (collection.is_readings()) {
+    return Status::Unsupported("collection \"" + collection.name +
+                               "\": holds readings here, which are not synced; a document of a collection of that name "
+                               "came from elsewhere");
+  }
   FORESHORE_RETURN_IF_ERROR(ValidateDocumentId(change.id));
   FORESHORE_ASSIGN_OR_RETURN(const auto docid, FindDocid(collection, change.id));
   FORESHORE_ASSIGN_OR_RETURN(DocumentState state, LoadState(collection, change.id));
@@ -213,6 +232,7 @@ Status WriteView::Follow(const CollectionDefinition& collection, std::int64_t do
       FORESHORE_RETURN_IF_ERROR(PutVector(index, docid, {}));
     }
   }
+  FORESHORE_RETURN_IF_ERROR(FollowBlobs(collection, docid, old_body, body, origin));
   if (!collection.field_indexes.empty()) {
     FORESHORE_RETURN_IF_ERROR(FieldIndexes().Follow(collection, docid, old_body, body, origin == ChangeOrigin::kSync));
   }
@@ -360,6 +380,7 @@ Status WriteView::WriteCatalogChanges(std::shared_ptr<const Catalog>* next) {
 
 Status WriteView::Commit() {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
+  FORESHORE_RETURN_IF_ERROR(FinishReadings());
   finished_ = true;
   committed_sequence_ = sequence_;
   if (!wrote_ && changes_.empty()) {
@@ -380,6 +401,7 @@ Status WriteView::Commit() {
   FORESHORE_RETURN_IF_ERROR(write_txn_->Commit());
   if (!unsaved.empty()) core_.sessions_.MarkSaved(unsaved.back().first);
   core_.next_docid_ = next_docid_;
+  for (const auto& [collection_id, readings] : readings_) core_.readings_[collection_id] = readings->state();
   core_.rescued_count_ += rescued_delta_;
   if (next) core_.PublishCatalog(std::move(next));
   std::map<std::uint32_t, std::vector<VectorOperation>> operations;

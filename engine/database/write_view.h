@@ -18,6 +18,7 @@
 
 #include "engine/database/field_index_writer.h"
 #include "engine/database/read_view.h"
+#include "storage/blob_store.h"
 #include "storage/change_log.h"
 #include "storage/writer_gate.h"
 
@@ -43,6 +44,9 @@ class WriteView : public ReadView {
     std::size_t lost_count = 0;
   };
   Result<ApplyOutcome> Apply(const CollectionDefinition& collection, const DocumentChange& change);
+  // Removes the readings of the range; returns how many.
+  Result<std::uint64_t> DeleteReadings(const CollectionDefinition& collection, const ReadingRange& range);
+
   // The ids of other documents that hold a unique value which a document with this body would have; docid 0: a new one.
   Result<std::vector<std::string>> UniqueHolders(const CollectionDefinition& collection, std::int64_t docid,
                                                  std::string_view body);
@@ -56,6 +60,8 @@ class WriteView : public ReadView {
   // Vector codes of one document, from the embedding worker. `stored` is an encoded StoredVector, empty to remove.
   Status PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored);
 
+  // Keeps blobs from being collected until this transaction has ended.
+  void KeepBlobs(BlobHold hold) { blob_holds_.push_back(std::move(hold)); }
   // Savepoints nest; each call is about the last one that was not released. Rolling back undoes what was written since,
   // in the store and in memory, keeps the savepoint, and takes back a write that failed half-way unless the store
   // itself had failed. Cursors have to be positioned anew. kInvalidArgument where there is none.
@@ -87,6 +93,17 @@ class WriteView : public ReadView {
   // What follows a changed body: vectors, fields, the change-log entry.
   Status Follow(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
                 std::string_view body, ChangeOrigin origin);
+  // write_readings.cc
+  Result<ReadingsWriter*> ReadingsOf(const CollectionDefinition& collection);
+  Status PutReading(const CollectionDefinition& collection, std::string_view given_id, std::string_view json,
+                    std::string* id);
+  Status DeleteReading(const CollectionDefinition& collection, std::string_view id);
+  Status FlushReadings(const CollectionDefinition& collection) override;
+  Status FinishReadings();
+  // core_blobs.cc: kNotFound where a local write brings a reference to a blob that is not here.
+  Status RefuseAbsentBlobs(std::string_view old_body, std::string_view body);
+  Status FollowBlobs(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
+                     std::string_view body, ChangeOrigin origin);
   Status FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
                          std::string_view body, ChangeOrigin origin);
   FieldIndexWriter& FieldIndexes();
@@ -114,6 +131,7 @@ class WriteView : public ReadView {
     std::int64_t changed_count = 0;
     bool has_own_rescued = false;
     bool wrote = false;
+    std::map<std::uint32_t, ReadingsWriter::Mark> readings;  // By collection id.
   };
   // Called after a change of the members below, with what undoes it; kept only while there is a savepoint.
   template <typename Undo>
@@ -133,6 +151,8 @@ class WriteView : public ReadView {
   std::map<std::pair<std::uint32_t, std::int64_t>, ByteString>
       own_vectors_;                                               // (index id, docid) -> stored, empty: removed.
   std::map<std::uint32_t, std::vector<std::string>> new_fields_;  // By collection id.
+  std::vector<BlobHold> blob_holds_;
+  std::map<std::uint32_t, std::unique_ptr<ReadingsWriter>> readings_;  // By collection id.
   std::uint64_t hlc_ = 0;
   std::uint32_t next_op_ = 0;
   std::int64_t next_docid_ = 0;

@@ -13,9 +13,14 @@ Status WriteView::MakeSavepoint() {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
   // Entries that gathered before the savepoint must not go with what comes after it.
   FORESHORE_RETURN_IF_ERROR(SettleFieldIndexes());
+  std::map<std::uint32_t, ReadingsWriter::Mark> readings;
+  for (const auto& [collection_id, writer] : readings_) {
+    FORESHORE_RETURN_IF_ERROR(Fail(writer->Flush()));  // What is in memory must be behind the savepoint.
+    readings.emplace(collection_id, writer->mark());
+  }
   FORESHORE_RETURN_IF_ERROR(Fail(write_txn_->MakeSavepoint()));
   savepoints_.push_back({changes_.size(), undo_.size(), new_fields_, next_op_, next_docid_, rescued_delta_,
-                         changed_count_, has_own_rescued_, wrote_});
+                         changed_count_, has_own_rescued_, wrote_, std::move(readings)});
   return Status::Ok();
 }
 
@@ -36,6 +41,8 @@ Status WriteView::RollbackToSavepoint() {
   changed_count_ = state.changed_count;
   has_own_rescued_ = state.has_own_rescued;
   wrote_ = state.wrote;
+  std::erase_if(readings_, [&](const auto& entry) { return !state.readings.contains(entry.first); });
+  for (const auto& [collection_id, mark] : state.readings) readings_.at(collection_id)->GoBackTo(mark);
   finished_ = false;  // The write that failed half-way is gone.
   return Status::Ok();
 }

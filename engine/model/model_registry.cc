@@ -107,6 +107,7 @@ Result<ModelInfo> ModelRegistry::Add(const std::string& name, const std::string&
   FORESHORE_ASSIGN_OR_RETURN(const ImportedModel imported, ImportModel(path, import_options));
   FORESHORE_ASSIGN_OR_RETURN(const BertModel quantized, QuantizeBertInt8(imported.model));
 
+  const BlobHold hold = blobs_.Hold();  // Until the row refers to what is written here.
   ModelInfo info;
   ModelManifest manifest;
   manifest.quantization = "int8";

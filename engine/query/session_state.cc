@@ -4,8 +4,10 @@
 #include <cctype>
 
 #include "engine/query/collection_table.h"
+#include "engine/query/readings_table.h"
 #include "engine/query/sql_functions.h"
 #include "engine/query/sql_statement.h"
+#include "engine/query/time_functions.h"
 
 namespace foreshore {
 
@@ -99,6 +101,8 @@ Status SessionState::Open() {
   sqlite3_set_authorizer(db, &SessionState::Authorize, this);
   sqlite3_progress_handler(db, kProgressOperations, &SessionState::OnProgress, this);
   FORESHORE_RETURN_IF_ERROR(RegisterCollectionModule(*this));
+  FORESHORE_RETURN_IF_ERROR(RegisterReadingsModule(*this));
+  FORESHORE_RETURN_IF_ERROR(RegisterTimeFunctions(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterSqlFunctions(*this));
   return DeclareTables();
 }
@@ -118,7 +122,7 @@ Status SessionState::DeclareTables() {
   bool changed = false;
   for (const CollectionDefinition& collection : declared->collections) {
     if (EqualsIgnoringCase(collection.name.substr(0, 7), "sqlite_")) continue;  // SQLite keeps such names for itself.
-    std::string declaration = DeclarationOf(collection);
+    std::string declaration = collection.is_readings() ? ReadingsDeclarationOf(collection) : DeclarationOf(collection);
     auto [place, is_new] = declarations_.try_emplace(collection.id);
     if (is_new) {
       created.push_back(collection.name);
@@ -131,7 +135,9 @@ Status SessionState::DeclareTables() {
   if (changed) FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA writable_schema=RESET"));
   for (const std::string& name : created) {
     const std::string quoted = QuoteIdentifier(name);
-    if (const Status status = Execute("CREATE VIRTUAL TABLE " + quoted + " USING foreshore_collection"); !status.ok()) {
+    const bool is_readings = declared->Find(name)->is_readings();
+    const char* module = is_readings ? " USING foreshore_readings" : " USING foreshore_collection";
+    if (const Status status = Execute("CREATE VIRTUAL TABLE " + quoted + module); !status.ok()) {
       declared.reset();
       declarations_.erase(core.catalog()->Find(name)->id);
       return status.WithContext("SQL: table of collection \"" + name + "\"");

@@ -182,6 +182,37 @@ Status File::Close() {
   return result == 0 ? Status::Ok() : IoStatus("close", path_, errno);
 }
 
+Result<std::unique_ptr<RandomAccessFile>> RandomAccessFile::Open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return IoStatus("open", path, errno);
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0) {
+    const int error_number = errno;
+    ::close(descriptor);
+    return IoStatus("stat", path, error_number);
+  }
+  return std::unique_ptr<RandomAccessFile>(
+      new RandomAccessFile(path, descriptor, static_cast<std::uint64_t>(info.st_size)));
+}
+
+RandomAccessFile::~RandomAccessFile() {
+  ::close(descriptor_);
+}
+
+Status RandomAccessFile::ReadAt(std::uint64_t offset, std::size_t count, ByteString* out) const {
+  out->resize(count);
+  std::size_t done = 0;
+  while (done < count) {
+    const ssize_t got = ::pread(descriptor_, out->data() + done, count - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return IoStatus("read", path_, errno);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  out->resize(done);
+  return Status::Ok();
+}
+
 Result<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return IoStatus("open", path, errno);

@@ -2,7 +2,7 @@
 // power cut leaves the old or the new content: write a temporary, sync it, rename it, sync the directory.
 //
 // Threads: free functions are safe from any thread; a File belongs to one thread at a time; a MappedFile is
-// read-only and may be shared.
+// read-only and may be shared, a RandomAccessFile too.
 #pragma once
 
 #include <cstdint>
@@ -57,6 +57,26 @@ class File {
   File(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
   std::string path_;
   int descriptor_;
+};
+
+// A file read at any place, for content that is too large to map on every device.
+class RandomAccessFile {
+ public:
+  static Result<std::unique_ptr<RandomAccessFile>> Open(const std::string& path);
+  ~RandomAccessFile();
+  RandomAccessFile(const RandomAccessFile&) = delete;
+  RandomAccessFile& operator=(const RandomAccessFile&) = delete;
+
+  std::uint64_t size_bytes() const { return size_bytes_; }  // When it was opened.
+  // Fills `out` with what is there at `offset`: fewer than `count` bytes only at the end of the file.
+  Status ReadAt(std::uint64_t offset, std::size_t count, ByteString* out) const;
+
+ private:
+  RandomAccessFile(std::string path, int descriptor, std::uint64_t size_bytes)
+      : path_(std::move(path)), descriptor_(descriptor), size_bytes_(size_bytes) {}
+  std::string path_;
+  int descriptor_;
+  std::uint64_t size_bytes_;
 };
 
 // A whole file mapped read-only. The bytes live as long as this object.

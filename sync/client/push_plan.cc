@@ -5,7 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "sync/client/blob_references.h"
+#include "engine/database/blob_references.h"
 #include "sync/protocol/document_codec.h"
 
 namespace foreshore {
@@ -166,7 +166,8 @@ Result<PushPortion> NextFullPortion(DatabaseCore& core, const ResyncPosition& fr
   FORESHORE_ASSIGN_OR_RETURN(const auto view, core.BeginRead());
   std::vector<const CollectionDefinition*> collections;
   for (const CollectionDefinition& collection : view->catalog().collections) {
-    if (collection.id >= from.collection_id) collections.push_back(&collection);
+    // Readings stay on their device.
+    if (collection.id >= from.collection_id && !collection.is_readings()) collections.push_back(&collection);
   }
   std::sort(collections.begin(), collections.end(), [](const auto* a, const auto* b) { return a->id < b->id; });
   ResyncPosition after = from;

@@ -3,9 +3,9 @@
 #include <utility>
 #include <vector>
 
+#include "engine/database/blob_references.h"
 #include "storage/base/coding.h"
 #include "storage/base/log.h"
-#include "sync/client/blob_references.h"
 #include "sync/client/sync_session.h"
 #include "sync/protocol/limits.h"
 
@@ -181,6 +181,7 @@ Result<bool> SyncSession::FetchBlobsOf(std::uint32_t collection_id, std::int64_t
 }
 
 Result<bool> SyncSession::FetchBlob(const BlobId& id) {
+  const BlobHold hold = core_.blobs().Hold();
   for (int attempt = 1;; ++attempt) {
     FORESHORE_ASSIGN_OR_RETURN(const bool is_whole, DownloadChunks(id));
     if (!is_whole) return false;

@@ -98,6 +98,39 @@ class DatabaseTest(CommandLineTest):
         self.assertEqual(self.ok("export", self.db, "notes"), self.ok("export", other, "notes"))
         self.assertEqual(self.ok_json("stats", self.db)["storage"], "rocksdb")
 
+    def test_readings_are_imported_and_sampled_down(self):
+        self.ok("create", self.db, "--readings", "r", "--series", "sensor")
+        lines = [{"t": 1000 * i, "sensor": "ab"[i % 2], "value": i / 4} for i in range(1000)]
+        self.import_lines("r", lines)
+        rows = self.ok_json("sql", self.db, "SELECT time_bucket AS minute, count(*) AS n, last(value, t) AS v FROM r "
+                            "WHERE sensor = 'a' AND bucket_width = '1m' AND t < 180000 GROUP BY time_bucket")
+        self.assertEqual(rows, [{"minute": 60000 * i, "n": 30, "v": (60 * i + 58) / 4} for i in range(3)])
+        other = str(self.folder / "other.foreshore")
+        self.ok("create", other, "--readings", "r", "--series", "sensor")
+        self.ok("import", other, "r", "-", stdin=self.ok("export", self.db, "r"))
+        self.assertEqual(self.ok("export", self.db, "r"), self.ok("export", other, "r"))
+        self.fails("import", self.db, "r", "-", stdin='{"sensor":"a"}\n', says="\"t\"")
+        self.assertEqual(self.ok_json("verify", self.db)["problems"], [])
+
+    def test_attachments_go_in_and_out(self):
+        self.ok("create", self.db)
+        self.import_lines("notes", NOTES)
+        content = bytes(range(256)) * 3000
+        source, target = self.folder / "photo", self.folder / "copy"
+        source.write_bytes(content)
+        info = self.ok_json("attach", "put", self.db, "notes", "n1", "photo.jpg", str(source), "--type", "image/jpeg")
+        self.assertEqual((info["size_bytes"], info["type"]), (len(content), "image/jpeg"))
+        self.ok("attach", "put", self.db, "notes", "n1", "words", "-", stdin="some words")
+        self.assertEqual(self.ok("attach", "get", self.db, "notes", "n1", "words"), "some words")
+        self.ok("attach", "get", self.db, "notes", "n1", "photo.jpg", str(target))
+        self.assertEqual(target.read_bytes(), content)
+        self.ok("attach", "remove", self.db, "notes", "n1", "words")
+        self.assertEqual([one["name"] for one in self.ok_json("attach", "list", self.db, "notes", "n1")], ["photo.jpg"])
+        self.fails("attach", "get", self.db, "notes", "n1", "words", says="words")
+        self.fails("attach", "put", self.db, "notes", "n9", "words", str(source), says="n9")
+        self.fails("attach", "put", self.db, "notes", "n1", "words", str(self.folder / "none"), says="none")
+        self.assertEqual(self.ok_json("verify", self.db)["problems"], [])
+
     def test_secondary_indexes(self):
         self.ok("create", self.db, "--collection", "notes")
         lines = [{"id": f"n{n}", "n": n, "site": f"s{n % 4}"} for n in range(200)]

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The Python package over the C library."""
 
+import io
 import math
 import os
 import signal
@@ -38,6 +39,30 @@ class PythonTest(unittest.TestCase):
         with self.assertRaises(KeyError):
             self.db.get("notes", made)
         self.assertEqual(self.db.collections(), ["notes"])
+
+    def test_attachments_are_file_objects(self):
+        self.db.put("notes", "n1", {"text": "pump"})
+        content = os.urandom(700_000)
+        info = self.db.put_attachment("notes", "n1", "photo", io.BytesIO(content), "image/jpeg")
+        self.assertEqual((info["size_bytes"], info["type"], info["is_here"]), (700_000, "image/jpeg", True))
+        self.db.put_attachment("notes", "n1", "note", b"text")
+        self.assertEqual([one["name"] for one in self.db.attachments("notes", "n1")], ["photo", "note"])
+        with self.db.open_attachment("notes", "n1", "photo") as file:
+            self.assertEqual(file.read(), content)
+            file.seek(-10, io.SEEK_END)
+            self.assertEqual(file.read(), content[-10:])
+            file.seek(300_000)
+            self.assertEqual(file.read(5), content[300_000:300_005])
+        self.db.remove_attachment("notes", "n1", "note")
+        with self.assertRaises(foreshore.NotFound):
+            self.db.open_attachment("notes", "n1", "note")
+
+        class Failing:
+            def read(self, count):
+                raise RuntimeError("camera")
+        with self.assertRaisesRegex(RuntimeError, "camera"):
+            self.db.put_attachment("notes", "n1", "broken", Failing())
+        self.assertEqual(len(self.db.attachments("notes", "n1")), 1)
 
     def test_errors_carry_code_and_message(self):
         with self.assertRaises(foreshore.NotFound) as caught:

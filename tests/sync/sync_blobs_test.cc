@@ -1,8 +1,9 @@
 // Goal: what documents refer to arrives whole, resumes where it broke off, and never holds up the documents of others.
+#include "engine/database/attachments.h"
+#include "engine/database/blob_references.h"
 #include "storage/base/clock.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
-#include "sync/client/blob_references.h"
 #include "tests/sync/sync_fixture.h"
 
 namespace foreshore {
@@ -123,6 +124,106 @@ TEST_CASE("blobs: a wiped gateway is given them again") {
   CHECK(pair.a.Sync().totals.blobs_sent == 1);
   pair.b.Sync();
   CHECK(Content(pair.b, pair.id) == pair.content);
+}
+
+AttachmentSource SourceOf(std::string_view content) {
+  return [content](char* buffer, std::size_t capacity) mutable -> Result<std::size_t> {
+    const std::size_t count = std::min(capacity, content.size());
+    std::copy_n(content.data(), count, buffer);
+    content.remove_prefix(count);
+    return count;
+  };
+}
+
+void Attach(Device& device, const std::string& id, const std::string& name, std::string_view content) {
+  const auto staged = AttachmentAccess::Stage(*device.core, SourceOf(content));
+  REQUIRE_MESSAGE(staged.ok(), staged.status().ToString());
+  device.Write([&](WriteView& view, const CollectionDefinition& notes) {
+    return AttachmentAccess::Put(view, notes, id, name, "image/jpeg", *staged).status();
+  });
+}
+
+Result<std::string> Attached(Device& device, const std::string& id, const std::string& name) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, device.core->BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const auto attachment,
+                             AttachmentAccess::Open(*view, **view->catalog().Require("notes"), id, name));
+  std::string content(attachment->info().size_bytes, '\0');
+  FORESHORE_RETURN_IF_ERROR(attachment->ReadAt(0, content.data(), content.size()).status());
+  return content;
+}
+
+std::vector<std::string> Problems(Device& device) {
+  const auto report = device.core->Verify();
+  REQUIRE(report.ok());
+  return report->problems;
+}
+
+TEST_CASE("attachments: two devices attach apart, and both have both") {
+  BlobPair pair;
+  pair.a.Put("n1", R"({"text":"pump"})");
+  pair.a.Sync();
+  pair.b.Sync();
+  Attach(pair.a, "n1", "from-a", "content of a");
+  Attach(pair.b, "n1", "from-b", "content of b");
+  pair.a.Sync();
+  pair.b.Sync();
+  pair.a.Sync();
+  for (Device* device : {&pair.a, &pair.b}) {
+    CHECK(*Attached(*device, "n1", "from-a") == "content of a");
+    CHECK(*Attached(*device, "n1", "from-b") == "content of b");
+    CHECK(Problems(*device).empty());
+  }
+  CHECK(pair.a.Get("n1") == pair.b.Get("n1"));
+  // Replacing concurrently: name, size and hash of one of the two, never a mixture.
+  Attach(pair.a, "n1", "shared", "one of a");
+  Attach(pair.b, "n1", "shared", "the other, of b");
+  pair.a.Sync();
+  pair.b.Sync();
+  pair.a.Sync();
+  CHECK(*Attached(pair.a, "n1", "shared") == *Attached(pair.b, "n1", "shared"));
+  CHECK(Problems(pair.a).empty());
+}
+
+TEST_CASE("attachments: one whose content has not arrived is wanted, says so, and may be kept by an edit") {
+  BlobPair pair;
+  pair.a.Put("n1", R"({"text":"pump"})");
+  Attach(pair.a, "n1", "photo", pair.content);
+  pair.a.Sync();
+  const std::string path = pair.gateway.options.store_path + "/channel/blobs";
+  std::filesystem::rename(path, path + ".away");
+  std::filesystem::create_directories(path);
+  CHECK(pair.b.Sync().blobs_missing.size() == 1);
+  const auto refused = Attached(pair.b, "n1", "photo");
+  CHECK(refused.status().code() == ErrorCode::kNotFound);
+  CHECK(refused.status().message().find("has not arrived yet") != std::string::npos);
+  const auto report = pair.b.core->Verify();
+  REQUIRE(report.ok());
+  CHECK(report->problems.empty());
+  CHECK(report->wanted_blob_count == 1);
+  pair.b.Patch("n1", R"({"text":"pump 3"})");
+  REQUIRE(pair.b.core->Compact().ok());
+  std::filesystem::remove_all(path);
+  std::filesystem::rename(path + ".away", path);
+  pair.b.Sync();
+  CHECK(*Attached(pair.b, "n1", "photo") == pair.content);
+  CHECK(Problems(pair.b).empty());
+}
+
+TEST_CASE("attachments: removing one frees it on the other device as well") {
+  BlobPair pair;
+  pair.a.Put("n1", R"({"text":"pump"})");
+  Attach(pair.a, "n1", "photo", "content");
+  pair.a.Sync();
+  pair.b.Sync();
+  REQUIRE(pair.b.core->blobs().Contains(Sha256Of("content")));
+  pair.a.Write([&](WriteView& view, const CollectionDefinition& notes) {
+    return AttachmentAccess::Remove(view, notes, "n1", "photo");
+  });
+  pair.a.Sync();
+  pair.b.Sync();
+  REQUIRE(pair.b.core->Checkpoint().ok());
+  CHECK(!pair.b.core->blobs().Contains(Sha256Of("content")));
+  CHECK(Problems(pair.b).empty());
 }
 
 }  // namespace

@@ -86,6 +86,34 @@ FORESHORE_API int32_t foreshore_put_over(foreshore_database* database, const cha
                                          foreshore_error* error);
 FORESHORE_API void foreshore_document_free(foreshore_document* document);
 
+/* ---- Attachments: content of any size that belongs to a document ---- */
+
+typedef struct foreshore_attachment foreshore_attachment;
+
+/* Puts up to `capacity` bytes into `buffer` and returns how many; 0 ends the content, a negative number gives up. */
+typedef int64_t (*foreshore_read_callback)(void* context, char* buffer, size_t capacity);
+
+/* Streams the content in; the document must exist. `content_type` may be NULL. `json` (may be NULL) receives
+ * {"name", "type", "size_bytes", "sha256", "is_here"}. FORESHORE_CANCELLED where the callback gave up. */
+FORESHORE_API int32_t foreshore_attachment_put(foreshore_database* database, const char* collection, const char* id,
+                                               const char* name, const char* content_type, foreshore_read_callback read,
+                                               void* context, char** json, foreshore_error* error);
+/* FORESHORE_NOT_FOUND also where the content has not arrived by sync yet. The handle stays good when the attachment is
+ * removed meanwhile, and must be freed before the database closes. */
+FORESHORE_API int32_t foreshore_attachment_open(foreshore_database* database, const char* collection, const char* id,
+                                                const char* name, foreshore_attachment** attachment,
+                                                foreshore_error* error);
+FORESHORE_API uint64_t foreshore_attachment_size(const foreshore_attachment* attachment);
+/* Up to `capacity` bytes from `offset`; `read_bytes` is 0 at the end. Every byte is checked. */
+FORESHORE_API int32_t foreshore_attachment_read(foreshore_attachment* attachment, uint64_t offset, char* buffer,
+                                                size_t capacity, size_t* read_bytes, foreshore_error* error);
+FORESHORE_API void foreshore_attachment_free(foreshore_attachment* attachment);
+/* An array of what put returns. */
+FORESHORE_API int32_t foreshore_list_attachments(foreshore_database* database, const char* collection, const char* id,
+                                                 char** json, foreshore_error* error);
+FORESHORE_API int32_t foreshore_attachment_remove(foreshore_database* database, const char* collection, const char* id,
+                                                  const char* name, foreshore_error* error);
+
 /* ---- Transactions: several documents and collections at once ---- */
 
 /* FORESHORE_BUSY after `timeout_ms` behind another writer; negative: 5,000. */

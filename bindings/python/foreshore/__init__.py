@@ -13,12 +13,14 @@ object, what was found and what was expected. A Database may be used from any th
 statement from one at a time.
 """
 
+from .attachments import Attachment
 from .database import Connection, Database, Document, Hit, Rows, Transaction, open
 from .errors import (AlreadyExists, Busy, Cancelled, Conflict, Corruption, Error, InvalidArgument, IoError, Limit,
                      NetworkError, NoSpace, NotFound, Unauthorised, Unsupported)
 from .live import Changes, RowChange, Subscription
 from .rows import Row, version
 
-__all__ = ["Changes", "Connection", "Database", "Document", "Hit", "Row", "RowChange", "Rows", "Subscription",
+__all__ = ["Attachment", "Changes", "Connection", "Database", "Document", "Hit", "Row", "RowChange", "Rows",
+           "Subscription",
            "Transaction", "open", "version", "AlreadyExists", "Busy", "Cancelled", "Conflict", "Corruption", "Error",
            "InvalidArgument", "IoError", "Limit", "NetworkError", "NoSpace", "NotFound", "Unauthorised", "Unsupported"]

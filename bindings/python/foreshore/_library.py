@@ -62,6 +62,9 @@ class SyncProgress(ctypes.Structure):
 SyncCallback = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(SyncProgress), ctypes.c_void_p)
 
 
+ReadCallback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
 class SyncOptions(ctypes.Structure):
     _fields_ = [("size_bytes", ctypes.c_uint32), ("timeout_ms", ctypes.c_uint32), ("url", ctypes.c_char_p),
                 ("token", ctypes.c_char_p), ("progress", SyncCallback), ("context", ctypes.c_void_p)]
@@ -103,6 +106,11 @@ _CALLS = {
     "delete": [_HANDLE, _TEXT, _TEXT],
     "read": [_HANDLE, _TEXT, _TEXT, _OUT],
     "put_over": [_HANDLE, _TEXT, _HANDLE, _TEXT, _SIZE],
+    "attachment_put": [_HANDLE, _TEXT, _TEXT, _TEXT, _TEXT, ReadCallback, ctypes.c_void_p, _OUT],
+    "attachment_open": [_HANDLE, _TEXT, _TEXT, _TEXT, _OUT],
+    "attachment_read": [_HANDLE, ctypes.c_uint64, ctypes.c_void_p, _SIZE, _SIZE_OUT],
+    "list_attachments": [_HANDLE, _TEXT, _TEXT, _OUT],
+    "attachment_remove": [_HANDLE, _TEXT, _TEXT, _TEXT],
     "begin": [_HANDLE, ctypes.c_int64, _OUT],
     "transaction_put": [_HANDLE, _TEXT, _TEXT, _TEXT, _SIZE],
     "transaction_put_new": [_HANDLE, _TEXT, _TEXT, _SIZE, _OUT],
@@ -154,6 +162,8 @@ _OTHERS = {
     "free": (None, [ctypes.c_void_p]),
     "document_json": (ctypes.c_void_p, [_HANDLE, _SIZE_OUT]),
     "document_free": (None, [_HANDLE]),
+    "attachment_size": (ctypes.c_uint64, [_HANDLE]),
+    "attachment_free": (None, [_HANDLE]),
     "transaction_free": (None, [_HANDLE]),
     "in_transaction": (ctypes.c_int32, [_HANDLE]),
     "interrupt": (None, [_HANDLE]),

@@ -8,6 +8,7 @@ import threading
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from . import _library
+from .attachments import AttachmentsMixin
 from .errors import Error, error_for
 from .live import Changes, Subscription
 from .rows import (Json, Row, SqlValue, _call, _document_bytes, _encoded, _from_value, _lib, _optional, _taken,
@@ -302,7 +303,7 @@ class Connection:
             self.close()
 
 
-class Database(_Writer):
+class Database(AttachmentsMixin, _Writer):
     """One directory. Made by foreshore.open()."""
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], *, create: bool = False, storage: str = "sqlite",

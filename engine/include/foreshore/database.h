@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+#include "foreshore/attachment.h"
+#include "foreshore/collection.h"
 #include "foreshore/model.h"
 #include "foreshore/sql.h"
 #include "foreshore/status.h"
@@ -147,7 +149,8 @@ struct VerifyReport {
   std::uint64_t vector_count = 0;
   std::uint64_t index_entry_count = 0;
   std::uint64_t blob_count = 0;
-  std::vector<std::string> problems;  // Empty: everything agrees.
+  std::uint64_t wanted_blob_count = 0;  // Referred to by documents that came by sync, and not here yet.
+  std::vector<std::string> problems;    // Empty: everything agrees.
 };
 
 class Database {
@@ -162,7 +165,7 @@ class Database {
   Status Close();
 
   // Names: letters, digits and '_', first a letter, at most 48; case-insensitively unique; "_…" is reserved.
-  Status CreateCollection(const std::string& name);
+  Status CreateCollection(const std::string& name, const CollectionOptions& options = {});
   Result<std::vector<std::string>> ListCollections();
 
   // One document, one transaction each. `json` is an object; ids are 1..255 bytes of UTF-8.
@@ -179,6 +182,23 @@ class Database {
   // In order of insertion, in one snapshot, until `visit` returns false.
   Status Scan(const std::string& collection,
               const std::function<bool(std::string_view id, std::string_view body)>& visit);
+
+  // Attachments (attachment.h). The document must exist; an attachment of the same name is replaced. The content is
+  // read before the write lock is taken, and memory does not grow with it.
+  Result<AttachmentInfo> PutAttachment(const std::string& collection, const std::string& id, const std::string& name,
+                                       const AttachmentSource& source, const std::string& content_type = {});
+  Result<AttachmentInfo> PutAttachment(const std::string& collection, const std::string& id, const std::string& name,
+                                       std::string_view content, const std::string& content_type = {});
+  // Content for Transaction::PutAttachment.
+  Result<StagedAttachment> StageAttachment(const AttachmentSource& source);
+  // kNotFound also where the content has not arrived yet (AttachmentInfo::is_here).
+  Result<std::unique_ptr<Attachment>> OpenAttachment(const std::string& collection, const std::string& id,
+                                                     const std::string& name);
+  Result<std::vector<AttachmentInfo>> ListAttachments(const std::string& collection, const std::string& id);
+  Status RemoveAttachment(const std::string& collection, const std::string& id, const std::string& name);
+
+  // Removes readings, cheaply: whole records of them at a time. Returns how many.
+  Result<std::uint64_t> DeleteReadings(const std::string& collection, const ReadingRange& range);
 
   // Several documents and collections in one transaction. kBusy after `timeout` behind another writer.
   Result<std::unique_ptr<Transaction>> Begin(std::chrono::milliseconds timeout = std::chrono::milliseconds(5000));
@@ -257,6 +277,12 @@ class Transaction {
   Result<std::string> Get(const std::string& collection, const std::string& id);
   Status Patch(const std::string& collection, const std::string& id, std::string_view merge_patch);
   Status Delete(const std::string& collection, const std::string& id);
+  Result<AttachmentInfo> PutAttachment(const std::string& collection, const std::string& id, const std::string& name,
+                                       const StagedAttachment& content, const std::string& content_type = {});
+  Result<std::unique_ptr<Attachment>> OpenAttachment(const std::string& collection, const std::string& id,
+                                                     const std::string& name);
+  Result<std::vector<AttachmentInfo>> ListAttachments(const std::string& collection, const std::string& id);
+  Status RemoveAttachment(const std::string& collection, const std::string& id, const std::string& name);
   // Named places to go back to. RollbackTo undoes what was written since the last savepoint of that name, also a write
   // that failed half-way, and keeps it; Release forgets it and keeps the writes. Both drop savepoints made after it.
   // kNotFound where there is none of that name; names are compared without regard to the case of ASCII letters.

@@ -14,6 +14,8 @@ namespace foreshore {
 
 // In order of appearance. `body` is normalised JSON.
 std::vector<BlobId> FindBlobReferences(std::string_view body);
+// Sorted, each once.
+std::vector<BlobId> DistinctBlobReferences(std::string_view body);
 // Both kinds, sorted, each once. A manifest that has not arrived yet hides what it lists.
 Result<std::vector<BlobId>> BlobsOfDocument(DatabaseCore& core, const CollectionDefinition& collection,
                                             std::string_view body);

@@ -1,0 +1,181 @@
+// Ingest and down-sampling of small readings, against a plain SQLite table with the same durability, in turns.
+//
+//   bench_readings WORK_DIRECTORY [READING_COUNT] [READINGS_PER_COMMIT] [SERIES_COUNT]
+//
+// One JSON object on standard output.
+#include <sqlite3.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "foreshore/database.h"
+
+using namespace foreshore;
+
+namespace {
+
+template <typename T>
+T Take(Result<T> result) {
+  if (!result.ok()) {
+    std::cerr << "bench_readings: " << result.status().ToString() << "\n";
+    std::exit(1);
+  }
+  return std::move(result).value();
+}
+
+void Check(const Status& status) {
+  if (status.ok()) return;
+  std::cerr << "bench_readings: " << status.ToString() << "\n";
+  std::exit(1);
+}
+
+void Check(sqlite3* db, int code) {
+  if (code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW) return;
+  std::cerr << "bench_readings: " << sqlite3_errmsg(db) << "\n";
+  std::exit(1);
+}
+
+struct Load {
+  long count = 1'000'000;
+  long per_commit = 1000;
+  long series_count = 100;
+  double ValueAt(long i) const { return 20 + (i * 7919 % 1000) / 100.0; }
+  long TimeAt(long i) const { return 1'795'000'000'000 + i / series_count * 1000 + i * 31 % 7; }
+};
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Bytes that this process gave to the device so far.
+long WrittenBytes() {
+  std::ifstream file("/proc/self/io");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("write_bytes: ")) return std::atol(line.c_str() + 13);
+  }
+  return 0;
+}
+
+struct Figures {
+  double ingest_seconds = 0;
+  double sample_seconds = 0;
+  long written_bytes = 0;
+  long disk_bytes = 0;
+};
+
+long DirectoryBytes(const std::string& path) {
+  long bytes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
+    if (entry.is_regular_file()) bytes += static_cast<long>(entry.file_size());
+  }
+  return bytes;
+}
+
+Figures RunForeshore(const std::string& path, StorageKind kind, const Load& load) {
+  Figures figures;
+  DatabaseOptions options;
+  options.create = true;
+  options.storage = kind;
+  options.cache_bytes = 64ULL << 20;
+  const auto db = Take(Database::Open(path, options));
+  Check(db->CreateCollection("r", {.kind = CollectionKind::kReadings, .time_field = "t", .series_field = "sensor"}));
+  const long written_before = WrittenBytes();
+  auto start = std::chrono::steady_clock::now();
+  char body[128];
+  for (long i = 0; i < load.count;) {
+    const auto transaction = Take(db->Begin());
+    for (long n = 0; n < load.per_commit && i < load.count; ++n, ++i) {
+      const int size = std::snprintf(body, sizeof body, "{\"t\":%ld,\"sensor\":\"sensor-%ld\",\"value\":%.2f}",
+                                     load.TimeAt(i), i % load.series_count, load.ValueAt(i));
+      Take(transaction->PutNew("r", std::string_view(body, static_cast<std::size_t>(size))));
+    }
+    Check(transaction->Commit());
+  }
+  figures.ingest_seconds = SecondsSince(start);
+  Check(db->Checkpoint());
+  figures.written_bytes = WrittenBytes() - written_before;
+  start = std::chrono::steady_clock::now();
+  const Table table =
+      Take(db->Query("SELECT time_bucket, avg(value) FROM r WHERE bucket_width = '1m' GROUP BY time_bucket"));
+  if (table.rows.empty()) std::exit(1);
+  figures.sample_seconds = SecondsSince(start);
+  Check(db->Close());
+  figures.disk_bytes = DirectoryBytes(path);
+  return figures;
+}
+
+Figures RunSqlite(const std::string& path, const Load& load) {
+  Figures figures;
+  std::filesystem::create_directories(path);
+  sqlite3* db = nullptr;
+  Check(db, sqlite3_open((path + "/plain.db").c_str(), &db));
+  const auto run = [&](const char* sql) { Check(db, sqlite3_exec(db, sql, nullptr, nullptr, nullptr)); };
+  run("PRAGMA journal_mode=WAL");
+  run("PRAGMA synchronous=FULL");
+  run("PRAGMA cache_size=-65536");
+  run("CREATE TABLE r (sensor TEXT NOT NULL, t INTEGER NOT NULL, value REAL, PRIMARY KEY (sensor, t)) WITHOUT ROWID");
+  const long written_before = WrittenBytes();
+  auto start = std::chrono::steady_clock::now();
+  sqlite3_stmt* insert = nullptr;
+  Check(db, sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO r VALUES (?, ?, ?)", -1, &insert, nullptr));
+  for (long i = 0; i < load.count;) {
+    run("BEGIN");
+    for (long n = 0; n < load.per_commit && i < load.count; ++n, ++i) {
+      const std::string sensor = "sensor-" + std::to_string(i % load.series_count);
+      sqlite3_bind_text(insert, 1, sensor.data(), static_cast<int>(sensor.size()), SQLITE_TRANSIENT);
+      sqlite3_bind_int64(insert, 2, load.TimeAt(i));
+      sqlite3_bind_double(insert, 3, load.ValueAt(i));
+      Check(db, sqlite3_step(insert));
+      sqlite3_reset(insert);
+    }
+    run("COMMIT");
+  }
+  sqlite3_finalize(insert);
+  figures.ingest_seconds = SecondsSince(start);
+  run("PRAGMA wal_checkpoint(TRUNCATE)");
+  figures.written_bytes = WrittenBytes() - written_before;
+  start = std::chrono::steady_clock::now();
+  run("SELECT t / 60000 * 60000 AS minute, avg(value) FROM r GROUP BY 1");
+  figures.sample_seconds = SecondsSince(start);
+  sqlite3_close(db);
+  figures.disk_bytes = DirectoryBytes(path);
+  return figures;
+}
+
+void Print(const char* name, const Figures& figures, const Load& load, bool last) {
+  const auto count = static_cast<double>(load.count);
+  std::printf(
+      "  \"%s\": {\"ingest_ns\": %.0f, \"written_bytes\": %.1f, \"disk_bytes\": %.1f, \"down_sample_ns\": %.0f}%s\n",
+      name, figures.ingest_seconds * 1e9 / count, static_cast<double>(figures.written_bytes) / count,
+      static_cast<double>(figures.disk_bytes) / count, figures.sample_seconds * 1e9 / count, last ? "" : ",");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::cerr << "usage: bench_readings WORK_DIRECTORY [READING_COUNT] [READINGS_PER_COMMIT] [SERIES_COUNT]\n";
+    return 2;
+  }
+  Load load;
+  if (argc > 2) load.count = std::atol(argv[2]);
+  if (argc > 3) load.per_commit = std::atol(argv[3]);
+  if (argc > 4) load.series_count = std::atol(argv[4]);
+  const std::string path = argv[1];
+  std::filesystem::remove_all(path);
+  std::filesystem::create_directories(path);
+  // Figures are for one reading.
+  std::printf("{\n  \"reading_count\": %ld, \"per_commit\": %ld, \"series_count\": %ld,\n", load.count, load.per_commit,
+              load.series_count);
+  Print("rocksdb", RunForeshore(path + "/rocksdb", StorageKind::kRocksdb, load), load, false);
+  Print("plain_sqlite", RunSqlite(path + "/plain", load), load, false);
+  Print("sqlite", RunForeshore(path + "/sqlite", StorageKind::kSqlite, load), load, true);
+  std::printf("}\n");
+  std::filesystem::remove_all(path);
+  return 0;
+}
