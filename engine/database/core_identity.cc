@@ -69,6 +69,7 @@ Status DatabaseCore::RestampUnacknowledged(std::uint64_t acknowledged_hlc, std::
   std::set<std::uint64_t> times;
   std::uint64_t floor = acknowledged_hlc;
   for (const CollectionDefinition& collection : view->catalog().collections) {
+    if (collection.is_readings()) continue;  // They carry no stamps.
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->txn().NewCursor(collection.documents));
     for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
       FORESHORE_RETURN_IF_ERROR(status);

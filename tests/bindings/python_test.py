@@ -141,8 +141,8 @@ class PythonTest(unittest.TestCase):
         program = (
             "import foreshore, sys\n"
             "db = foreshore.open(sys.argv[1])\n"
-            "print('ready', flush=True)\n"
             "try:\n"
+            "    print('ready', flush=True)\n"
             "    db.sql(sys.argv[2]).all()\n"
             "except KeyboardInterrupt:\n"
             "    print('stopped', db.sql('SELECT 7').one()[0], flush=True)\n")

@@ -1,7 +1,7 @@
 // Goal: whatever ends the process or fills the disk while attachments are put and removed, no committed reference is
 // without its content, and what is left over is collected.
 //
-// FORESHORE_KILLS sets how many kills per backend (default 10), FORESHORE_TEST_SEED repeats the choice of moments.
+// FORESHORE_KILLS sets how many kills per backend (default 6), FORESHORE_TEST_SEED repeats the choice of moments.
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -176,7 +176,7 @@ void KillReadings(StorageKind kind) {
   const std::string path = directory.path() + "/db.foreshore";
   std::uint64_t next = 0;
   std::uint64_t commit_count = 0;
-  for (std::uint64_t kill = 0; kill < FromEnvironment("FORESHORE_KILLS", 10); ++kill) {
+  for (std::uint64_t kill = 0; kill < FromEnvironment("FORESHORE_KILLS", 6); ++kill) {
     CAPTURE(kill);
     const auto after = std::chrono::microseconds(random() % 200'000);
     const KilledRun run = RunAndKill(
@@ -202,7 +202,7 @@ void KillAgainAndAgain(StorageKind kind) {
   const std::string path = directory.path() + "/db.foreshore";
   std::uint64_t next = 0;
   std::uint64_t commit_count = 0;
-  const std::uint64_t kill_count = FromEnvironment("FORESHORE_KILLS", 10);
+  const std::uint64_t kill_count = FromEnvironment("FORESHORE_KILLS", 6);
   for (std::uint64_t kill = 0; kill < kill_count; ++kill) {
     CAPTURE(kill);
     const auto after = std::chrono::microseconds(random() % 60'000);

@@ -208,6 +208,24 @@ TEST_CASE("attachments: staged content waits for its transaction, and is garbage
   CHECK(fixture.BlobCount() == 0);
 }
 
+TEST_CASE("attachments: going back to a savepoint takes the reference back") {
+  Fixture fixture;
+  {
+    const auto staged = AttachmentAccess::Stage(*fixture.core, SourceOf("content"));
+    REQUIRE(staged.ok());
+    const auto view = fixture.core->BeginWrite();
+    const CollectionDefinition& notes = **(*view)->catalog().Require("notes");
+    REQUIRE((*view)->MakeSavepoint().ok());
+    REQUIRE(AttachmentAccess::Put(**view, notes, "n1", "a", "", *staged).ok());
+    REQUIRE((*view)->RollbackToSavepoint().ok());
+    REQUIRE((*view)->Commit().ok());
+  }
+  CHECK(fixture.Content("n1", "a").status().code() == ErrorCode::kNotFound);
+  REQUIRE(fixture.core->Compact().ok());
+  CHECK(fixture.BlobCount() == 0);
+  CHECK(fixture.Problems().empty());
+}
+
 TEST_CASE("attachments: content that is unreferenced but not collected yet comes back to life") {
   Fixture fixture;
   REQUIRE(fixture.Attach("n1", "a", "content").ok());
