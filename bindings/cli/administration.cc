@@ -86,7 +86,11 @@ Status RunCreate(const CreateArguments& arguments) {
 
 Status RunStats(const ListArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
-  FORESHORE_ASSIGN_OR_RETURN(const DatabaseStats stats, database->Stats());
+  return PrintStats(*database, arguments.format);
+}
+
+Status PrintStats(Database& database, Format format) {
+  FORESHORE_ASSIGN_OR_RETURN(const DatabaseStats stats, database.Stats());
   std::vector<std::pair<std::string, std::string>> members = {
       {"storage", stats.storage},
       {"replica", stats.replica + (stats.identity_forked ? " (new: this directory was copied or restored)" : "")},
@@ -113,7 +117,7 @@ Status RunStats(const ListArguments& arguments) {
                                                     HumanBytes(index.memory_bytes) + ", opened from " +
                                                     index.opened_from + ", " + index.strategy);
   }
-  return PrintObject(stdout, arguments.format, StatsJson(stats), members);
+  return PrintObject(stdout, format, StatsJson(stats), members);
 }
 
 Status RunVerify(const ListArguments& arguments) {

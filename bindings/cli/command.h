@@ -107,6 +107,7 @@ struct ListArguments {
 Status RunIndexList(const ListArguments& arguments);
 Status RunModelList(const ListArguments& arguments);
 Status RunStats(const ListArguments& arguments);
+Status PrintStats(Database& database, Format format);
 Status RunVerify(const ListArguments& arguments);
 
 struct NameArguments {

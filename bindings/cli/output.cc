@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kHeldRowCountMax = 500;
 constexpr std::size_t kCellWidthMax = 100;
 constexpr std::size_t kCellWidthMin = 8;
+constexpr std::size_t kNumberWidthMax = 24;  // Of any number; half a number would be another one.
 
 // One character: its bytes and the columns it takes. Broken bytes are one column each.
 struct Character {
@@ -34,13 +35,6 @@ Character NextCharacter(std::string_view text) {
   if (is_control) return {static_cast<std::size_t>(size_bytes), 1, true};
   return {static_cast<std::size_t>(size_bytes), static_cast<std::size_t>(std::max(0, utf8proc_charwidth(code_point))),
           false};
-}
-
-std::string CellText(const SqlValue& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return *text;
-  if (const auto* blob = std::get_if<SqlBlob>(&value)) return "<" + std::to_string(blob->bytes.size()) + " bytes>";
-  if (std::holds_alternative<std::monostate>(value)) return "NULL";
-  return JsonValue(value);
 }
 
 // Columns of the terminal behind `file`, 0 where there is none.
@@ -163,6 +157,7 @@ void RowPrinter::Row(std::vector<SqlValue> values) {
     std::vector<std::string> cells;
     cells.reserve(values.size());
     for (const SqlValue& value : values) cells.push_back(CellText(value));
+    if (widths_.empty()) NoteKinds(values);
     if (!widths_.empty()) {
       PrintTable(cells);
     } else {
@@ -171,6 +166,10 @@ void RowPrinter::Row(std::vector<SqlValue> values) {
     }
   }
   ++row_count_;
+}
+
+bool RowPrinter::is_full() const {
+  return format_ == Format::kTable && options_.row_count_max > 0 && row_count_ >= options_.row_count_max;
 }
 
 Status RowPrinter::End() {
@@ -207,30 +206,61 @@ void RowPrinter::PrintCsv(const std::vector<SqlValue>& values) {
   std::fwrite(line.data(), 1, line.size(), file_);
 }
 
-void RowPrinter::FlushTable() {
-  if (!widths_.empty() || columns_.empty()) return;
+std::string RowPrinter::CellText(const SqlValue& value) const {
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* blob = std::get_if<SqlBlob>(&value)) return "<" + std::to_string(blob->bytes.size()) + " bytes>";
+  if (std::holds_alternative<std::monostate>(value)) return options_.null_text;
+  return JsonValue(value);
+}
+
+// A column is one of numbers when it has one and nothing else but NULL.
+void RowPrinter::NoteKinds(const std::vector<SqlValue>& values) {
+  kinds_.resize(values.size(), Kind::kEmpty);
+  for (std::size_t index = 0; index < values.size(); ++index) {
+    if (std::holds_alternative<std::monostate>(values[index])) continue;
+    const bool is_number =
+        std::holds_alternative<std::int64_t>(values[index]) || std::holds_alternative<double>(values[index]);
+    kinds_[index] = is_number && kinds_[index] != Kind::kOther ? Kind::kNumber : Kind::kOther;
+  }
+}
+
+void RowPrinter::ChooseWidths() {
   widths_.resize(columns_.size());
+  auto is_given = [&](std::size_t index) { return index < options_.widths.size() && options_.widths[index] > 0; };
   for (std::size_t index = 0; index < columns_.size(); ++index) {
+    if (is_given(index)) {
+      widths_[index] = options_.widths[index];
+      continue;
+    }
     widths_[index] = DisplayWidth(columns_[index]);
     for (const auto& cells : held_rows_) widths_[index] = std::max(widths_[index], DisplayWidth(cells[index]));
     widths_[index] = std::clamp<std::size_t>(widths_[index], 1, kCellWidthMax);
   }
-  // On a terminal the widest column gives way first, so that short ones stay whole.
-  if (const std::size_t terminal = TerminalWidth(file_); terminal > 0) {
-    auto total = [&] {
-      std::size_t sum = 2 * (widths_.size() - 1);
-      for (const std::size_t width : widths_) sum += width;
-      return sum;
-    };
-    while (total() > terminal) {
-      auto& widest = *std::max_element(widths_.begin(), widths_.end());
-      if (widest <= kCellWidthMin) break;
-      --widest;
+  const std::size_t terminal = TerminalWidth(file_);
+  if (terminal == 0) return;
+  // The widest column gives way first, so that short ones stay whole; given widths and numbers stay.
+  for (;;) {
+    std::size_t total = 2 * (widths_.size() - 1);
+    std::size_t widest = widths_.size();
+    for (std::size_t index = 0; index < widths_.size(); ++index) {
+      total += widths_[index];
+      if (is_given(index) || (kinds_[index] == Kind::kNumber && widths_[index] <= kNumberWidthMax)) continue;
+      if (widest == widths_.size() || widths_[index] > widths_[widest]) widest = index;
     }
+    if (total <= terminal || widest == widths_.size() || widths_[widest] <= kCellWidthMin) return;
+    --widths_[widest];
+  }
+}
+
+void RowPrinter::FlushTable() {
+  if (!widths_.empty() || columns_.empty()) return;
+  kinds_.resize(columns_.size(), Kind::kEmpty);
+  ChooseWidths();
+  std::vector<std::string> rule;
+  for (std::size_t index = 0; index < columns_.size(); ++index) {
+    rule.emplace_back(widths_[index], '-');
   }
   PrintTable(columns_);
-  std::vector<std::string> rule;
-  for (const std::size_t width : widths_) rule.emplace_back(width, '-');
   PrintTable(rule);
   for (const auto& cells : held_rows_) PrintTable(cells);
   held_rows_.clear();
@@ -240,8 +270,9 @@ void RowPrinter::PrintTable(const std::vector<std::string>& cells) {
   std::string line;
   for (std::size_t index = 0; index < cells.size(); ++index) {
     const std::string cell = FitCell(cells[index], widths_[index]);
-    line += cell;
-    if (index + 1 < cells.size()) line.append(widths_[index] - std::min(widths_[index], DisplayWidth(cell)) + 2, ' ');
+    const std::string room(widths_[index] - std::min(widths_[index], DisplayWidth(cell)), ' ');
+    if (index > 0) line += "  ";
+    line += kinds_[index] == Kind::kNumber ? room + cell : cell + room;
   }
   while (!line.empty() && line.back() == ' ') line.pop_back();
   line += '\n';

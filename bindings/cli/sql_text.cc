@@ -44,7 +44,12 @@ std::string ErrorPlace(std::string_view sql, std::string_view message) {
   const std::string_view digits = message.substr(mark + kMark.size(), message.size() - mark - kMark.size() - 1);
   std::size_t offset = 0;
   const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), offset);
-  if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size() || offset > sql.size()) return {};
+  if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size()) return {};
+  return PlaceAt(sql, offset);
+}
+
+std::string PlaceAt(std::string_view sql, std::size_t offset) {
+  if (offset > sql.size()) return {};
   const std::size_t before = offset == 0 ? std::string_view::npos : sql.rfind('\n', offset - 1);
   const std::size_t start = before == std::string_view::npos ? 0 : before + 1;
   const std::size_t end = std::min(sql.find('\n', offset), sql.size());

@@ -18,6 +18,8 @@ struct SqlSplit {
 SqlSplit SplitSql(std::string_view text);
 // Where an error message ends in "(at byte N)": the line of `sql` that has byte N, and a caret under it. Else empty.
 std::string ErrorPlace(std::string_view sql, std::string_view message);
+// The line of `sql` that has the byte, and a caret under it; empty where the text has no such byte.
+std::string PlaceAt(std::string_view sql, std::size_t offset);
 // White space and comments only.
 bool IsBlankSql(std::string_view text);
 

@@ -4,13 +4,16 @@
 #include <limits>
 #include <sstream>
 
+#include "bindings/cli/completion.h"
 #include "bindings/cli/csv_reader.h"
 #include "bindings/cli/csv_types.h"
 #include "bindings/cli/document_source.h"
+#include "bindings/cli/error_hint.h"
 #include "bindings/cli/json_grammar.h"
 #include "bindings/cli/json_member.h"
 #include "bindings/cli/line_editor.h"
 #include "bindings/cli/output.h"
+#include "bindings/cli/plan_tree.h"
 #include "bindings/cli/progress.h"
 #include "bindings/cli/sql_text.h"
 #include "bindings/json/json_writer.h"
@@ -369,6 +372,148 @@ TEST_CASE("json: values keep their kind") {
   CHECK(JsonValue(SqlBlob{"f"}) == "\"Zg==\"");
   CHECK(JsonValue(SqlBlob{"fo"}) == "\"Zm8=\"");
   CHECK(JsonValue(SqlBlob{"foo"}) == "\"Zm9v\"");
+}
+
+DatabaseNames Plant() {
+  DatabaseNames names;
+  names.collections = {{"notes", {"id", "body", "text", "temperature", "site", "site.name", "distance"}, {"site.name"}},
+                       {"pumps", {"id", "body", "pressure", "distance"}, {"place.row"}}};
+  names.functions = {"abs", "count", "embed", "json_extract"};
+  names.models = {"minilm"};
+  return names;
+}
+
+std::vector<std::string> Offered(std::string_view before, std::string_view after = {}) {
+  return CompleteSql(before, after, Plant()).words;
+}
+
+TEST_CASE("completion: collections follow FROM, JOIN, INTO and UPDATE") {
+  const std::vector<std::string> both = {"notes", "pumps"};
+  for (const char* before : {"SELECT 1 FROM ", "select 1 from notes join ", "INSERT INTO ", "UPDATE ", "DELETE FROM ",
+                             "SELECT 1 FROM notes AS n, ", "SELECT 1; SELECT 2 FROM "}) {
+    CAPTURE(before);
+    CHECK(Offered(before) == both);
+  }
+  CHECK(Offered("SELECT 1 FROM NO") == std::vector<std::string>{"notes"});
+}
+
+TEST_CASE("completion: fields are those of the statement's collections, wherever they are named") {
+  CHECK(Offered("SELECT pr", " FROM notes").empty());
+  CHECK(Offered("SELECT pr", " FROM pumps") == std::vector<std::string>{"pressure"});
+  CHECK(Offered("SELECT pr") == std::vector<std::string>{"pressure"});
+  CHECK(Offered("SELECT * FROM notes n JOIN pumps AS p ON n.te") == std::vector<std::string>{"temperature", "text"});
+  CHECK(Offered("SELECT * FROM notes n JOIN pumps AS p ON p.pr") == std::vector<std::string>{"pressure"});
+  CHECK(Offered("SELECT n.si", " FROM notes n") == std::vector<std::string>{"\"site.name\"", "site"});
+  CHECK(Offered("SELECT \"site.", " FROM notes") == std::vector<std::string>{"site.name"});
+  CHECK(CompleteSql("SELECT \"site.", " FROM notes", Plant()).suffix == "\"");
+  CHECK(Offered("SELECT abs(te", ") FROM notes") == std::vector<std::string>{"temperature", "text"});
+}
+
+TEST_CASE("completion: JSON paths and models inside quotes") {
+  CHECK(Offered("SELECT body ->> '$.pl", " FROM pumps") == std::vector<std::string>{"$.place.row"});
+  CHECK(Offered("SELECT body ->> '$.pl", " FROM notes").empty());
+  CHECK(Offered("SELECT body ->> '$.pl", "' FROM notes").empty());
+  CHECK(Offered("SELECT body ->> '$.pl", " FROM notes WHERE text = 'x'").empty());
+  CHECK(Offered("SELECT embed('m") == std::vector<std::string>{"minilm"});
+  CHECK(Offered("SELECT 'no").empty());
+  CHECK(CompleteSql("SELECT embed('m", "", Plant()).suffix == "'");
+}
+
+TEST_CASE("completion: keywords keep the case that was typed, and functions wait for arguments") {
+  CHECK(Offered("sel") == std::vector<std::string>{"select"});
+  CHECK(Offered("SEL") == std::vector<std::string>{"SELECT"});
+  CHECK(Offered("FRO").empty());
+  CHECK(Offered("SELECT json_e") == std::vector<std::string>{"json_extract("});
+  CHECK(CompleteSql("SELECT json_e", "", Plant()).suffix.empty());
+  CHECK(Offered("").empty());
+  CHECK(Offered("SELECT 1 WHERE x = 'FROM ").empty());
+}
+
+TEST_CASE("completion: commands and what they take") {
+  auto offered = [](std::string_view before) { return CompleteCommand(before, Plant()).words; };
+  CHECK(offered(".mo") == std::vector<std::string>{".mode", ".models"});
+  CHECK(offered(".mode ") == std::vector<std::string>{"csv", "json", "table"});
+  CHECK(offered(".mode j") == std::vector<std::string>{"json"});
+  CHECK(offered(".schema n") == std::vector<std::string>{"notes"});
+  CHECK(offered(".models m") == std::vector<std::string>{"minilm"});
+  CHECK(offered(".help ti") == std::vector<std::string>{"timer"});
+  CHECK(offered(".timer o") == std::vector<std::string>{"off", "on"});
+  CHECK(offered(".nothing x").empty());
+  CHECK(offered(".quit x").empty());
+}
+
+TEST_CASE("shell: a command's words are split at spaces outside quotes") {
+  CHECK(*SplitWords(" .export  notes --where \"a = 'x y'\" -o 'my file' ") ==
+        std::vector<std::string>{".export", "notes", "--where", "a = 'x y'", "-o", "my file"});
+  CHECK_FALSE(SplitWords(".read 'x").ok());
+}
+
+TEST_CASE("errors: the nearest name is near or not offered") {
+  CHECK(EditDistance("temprature", "temperature") == 1);
+  CHECK(EditDistance("tmeperature", "Temperature") == 1);
+  CHECK(EditDistance("", "abc") == 3);
+  CHECK(EditDistance("abc", "") == 3);
+  const std::vector<std::string> names = {"temperature", "text", "id"};
+  CHECK(NearestName("temprature", names) == "temperature");
+  CHECK(NearestName("TEXT1", names) == "text");
+  CHECK_FALSE(NearestName("pressure", names).has_value());
+  CHECK_FALSE(NearestName("x", names).has_value());
+  CHECK_FALSE(NearestName(std::string(1000, 'x'), names).has_value());
+}
+
+TEST_CASE("errors: the wrong token has a caret, and what may have been meant is said") {
+  const DatabaseNames names = Plant();
+  auto hint = ExplainSqlError("SELECT id\nFROM notse", "SQL: collection \"notse\" does not exist", names);
+  CHECK(hint.place == "  FROM notse\n       ^\n");
+  CHECK(hint.message == "SQL: collection \"notse\" does not exist; did you mean \"notes\"?");
+  hint = ExplainSqlError("SELECT n.temprature FROM notes n", "SQL: no such column: n.temprature", names);
+  CHECK(hint.place == "  SELECT n.temprature FROM notes n\n           ^\n");
+  CHECK(hint.message == "SQL: no such column: n.temprature; did you mean \"temperature\"?");
+  hint = ExplainSqlError("SELECT row FROM pumps", "SQL: no such column: row (at byte 7)", names);
+  CHECK(hint.place == "  SELECT row FROM pumps\n         ^\n");
+  CHECK(hint.message.ends_with("; a nested field: body ->> '$.place.row'"));
+  hint = ExplainSqlError("SELECT place.row FROM pumps", "SQL: no such column: place.row", names);
+  CHECK(hint.message.ends_with("; a nested field: body ->> '$.place.row'"));
+  hint = ExplainSqlError("SELECT ebmed('a')", "SQL: no such function: ebmed", names);
+  CHECK(hint.message.ends_with("; did you mean \"embed\"?"));
+  hint = ExplainSqlError("SELECT (1", "SQL: incomplete input", names);
+  CHECK(hint.place == "  SELECT (1\n           ^\n");
+  hint = ExplainSqlError("SELEC 1", "SQL: near \"SELEC\": syntax error (at byte 0)", names);
+  CHECK(hint.message.ends_with("; did you mean SELECT?"));
+  hint = ExplainSqlError("SELECT 1 FROM zzzzz", "SQL: collection \"zzzzz\" does not exist", names);
+  CHECK(hint.message.ends_with("; there are: notes, pumps"));
+  hint = ExplainSqlError("INSERT INTO notes (txet) VALUES (1)", "SQL: table notes has no column named txet", names);
+  CHECK(hint.place == "  INSERT INTO notes (txet) VALUES (1)\n                     ^\n");
+  CHECK(hint.message.ends_with("; did you mean \"text\"?"));
+}
+
+TEST_CASE("table: numbers stand to the right, NULL is what was asked for, and given widths bind") {
+  std::FILE* file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  RowPrinter printer(file, PrintOptions{.null_text = "-", .widths = {0, 4}, .row_count_max = 3});
+  printer.Begin({"n", "name", "mixed"});
+  printer.Row({std::int64_t{5}, std::string("日本語"), std::int64_t{1}});
+  printer.Row({std::int64_t{1000}, SqlValue{}, std::string("x")});
+  CHECK_FALSE(printer.is_full());
+  printer.Row({SqlValue{}, std::string("abcdef"), 2.5});
+  CHECK(printer.is_full());
+  REQUIRE(printer.End().ok());
+  std::rewind(file);
+  char text[500] = {};
+  CHECK(std::fread(text, 1, sizeof text - 1, file) > 0);
+  std::fclose(file);
+  CHECK(std::string(text) ==
+        "   n  name  mixed\n"
+        "----  ----  -----\n"
+        "   5  日…   1\n"
+        "1000  -     x\n"
+        "   -  abc…  2.5\n");
+}
+
+TEST_CASE("plan: the rows of EXPLAIN QUERY PLAN are a tree") {
+  const std::vector<PlanStep> steps = {
+      {2, 0, "COMPOUND"}, {3, 2, "LEFT"}, {9, 3, "SCAN a"}, {20, 2, "RIGHT"}, {30, 0, "ORDER BY"}};
+  CHECK(PlanTree(steps) == "QUERY PLAN\n|--COMPOUND\n|  |--LEFT\n|  |  `--SCAN a\n|  `--RIGHT\n`--ORDER BY\n");
 }
 
 TEST_CASE("completion: the common beginning ignores case") {

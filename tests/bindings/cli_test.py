@@ -475,8 +475,8 @@ class SqlTest(CommandLineTest):
         self.assertEqual(self.ok("sql", self.db, sql, "--format", "csv"),
                          "id,level,shallow,real\nn1,3,1,1.5\nn2,1,1,1.5\n")
         self.assertEqual(self.ok("sql", self.db, sql),
-                         "id  level  shallow  real\n--  -----  -------  ----\nn1  3      1        1.5\n"
-                         "n2  1      1        1.5\n")
+                         "id  level  shallow  real\n--  -----  -------  ----\nn1      3        1   1.5\n"
+                         "n2      1        1   1.5\n")
 
     def test_no_rows_are_an_empty_array(self):
         self.assertEqual(self.rows("SELECT id FROM notes WHERE id = 'x'"), [])
@@ -508,6 +508,42 @@ class SqlTest(CommandLineTest):
         self.assertEqual(self.rows("SELECT count(*) AS n FROM notes"), [{"n": 3}])
         self.fails("shell", self.db, stdin=".nothing\n", says=".nothing")
         self.fails("shell", self.db, stdin=".mode xml\n", says="xml")
+
+    def test_errors_say_what_may_have_been_meant(self):
+        self.fails("sql", self.db, "SELECT levle FROM notes", says=["levle", 'did you mean "level"?'])
+        self.fails("sql", self.db, "SELECT id FROM nots", says=["nots", 'did you mean "notes"?'])
+        self.fails("sql", self.db, "SELECT a FROM notes", says="body ->> '$.deep.a'")
+        self.fails("sql", self.db, "SELECT lenght(text) FROM notes", says='did you mean "length"?')
+        self.fails("shell", self.db, stdin=".tabels\n", says='did you mean ".tables"?')
+
+    def test_a_plan_is_a_tree(self):
+        out = self.ok("sql", self.db, "EXPLAIN QUERY PLAN SELECT id FROM notes ORDER BY level")
+        self.assertTrue(out.startswith("QUERY PLAN\n|--SCAN notes"), out)
+        self.assertIn("detail", self.rows("EXPLAIN QUERY PLAN SELECT id FROM notes")[0])
+
+    def test_the_shell_shows_what_is_there(self):
+        out = self.ok("shell", self.db, stdin=".mode csv\n.fields notes\n.schema notes\n.help import\n")
+        self.assertIn("level,integer,2\n", out)
+        self.assertIn("deep.a,array,1\n", out)
+        self.assertIn("deep.a[],\"integer, object\",1\n", out)
+        self.assertIn("notes,site\n", out)
+        self.assertIn(".import COLLECTION FILE\n", out)
+        self.assertIn("--on-error", out)
+        self.assertIn(".width", self.ok("shell", self.db, stdin=".help\n"))
+        self.assertIn('"documents"', self.ok("shell", self.db, stdin=".mode json\n.tables\n"))
+
+    def test_the_shell_reads_scripts_and_moves_files(self):
+        script = self.write("a.sql", ".mode csv\nSELECT count(*) AS n\n  FROM copy;\n")
+        out = self.folder / "my notes.json"
+        self.assertEqual(self.ok("shell", self.db, stdin=f".export notes -o '{out}' --where \"site = 'A'\"\n"
+                                                         f".import copy '{out}'\n.read {script}\n"), "n\n2\n")
+        self.assertEqual(len(json.loads(out.read_text(encoding="utf-8"))), 2)
+        again = self.write("again.sql", f".read {self.folder}/again.sql\n")
+        self.fails("shell", self.db, stdin=f".read {again}\n", says="deep")
+        self.fails("shell", self.db, stdin=f".read {self.folder}\n", says="cannot be opened")
+        self.fails("shell", self.db, stdin=".import notes\n", says=".import")
+        bad = self.write("bad.sql", "SELECT 1;\nSELECT nowhere;\n")
+        self.fails("shell", self.db, stdin=f".read {bad}\n", says=["bad.sql:2", "nowhere"])
 
 
 class VectorTest(CommandLineTest):
