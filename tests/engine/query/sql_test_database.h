@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <charconv>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -109,6 +110,9 @@ struct SqlTestDatabase {
   void Index(const std::string& collection, const FieldIndexOptions& options) {
     const Status status = core->CreateFieldIndex(collection, options);
     REQUIRE_MESSAGE(status.ok(), status.ToString());
+    // On a busy machine the creation may return before the index is whole, and plans leave it out until then.
+    const Status built = core->WaitIndexed(std::chrono::minutes(1), {});
+    REQUIRE_MESSAGE(built.ok(), built.ToString());
   }
   void Put(const std::string& collection, const std::string& id, const std::string& json) {
     auto view = core->BeginWrite();
