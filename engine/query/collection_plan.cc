@@ -115,7 +115,8 @@ bool Planner::IsTextColumn(const TableColumn& column) const {
   if (definition == nullptr || !definition->text_index) return false;
   if (column.kind == ColumnKind::kFullText) return true;
   const auto& fields = definition->text_index->options.fields;
-  return column.kind == ColumnKind::kField && std::find(fields.begin(), fields.end(), column.name) != fields.end();
+  return (column.kind == ColumnKind::kField || column.kind == ColumnKind::kPath) &&
+         std::find(fields.begin(), fields.end(), column.name) != fields.end();
 }
 
 Status Planner::CollectRankMatch(int position, const Constraint& constraint) {

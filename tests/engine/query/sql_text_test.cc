@@ -136,6 +136,18 @@ TEST_CASE("SQL full text: FTS5's query language finds rows, with other terms, jo
   }
 }
 
+TEST_CASE("SQL full text: a nested path that is a column is matched like a field") {
+  TextDatabase db;
+  db.Collection("notes");
+  db.Text("notes", {.fields = {"text", "site.name"}});
+  REQUIRE(db.core->CreateFieldIndex("notes", {.paths = {"site.name"}}).ok());
+  db.Put("notes", "a", R"({"text":"north gate","site":{"name":"south"}})");
+  db.Put("notes", "b", R"({"text":"south gate","site":{"name":"North Pier"}})");
+  CHECK(Rows(*db.session, "SELECT id FROM notes WHERE \"site.name\" MATCH 'north'") == "b");
+  CHECK(Rows(*db.session, "SELECT id FROM notes WHERE notes MATCH '\"site.name\" : south'") == "a");
+  CHECK(Rows(*db.session, "SELECT id FROM notes WHERE notes MATCH 'north' AND \"site.name\" = 'south'") == "a");
+}
+
 TEST_CASE("SQL full text: snippet, highlight and bm25 as FTS5 has them") {
   TextDatabase db;
   db.Notes();
