@@ -81,7 +81,9 @@ class ForeshoreSide final : public StoreSide {
   }
 
  private:
-  void CreateIndexes() {}
+  void CreateIndexes() {
+    for (const char* path : {"section", "size"}) Check(database_->CreateFieldIndex("packages", {.paths = {path}}));
+  }
 
   Statement& Prepared(BenchQuery query) {
     std::unique_ptr<Statement>& statement = statements_[query];
