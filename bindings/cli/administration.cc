@@ -56,6 +56,10 @@ Status RunCreate(const CreateArguments& arguments) {
   } else if (arguments.storage != "sqlite") {
     return Status::InvalidArgument("storage \"" + arguments.storage + "\": expected sqlite or rocksdb");
   }
+  if (!arguments.expiry_field.empty() && arguments.collections.empty()) {
+    return Status::InvalidArgument("--expiry-field \"" + arguments.expiry_field +
+                                   "\": names no collection, expected --collection with it");
+  }
   Result<std::unique_ptr<Database>> database = Database::Open(arguments.database, options);
   if (database.ok() && arguments.collections.empty() && arguments.readings.empty()) {
     return Status::AlreadyExists("database \"" + arguments.database + "\": exists, expected a new path");
@@ -67,7 +71,13 @@ Status RunCreate(const CreateArguments& arguments) {
     if (!database.ok()) return database.status();
   }
   for (const std::string& collection : arguments.collections) {
-    FORESHORE_RETURN_IF_ERROR((*database)->CreateCollection(collection));
+    const Status created = (*database)->CreateCollection(collection);
+    // One that exists may be given an expiry field.
+    if (!created.ok() && (arguments.expiry_field.empty() || created.code() != ErrorCode::kAlreadyExists))
+      return created;
+    if (!arguments.expiry_field.empty()) {
+      FORESHORE_RETURN_IF_ERROR((*database)->SetExpiryField(collection, arguments.expiry_field));
+    }
   }
   if (!arguments.readings.empty()) {
     CollectionOptions collection;

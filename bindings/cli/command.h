@@ -22,6 +22,7 @@ struct CreateArguments {
   std::string series_field;
   std::string time_unit = "ms";
   std::int64_t keep_days = 0;
+  std::string expiry_field;  // Of these collections; empty: as it is.
 };
 Status RunCreate(const CreateArguments& arguments);
 
@@ -159,6 +160,8 @@ struct SyncArguments {
   std::string url;
   std::string token_file;
   bool follow = false;
+  bool purge_expired = false;  // This replica deletes for all what has expired.
+  std::string watch;           // A SELECT whose differences are printed; with follow.
   Format format = Format::kTable;
 };
 Status RunSync(const SyncArguments& arguments);

@@ -64,6 +64,8 @@ void AddDataVerbs(CLI::App& app, Arguments& all) {
       ->capture_default_str();
   create->add_option("--keep-days", all.create.keep_days, "remove its readings that are older; else all are kept")
       ->check(CLI::Range(1, 100'000));
+  create->add_option("--expiry-field", all.create.expiry_field,
+                     "documents of these collections expire at the time in this field");
   create->callback([&all] { all.run = [&all] { return RunCreate(all.create); }; });
 
   CLI::App* shell = AddVerb(&app, "shell", "a SQL shell", &all.shell.database);
@@ -206,7 +208,12 @@ void AddNetworkVerbs(CLI::App& app, Arguments& all) {
   CLI::App* sync = AddVerb(&app, "sync", "exchange changes with a gateway", &all.sync.database);
   sync->add_option("URL", all.sync.url, "http://host:port")->required();
   sync->add_option("--token", all.sync.token_file, "a file whose first line is the token");
-  sync->add_flag("--follow", all.sync.follow, "keep both sides level until interrupted");
+  CLI::Option* follow = sync->add_flag("--follow", all.sync.follow, "keep both sides level until interrupted");
+  sync->add_option("--watch", all.sync.watch, "a SELECT; prints its rows and then what changes in them, as JSON lines")
+      ->needs(follow);
+  sync->add_flag("--purge-expired", all.sync.purge_expired,
+                 "delete, for all devices, what has been expired for a week: for one replica beside the gateway")
+      ->needs(follow);
   AddFormat(sync, &all.sync.format);
   sync->callback([&all] { all.run = [&all] { return RunSync(all.sync); }; });
 

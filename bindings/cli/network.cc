@@ -34,6 +34,15 @@ Status PrintReport(const SyncReport& report, Format format) {
                       {"blobs missing", std::to_string(report.blobs_missing.size())}});
 }
 
+// Null where there is nothing to watch.
+Result<std::unique_ptr<Subscription>> Watch(Database& database, const std::string& sql) {
+  if (sql.empty()) return std::unique_ptr<Subscription>();
+  return database.Subscribe(sql, {}, {}, [](const ResultChanges& changes) {
+    const Status printed = WriteText(stdout, ChangesJsonLines(changes));
+    if (printed.ok()) FlushFile(stdout).IgnoreError();
+  });
+}
+
 #ifdef FORESHORE_WITH_GATEWAY
 // "127.0.0.1:8080", "[::1]:8080"
 Status ParseListen(const std::string& listen, GatewayOptions& options) {
@@ -56,7 +65,10 @@ Status ParseListen(const std::string& listen, GatewayOptions& options) {
 Status RunSync(const SyncArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const std::string token, ReadToken(arguments.token_file));
   StopSignal stop;
-  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  DatabaseOptions database_options;
+  if (arguments.purge_expired) database_options.expiry_purge = ExpiryPurge::kAlways;
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, Database::Open(arguments.database, database_options));
+  FORESHORE_ASSIGN_OR_RETURN(const auto watched, Watch(*database, arguments.watch));
   SyncOptions options;
   options.url = arguments.url;
   options.token = token;

@@ -1,5 +1,7 @@
 #include "bindings/json/reports.h"
 
+#include <algorithm>
+
 #include "bindings/json/json_writer.h"
 
 namespace foreshore {
@@ -74,6 +76,12 @@ void Write(JsonWriter& json, const TextIndexInfo& index) {
   json.Key("tokenizer").Text(TextTokenizerName(index.options.tokenizer));
   json.Key("document_count").Count(index.document_count);
   json.Key("pending_count").Count(index.pending_count);
+  json.EndObject();
+}
+
+void WriteRow(JsonWriter& json, std::string_view key, const std::vector<std::string>& columns, const SqlRow& row) {
+  json.Key(key).BeginObject();
+  for (std::size_t i = 0; i < std::min(columns.size(), row.size()); ++i) json.Key(columns[i]).Value(row[i]);
   json.EndObject();
 }
 
@@ -180,6 +188,27 @@ std::string RescuedJson(std::span<const RescuedValue> values) {
   }
   json.EndArray();
   return json.Take();
+}
+
+std::string ChangesJsonLines(const ResultChanges& changes) {
+  static constexpr std::string_view kNames[] = {"", "inserted", "updated", "removed"};
+  if (!changes.status.ok()) {
+    JsonWriter json;
+    json.BeginObject().Key("error").Text(changes.status.ToString()).EndObject();
+    return json.Take() + "\n";
+  }
+  std::string lines;
+  for (const RowChange& change : changes.changes) {
+    JsonWriter json;
+    json.BeginObject();
+    json.Key("sequence").Integer(changes.sequence);
+    json.Key("change").Text(kNames[static_cast<std::size_t>(change.kind)]);
+    if (change.kind != RowChange::Kind::kInserted) WriteRow(json, "old", changes.columns, change.old_row);
+    if (change.kind != RowChange::Kind::kRemoved) WriteRow(json, "new", changes.columns, change.new_row);
+    json.EndObject();
+    lines += json.Take() + "\n";
+  }
+  return lines;
 }
 
 std::string SyncReportJson(const SyncReport& report) {

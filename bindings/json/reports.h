@@ -19,6 +19,9 @@ std::string AttachmentsJson(std::span<const AttachmentInfo> attachments);
 std::string StatsJson(const DatabaseStats& stats);
 std::string VerifyJson(const VerifyReport& report);
 std::string RescuedJson(std::span<const RescuedValue> values);
+// A line for each row: {"sequence", "change": "inserted" | "updated" | "removed", "old": {…}, "new": {…}}; for a
+// statement that can no longer be run one line with "error".
+std::string ChangesJsonLines(const ResultChanges& changes);
 std::string SyncReportJson(const SyncReport& report);
 
 }  // namespace foreshore

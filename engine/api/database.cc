@@ -70,6 +70,11 @@ Result<std::uint64_t> Database::DeleteReadings(const std::string& collection, co
   return count;
 }
 
+Status Database::SetExpiryField(const std::string& collection, const std::string& field) {
+  FORESHORE_RETURN_IF_ERROR(ValidateCollectionName(collection));
+  return core_->SetExpiryField(collection, field);
+}
+
 Result<std::vector<std::string>> Database::ListCollections() {
   std::vector<std::string> names;
   for (const CollectionDefinition& collection : core_->catalog()->collections) {

@@ -13,6 +13,8 @@ constexpr std::uint8_t kVectorIndexVersion = 1;
 constexpr std::uint8_t kTextIndexVersion = 1;
 constexpr std::size_t kTextFieldCountMax = 32;
 constexpr std::size_t kPrefixLengthMax = 31;
+// Options of a collection, behind its fields: a tag and prefixed bytes each. Never renumber; 1 is taken by readings.
+constexpr std::uint64_t kExpiryTag = 2;
 constexpr std::size_t kCollectionNameBytesMax = 48;
 constexpr std::size_t kSourcePathCountMax = 16;
 
@@ -128,6 +130,10 @@ ByteString EncodeCollection(const CollectionDefinition& collection) {
     AppendVarint(out, kReadingsTag);
     AppendPrefixed(out, EncodeReadingsOptions(collection.options));
   }
+  if (!collection.expiry_field.empty()) {
+    AppendVarint(out, kExpiryTag);
+    AppendPrefixed(out, collection.expiry_field);
+  }
   return out;
 }
 
@@ -146,12 +152,16 @@ Result<CollectionDefinition> DecodeCollection(Bytes bytes) {
     const std::uint64_t tag = reader.Varint();
     const Bytes option = reader.Prefixed();
     if (!reader.ok()) break;
-    if (tag != kReadingsTag) {
+    if (tag == kReadingsTag) {
+      if (!DecodeReadingsOptions(option, collection.options)) reader.Fail();
+    } else if (tag == kExpiryTag) {
+      collection.expiry_field = option;
+    } else {
       return Status::Unsupported("catalogue row of collection \"" + collection.name + "\": option " +
                                  std::to_string(tag) + ", which this version does not know");
     }
-    if (!DecodeReadingsOptions(option, collection.options)) reader.Fail();
   }
+  if (collection.is_readings() && !collection.expiry_field.empty()) reader.Fail();
   if (!reader.ok() || !reader.at_end() || collection.name.empty()) {
     return Status::Corruption("catalogue row of a collection: " + std::to_string(bytes.size()) +
                               " bytes do not follow the format");

@@ -49,6 +49,8 @@ struct CollectionDefinition {
   KeyspaceId ids = 0;                                 // "i{id}": document id -> docid.
   CollectionOptions options;
   KeyspaceId tail = 0;  // "t{id}", of readings only (readings.h, where the two above hold something else too).
+  std::string expiry_field = {};  // Top-level; empty: documents do not expire.
+  KeyspaceId expiries = 0;        // "e{id}": time and docid -> nothing; only with expiry_field.
 
   bool is_readings() const { return options.kind == CollectionKind::kReadings; }
 

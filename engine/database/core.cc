@@ -200,6 +200,9 @@ Status DatabaseCore::OpenKeyspaces(CollectionDefinition& collection) {
   if (collection.is_readings()) {
     FORESHORE_ASSIGN_OR_RETURN(collection.tail, store_->OpenKeyspace("t" + suffix, KeyspaceKind::kInteger));
   }
+  if (!collection.expiry_field.empty()) {
+    FORESHORE_ASSIGN_OR_RETURN(collection.expiries, store_->OpenKeyspace("e" + suffix, KeyspaceKind::kBytes));
+  }
   for (VectorIndexDefinition& index : collection.vector_indexes) {
     FORESHORE_ASSIGN_OR_RETURN(index.vectors,
                                store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
@@ -288,6 +291,7 @@ Status DatabaseCore::RefuseIfClosed() const {
 Result<std::unique_ptr<ReadView>> DatabaseCore::BeginRead() {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
   std::unique_ptr<ReadView> view(new ReadView(*this, catalog()));
+  view->now_unix_ms_ = clock_->NowUnixMs();
   {
     // Registered before the snapshot is taken, so that the index keeps what the snapshot may need.
     const std::lock_guard lock(snapshots_mutex_);
@@ -320,6 +324,7 @@ Result<std::unique_ptr<WriteView>> DatabaseCore::BeginWrite(std::chrono::millise
   WriterGatePass pass(writer_gate_);
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
   std::unique_ptr<WriteView> view(new WriteView(*this, catalog()));
+  view->now_unix_ms_ = clock_->NowUnixMs();
   {
     const std::lock_guard snapshot_lock(snapshots_mutex_);
     view->registered_sequence_ = last_sequence_.load();

@@ -89,6 +89,12 @@ class DatabaseCore {
   Status CreateCollection(const std::string& name, const CollectionOptions& options = {});
   // The same, ok where it exists: for changes from elsewhere, called before the transaction that applies them begins.
   Status EnsureCollection(const std::string& name);
+  // Documents of the collection expire at the time that this top-level field holds; empty: they no longer do.
+  Status SetExpiryField(const std::string& collection, const std::string& field);
+  // Deletes what has been expired for the grace period, where this database may (DatabaseOptions::expiry_purge).
+  Result<std::uint64_t> PurgeExpired();
+  // The same at most once a minute, for the background.
+  Result<std::uint64_t> PurgeExpiredNowAndThen();
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
   Result<std::vector<IndexInfo>> ListIndexes();
@@ -202,6 +208,10 @@ class DatabaseCore {
   Status VisitModelBlobs(ReadView& view,
                          const std::function<void(std::string_view body, const std::vector<BlobId>&)>& visit);
   Status VerifyBlobs(ReadView& view, VerifyReport& report, const std::function<void(std::string)>& problem);
+  Result<bool> MayPurge();
+  Result<std::size_t> PurgeBatch(WriteView& view, std::int64_t until_unix_ms);
+  Status VerifyExpiries(ReadView& view, const CollectionDefinition& collection,
+                        const std::function<void(std::string)>& problem);
 
   DatabaseOptions options_;
   std::shared_ptr<Clock> clock_;    // Shared with tests.
@@ -249,6 +259,7 @@ class DatabaseCore {
   std::atomic<std::int64_t> rescued_count_{0};
   std::mutex change_mutex_;
   std::condition_variable changed_;
+  std::atomic<std::int64_t> purge_due_us_{0};  // By the monotonic clock.
   std::mutex listeners_mutex_;
   std::map<std::uint64_t, std::function<void()>> commit_listeners_;  // Guarded by listeners_mutex_.
   std::uint64_t next_listener_id_ = 1;                               // The same.

@@ -120,6 +120,7 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
                              store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
 
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
+  view->ShowExpired();
   index.created_sequence = view->sequence();
   FORESHORE_RETURN_IF_ERROR(
       view->write_txn_->Put(catalog_rows_, Bytes("x" + std::to_string(index.id)), EncodeVectorIndex(index)));

@@ -156,6 +156,7 @@ Status DatabaseCore::Checkpoint() {
 }
 
 Status DatabaseCore::Compact() {
+  FORESHORE_RETURN_IF_ERROR(PurgeExpired().status());
   FORESHORE_RETURN_IF_ERROR(Checkpoint());
   for (const auto& [id, derived] : derived_by_id()) {
     if (derived->graph().garbage_count() > 0) FORESHORE_RETURN_IF_ERROR(derived->graph().Compact());

@@ -123,9 +123,12 @@ Result<VerifyReport> DatabaseCore::Verify() {
     report.problems.push_back(status.message());
   }
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
+  view->ShowExpired();
   Verifier verifier(*view, report);
   for (const CollectionDefinition& collection : view->catalog().collections) {
     FORESHORE_RETURN_IF_ERROR(verifier.CheckCollection(collection));
+    FORESHORE_RETURN_IF_ERROR(
+        VerifyExpiries(*view, collection, [&](std::string text) { verifier.Problem(std::move(text)); }));
     for (const VectorIndexDefinition& index : collection.vector_indexes) {
       FORESHORE_RETURN_IF_ERROR(verifier.CheckVectors(collection, index, FindDerived(index.id).get()));
     }

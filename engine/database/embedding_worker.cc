@@ -68,6 +68,9 @@ void EmbeddingWorker::Run() {
 }
 
 void EmbeddingWorker::TendGraphs() {
+  if (const auto purged = core_.PurgeExpiredNowAndThen(); !purged.ok() && !stopping_) {
+    Log(LogLevel::kWarning, "expiry", purged.status().ToString());
+  }
   for (const auto& [id, derived] : core_.derived_by_id()) {
     if (derived->graph().ShouldCompact()) {
       const Status compacted = derived->graph().Compact();
@@ -100,6 +103,7 @@ Result<bool> EmbeddingWorker::StepIndex(const CollectionDefinition& collection, 
   std::uint64_t tag = 0;
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
+    view->ShowExpired();  // A filling passes a document once, and it may be extended after that.
     FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t pending, PendingCount(*view, collection, index, 1));
     if (pending == 0) {
       FORESHORE_ASSIGN_OR_RETURN(const auto cursor, core_.log().GetCursor(view->txn(), CursorName(index.id)));
@@ -189,6 +193,7 @@ Status EmbeddingWorker::Consider(ReadView& view, const CollectionDefinition& col
 Status EmbeddingWorker::Store(const CollectionDefinition& collection, const VectorIndexDefinition& index,
                               std::uint64_t model_tag, const Batch& batch, const std::vector<float>& vectors) {
   FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the embedding worker"));
+  view->ShowExpired();
   const CollectionDefinition* present = view->catalog().FindById(collection.id);
   if (present == nullptr || present->FindVectorIndex(index.options.field) == nullptr) return Status::Ok();
   std::size_t row = 0;

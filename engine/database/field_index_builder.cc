@@ -88,6 +88,7 @@ Result<bool> FieldIndexBuilder::Step() {
 Result<bool> FieldIndexBuilder::StepIndex(std::uint32_t index_id, bool refuse_conflicts) {
   const std::lock_guard lock(step_mutex_);
   FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(1)));
+  view->ShowExpired();  // They have their entries when they are extended.
   const auto place = FindUnready(view->catalog(), index_id);
   if (!place) return false;
   FORESHORE_ASSIGN_OR_RETURN(std::int64_t next_docid, ReadPlace(core_, *view, index_id));

@@ -3,6 +3,7 @@
 
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
+#include "engine/database/expiry.h"
 #include "engine/database/rescue.h"
 #include "engine/database/stamp_coding.h"
 #include "engine/database/stored_vector.h"
@@ -19,8 +20,19 @@ class MergedNeighbourCursor : public NeighbourCursor {
   std::vector<Neighbour> overlay;             // Nearest last.
   std::shared_ptr<DerivedVectorIndex> index;  // Keeps the graph alive while it streams.
   std::unique_ptr<VectorCursor> graph;
+  std::function<Result<bool>(std::int64_t)> shows;  // Where set: which documents may be yielded.
 
   Result<std::optional<Neighbour>> Next() override {
+    while (true) {
+      FORESHORE_ASSIGN_OR_RETURN(const auto next, NextOfAll());
+      if (!next || !shows) return next;
+      FORESHORE_ASSIGN_OR_RETURN(const bool is_shown, shows(next->docid));
+      if (is_shown) return next;
+    }
+  }
+
+ private:
+  Result<std::optional<Neighbour>> NextOfAll() {
     if (!graph_next_ && !graph_done_) {
       FORESHORE_ASSIGN_OR_RETURN(const auto match, graph->Next());
       if (match) {
@@ -37,7 +49,6 @@ class MergedNeighbourCursor : public NeighbourCursor {
     return std::exchange(graph_next_, std::nullopt);
   }
 
- private:
   std::optional<Neighbour> graph_next_;
   bool graph_done_ = false;
 };
@@ -79,7 +90,11 @@ Result<std::optional<RecordView>> ReadView::Get(const CollectionDefinition& coll
   FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
   if (!found) return std::optional<RecordView>();
   FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(found->record));
-  return view.alive ? std::optional<RecordView>(view) : std::nullopt;
+  return IsVisible(collection, view) ? std::optional<RecordView>(view) : std::nullopt;
+}
+
+bool ReadView::IsVisible(const CollectionDefinition& collection, const RecordView& document) const {
+  return document.alive && !IsExpired(collection.expiry_field, document.body, now_unix_ms_);
 }
 
 Result<std::optional<RecordView>> ReadView::GetByDocid(const CollectionDefinition& collection, std::int64_t docid) {
@@ -87,7 +102,7 @@ Result<std::optional<RecordView>> ReadView::GetByDocid(const CollectionDefinitio
   FORESHORE_ASSIGN_OR_RETURN(const auto record, txn_->Get(collection.documents, docid));
   if (!record) return std::optional<RecordView>();
   FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(*record));
-  return view.alive ? std::optional<RecordView>(view) : std::nullopt;
+  return IsVisible(collection, view) ? std::optional<RecordView>(view) : std::nullopt;
 }
 
 Result<Document> ReadView::Read(const CollectionDefinition& collection, std::string_view id) {
@@ -105,7 +120,7 @@ Result<Document> ReadView::Read(const CollectionDefinition& collection, std::str
   Document document;
   if (found) {
     FORESHORE_ASSIGN_OR_RETURN(const RecordView view, ViewRecord(found->record));
-    if (view.alive) {
+    if (IsVisible(collection, view)) {
       document.id_ = view.id;
       document.body_ = view.body;
       FORESHORE_ASSIGN_OR_RETURN(const DocumentState state, DecodeRecord(found->record, core_.sessions()));
@@ -124,7 +139,8 @@ Result<std::unique_ptr<DocumentCursor>> ReadView::Scan(const CollectionDefinitio
     return std::unique_ptr<DocumentCursor>(new DocumentCursor(std::move(readings), cancellation_));
   }
   FORESHORE_ASSIGN_OR_RETURN(auto cursor, txn_->NewCursor(collection.documents));
-  return std::unique_ptr<DocumentCursor>(new DocumentCursor(std::move(cursor), from_docid, cancellation_));
+  return std::unique_ptr<DocumentCursor>(
+      new DocumentCursor(std::move(cursor), from_docid, cancellation_, collection.expiry_field, now_unix_ms_));
 }
 
 Result<bool> DocumentCursor::Next() {
@@ -148,7 +164,7 @@ Result<bool> DocumentCursor::Next() {
   }
   for (int skipped_count = 1; cursor_->valid(); ++skipped_count) {
     FORESHORE_ASSIGN_OR_RETURN(view_, ViewRecord(cursor_->value()));
-    if (view_.alive) return true;
+    if (view_.alive && !IsExpired(expiry_field_, view_.body, now_unix_ms_)) return true;
     // Deleted documents may follow each other by the thousand, and the caller sees none of them.
     if (cancellation_ != nullptr && skipped_count % 256 == 0) FORESHORE_RETURN_IF_ERROR(cancellation_->Check());
     FORESHORE_RETURN_IF_ERROR(cursor_->Next());
@@ -174,6 +190,13 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
     merged->overlay.push_back({docid, distance});
     return Status::Ok();
   };
+  const CollectionDefinition* collection = catalog_->FindById(index.collection_id);
+  if (collection != nullptr && !collection->expiry_field.empty()) {
+    merged->shows = [this, collection](std::int64_t docid) -> Result<bool> {
+      FORESHORE_ASSIGN_OR_RETURN(const auto document, GetByDocid(*collection, docid));
+      return document.has_value();
+    };
+  }
   // First this transaction's own writes, which hide what the store and the graph say.
   FORESHORE_RETURN_IF_ERROR(VisitOwnVectors(index.id, add));
   // Then what was committed before this snapshot and is not in the graph yet.

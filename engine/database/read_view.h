@@ -58,8 +58,13 @@ class DocumentCursor {
 
  private:
   friend class ReadView;
-  DocumentCursor(std::unique_ptr<Cursor> cursor, std::int64_t from, Cancellation* cancellation)
-      : cursor_(std::move(cursor)), from_(from), cancellation_(cancellation) {}
+  DocumentCursor(std::unique_ptr<Cursor> cursor, std::int64_t from, Cancellation* cancellation,
+                 std::string expiry_field, std::int64_t now_unix_ms)
+      : cursor_(std::move(cursor)),
+        from_(from),
+        cancellation_(cancellation),
+        expiry_field_(std::move(expiry_field)),
+        now_unix_ms_(now_unix_ms) {}
   DocumentCursor(std::unique_ptr<ReadingsCursor> readings, Cancellation* cancellation)
       : readings_(std::move(readings)), from_(0), cancellation_(cancellation) {}
   std::unique_ptr<Cursor> cursor_;
@@ -68,6 +73,8 @@ class DocumentCursor {
   std::string reading_body_;
   std::int64_t from_;
   Cancellation* cancellation_;  // May be null.
+  std::string expiry_field_;
+  std::int64_t now_unix_ms_ = 0;
   bool started_ = false;
   RecordView view_;
 };
@@ -79,6 +86,11 @@ class ReadView {
   ReadView& operator=(const ReadView&) = delete;
 
   const Catalog& catalog() const { return *catalog_; }
+  // The time of this snapshot, which decides what has expired: such documents are hidden from everything below but
+  // FindDocid and LoadState….
+  std::int64_t now_unix_ms() const { return now_unix_ms_; }
+  // Hides nothing from here on. For checks, purging and building indexes.
+  void ShowExpired() { now_unix_ms_ = INT64_MIN; }
   std::int64_t sequence() const { return sequence_; }
   DatabaseCore& core() const { return core_; }
   ReadTxn& txn() const { return *txn_; }
@@ -126,6 +138,7 @@ class ReadView {
   // Brings readings of this transaction that are still in memory to where they can be read.
   virtual Status FlushReadings(const CollectionDefinition& collection);
   Result<std::optional<RecordView>> GetReading(const CollectionDefinition& collection, std::string_view id);
+  bool IsVisible(const CollectionDefinition& collection, const RecordView& document) const;
   // Calls `visit` with this transaction's own vector writes to the index (empty bytes: removed).
   virtual Status VisitOwnVectors(std::uint32_t index_id, const std::function<Status(std::int64_t, Bytes)>& visit);
 
@@ -138,6 +151,7 @@ class ReadView {
   std::unique_ptr<ReadTxn> owned_txn_;
   ReadTxn* txn_ = nullptr;
   std::int64_t sequence_ = 0;
+  std::int64_t now_unix_ms_ = 0;
   bool registered_ = false;  // In the core's list of snapshots, as registered_sequence_.
   std::int64_t registered_sequence_ = 0;
   std::string reading_id_;  // What the RecordView of a reading points to.

@@ -2,6 +2,7 @@
 
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
+#include "engine/database/expiry.h"
 #include "engine/database/fields.h"
 #include "engine/database/full_text_indexes.h"
 #include "engine/database/stamp_coding.h"
@@ -126,14 +127,15 @@ Status WriteView::Patch(const CollectionDefinition& collection, std::string_view
   return Put(collection, id, body);
 }
 
-Status WriteView::Delete(const CollectionDefinition& collection, std::string_view id) {
+Status WriteView::Delete(const CollectionDefinition& collection, std::string_view id, bool even_expired) {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
   if (collection.is_readings()) return DeleteReading(collection, id);
   FORESHORE_ASSIGN_OR_RETURN(const auto found, Find(collection, id));
   if (!found) return Missing(collection, id);
   const std::int64_t docid = found->docid;
+  FORESHORE_ASSIGN_OR_RETURN(const RecordView present, ViewRecord(found->record));
+  if (even_expired ? !present.alive : !IsVisible(collection, present)) return Missing(collection, id);
   FORESHORE_ASSIGN_OR_RETURN(DocumentState state, DecodeRecord(found->record, core_.sessions()));
-  if (!state.alive()) return Missing(collection, id);
   const WriteGroup group = MakeDelete(state, Hlc(), core_.session_, next_op_);
   return JoinAndStore(collection, state, docid, {&group, 1}, ChangeOrigin::kLocal, nullptr);
 }
@@ -257,7 +259,7 @@ Status WriteView::Follow(const CollectionDefinition& collection, std::int64_t do
   }
   FORESHORE_RETURN_IF_ERROR(FollowBlobs(collection, docid, old_body, body, origin));
   NoteFields(collection, body);
-  return Status::Ok();
+  return FollowExpiry(*write_txn_, collection, docid, old_body, body);
 }
 
 FieldIndexWriter& WriteView::FieldIndexes() {
@@ -275,8 +277,11 @@ Result<std::vector<std::string>> WriteView::UniqueHolders(const CollectionDefini
   if (collection.field_indexes.empty()) return ids;
   FORESHORE_ASSIGN_OR_RETURN(const auto holders, FieldIndexes().FindHolders(collection, docid, body));
   for (const auto& [index, holder] : holders) {
-    FORESHORE_ASSIGN_OR_RETURN(const auto record, GetByDocid(collection, holder));
-    if (record && std::find(ids.begin(), ids.end(), record->id) == ids.end()) ids.emplace_back(record->id);
+    // One that has expired holds its values until it is deleted.
+    FORESHORE_ASSIGN_OR_RETURN(const auto bytes, txn_->Get(collection.documents, holder));
+    if (!bytes) continue;
+    FORESHORE_ASSIGN_OR_RETURN(const RecordView record, ViewRecord(*bytes));
+    if (record.alive && std::find(ids.begin(), ids.end(), record.id) == ids.end()) ids.emplace_back(record.id);
   }
   return ids;
 }

@@ -37,7 +37,8 @@ class WriteView : public ReadView {
              const Document* base = nullptr);
   Result<std::string> PutNew(const CollectionDefinition& collection, std::string_view json);  // UUIDv7
   Status Patch(const CollectionDefinition& collection, std::string_view id, std::string_view merge_patch);
-  Status Delete(const CollectionDefinition& collection, std::string_view id);  // kNotFound
+  Status Delete(const CollectionDefinition& collection, std::string_view id,
+                bool even_expired = false);  // kNotFound
 
   // Joins a change from another replica. A merge always applies: local limits do not bind. `changed` says whether
   // anything new was in it.

@@ -159,7 +159,14 @@ Status CollectionCursor::NextSorted() {
 Status CollectionCursor::NextField() {
   const bool written = was_written();
   seen_write_count_ = write_count();
-  FORESHORE_ASSIGN_OR_RETURN(const bool found, field_scan_->Next(written));
+  FORESHORE_ASSIGN_OR_RETURN(bool found, field_scan_->Next(written));
+  // Expired documents keep their entries.
+  for (int skipped_count = 1; found && !definition_->expiry_field.empty(); ++skipped_count) {
+    FORESHORE_RETURN_IF_ERROR(StandOn(field_scan_->docid()));
+    if (!at_end_) return Status::Ok();
+    if (skipped_count % 256 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
+    FORESHORE_ASSIGN_OR_RETURN(found, field_scan_->Next(false));
+  }
   at_end_ = !found;
   if (!found) return Status::Ok();
   docid_ = field_scan_->docid();
@@ -298,6 +305,10 @@ Status CollectionCursor::MeasureListed(const VectorIndexDefinition& index, std::
   if (!prepared.ok()) return prepared.status().WithContext("vector index \"" + index.name + "\"");
   const Status measured = VisitIds(is_list, ids, [&](std::int64_t docid) -> Status {
     FORESHORE_RETURN_IF_ERROR(table_.session.Check());
+    if (!definition_->expiry_field.empty()) {
+      FORESHORE_ASSIGN_OR_RETURN(const auto document, view_->GetByDocid(*definition_, docid));
+      if (!document) return Status::Ok();
+    }
     FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index.vectors, docid));
     if (!stored_bytes) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*stored_bytes));

@@ -123,7 +123,7 @@ Status RowWriter::ReplaceHolders(std::int64_t docid, const std::string& body) {
   if (sqlite3_vtab_on_conflict(table_.session.db) != SQLITE_REPLACE) return Status::Ok();
   FORESHORE_ASSIGN_OR_RETURN(const auto holders, view_.UniqueHolders(definition_, docid, body));
   for (const std::string& holder : holders) {
-    FORESHORE_RETURN_IF_ERROR(Write([&] { return view_.Delete(definition_, holder); }));
+    FORESHORE_RETURN_IF_ERROR(Write([&] { return view_.Delete(definition_, holder, true); }));
     --table_.session.running->changed_count;  // SQLite does not count what a REPLACE removes.
   }
   return Status::Ok();

@@ -40,9 +40,9 @@ std::string NameOfPath(const IndexedPath& path) {
 
 class IndexPlanner {
  public:
-  IndexPlanner(CollectionTable& table, const FieldIndexDefinition& index, sqlite3_index_info& info,
-               double document_count)
-      : table_(table), index_(index), info_(info), document_count_(document_count) {}
+  IndexPlanner(CollectionTable& table, const CollectionDefinition& definition, const FieldIndexDefinition& index,
+               sqlite3_index_info& info, double document_count)
+      : table_(table), definition_(definition), index_(index), info_(info), document_count_(document_count) {}
 
   std::optional<FieldCandidate> Plan() {
     if (!QueryImpliesPredicate()) return std::nullopt;
@@ -242,8 +242,9 @@ class IndexPlanner {
     return false;
   }
 
-  // Whether the index has every column that the statement asks for.
+  // Whether the index has every column that the statement asks for. Only a document says that it has expired.
   bool IsCovering() const {
+    if (!definition_.expiry_field.empty()) return false;
     sqlite3_uint64 covered = 0;
     for (std::size_t i = 0; i < table_.columns.size() && i < 63; ++i) {
       const std::string& path = table_.columns[i].path;
@@ -368,6 +369,7 @@ class IndexPlanner {
   }
 
   CollectionTable& table_;
+  const CollectionDefinition& definition_;
   const FieldIndexDefinition& index_;
   sqlite3_index_info& info_;
   const double document_count_;
@@ -391,7 +393,7 @@ std::optional<FieldCandidate> BestFieldScan(CollectionTable& table, const Collec
   };
   for (const FieldIndexDefinition& index : definition.field_indexes) {
     if (!index.is_ready) continue;
-    auto candidate = IndexPlanner(table, index, info, document_count).Plan();
+    auto candidate = IndexPlanner(table, definition, index, info, document_count).Plan();
     if (candidate && (!best || total(*candidate) < total(*best))) best = std::move(candidate);
   }
   return best;

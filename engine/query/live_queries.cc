@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/database/core.h"
+#include "engine/database/expiry.h"
 #include "engine/query/live_query.h"
 #include "engine/query/subscription_state.h"
 #include "storage/base/log.h"
@@ -40,9 +41,12 @@ class LiveDispatcher : public std::enable_shared_from_this<LiveDispatcher> {
   void Run();
   // Evaluates what is pending. Returns how long nothing more can be due.
   std::chrono::microseconds Round();
+  std::chrono::microseconds WaitFor(std::int64_t due_in_us) const;  // session_mutex_ is held, or this is the thread.
   void DropEnded();
   bool HasWork() const;
   Status ReadLog(ReadView& view);
+  // What expired, or came back because the clock was set back, since the last round.
+  Status ReadExpiries(ReadView& view);
   // True where a delivery became ready.
   bool EvaluateEntry(Entry& entry, ReadView& view, std::int64_t now_us);
   bool DeliverReady();
@@ -61,6 +65,8 @@ class LiveDispatcher : public std::enable_shared_from_this<LiveDispatcher> {
   mutable std::mutex session_mutex_;          // Held while a statement is compiled or run, never while a callback runs.
   std::shared_ptr<SessionState> session_;     // Guarded by session_mutex_; shared with its statements.
   std::atomic<sqlite3*> front_end_{nullptr};  // session_'s, to interrupt it.
+  std::int64_t read_unix_ms_ = INT64_MAX;     // Guarded by session_mutex_: the time of the last round.
+  std::int64_t next_expiry_ms_ = INT64_MAX;   // The same: when the next document expires.
   std::int64_t read_sequence_ = 0;            // Guarded by session_mutex_: up to here the log was read.
 
   mutable std::mutex entries_mutex_;  // Taken after session_mutex_.
@@ -166,7 +172,8 @@ void LiveDispatcher::DropEnded() {
 }
 
 bool LiveDispatcher::HasWork() const {
-  return core_.last_sequence() != read_sequence_ ||
+  const std::int64_t now_ms = core_.clock().NowUnixMs();
+  return core_.last_sequence() != read_sequence_ || now_ms >= next_expiry_ms_ || now_ms < read_unix_ms_ ||
          std::any_of(entries_.begin(), entries_.end(), [](const auto& entry) { return entry->query->has_pending(); });
 }
 
@@ -182,13 +189,14 @@ std::chrono::microseconds LiveDispatcher::Round() {
     {
       const std::lock_guard entries_lock(entries_mutex_);
       DropEnded();
-      if (entries_.empty() || !HasWork()) return kNothingDue;
+      if (entries_.empty() || !HasWork()) return WaitFor(INT64_MAX);
       entries = entries_;
     }
     auto view = core_.BeginTextRead({});
     // Where the full-text file cannot be read, only the statements that search it fail.
     if (!view.ok()) view = core_.BeginRead();
-    const Status read = view.ok() ? ReadLog(**view) : view.status();
+    Status read = view.ok() ? ReadExpiries(**view) : view.status();
+    if (read.ok()) read = ReadLog(**view);
     for (const auto& entry : entries) {
       if (!entry->query->has_pending() || !entry->state->can_take()) continue;
       if (!read.ok()) {
@@ -205,7 +213,42 @@ std::chrono::microseconds LiveDispatcher::Round() {
     }
   }
   for (const auto& state : to_notify) state->Notify();
-  return next_due_us == INT64_MAX ? kNothingDue : std::chrono::microseconds(next_due_us - now_us);
+  return WaitFor(next_due_us == INT64_MAX ? INT64_MAX : next_due_us - now_us);
+}
+
+// Until the next statement is due or the next document expires. The wall clock may be set meanwhile, so where documents
+// expire at all it is looked at now and then.
+std::chrono::microseconds LiveDispatcher::WaitFor(std::int64_t due_in_us) const {
+  constexpr std::int64_t kLookAtClockUs = 60'000'000;
+  if (next_expiry_ms_ != INT64_MAX) {
+    const std::int64_t left_ms = std::max<std::int64_t>(next_expiry_ms_ - core_.clock().NowUnixMs(), 0);
+    due_in_us =
+        std::min({due_in_us, left_ms > kLookAtClockUs / 1000 ? kLookAtClockUs : left_ms * 1000 + 500, kLookAtClockUs});
+  }
+  return due_in_us == INT64_MAX ? std::chrono::microseconds::max() : std::chrono::microseconds(due_in_us);
+}
+
+Status LiveDispatcher::ReadExpiries(ReadView& view) {
+  const std::int64_t now_ms = view.now_unix_ms();
+  const std::int64_t before_ms = std::exchange(read_unix_ms_, now_ms);
+  const Entries entries = TakeEntries();
+  next_expiry_ms_ = INT64_MAX;
+  for (const CollectionDefinition& collection : view.catalog().collections) {
+    if (collection.expiry_field.empty()) continue;
+    Change change;
+    change.collection_id = collection.id;
+    if (before_ms != INT64_MAX) {
+      FORESHORE_RETURN_IF_ERROR(VisitExpiries(view.txn(), collection, std::min(before_ms, now_ms),
+                                              std::max(before_ms, now_ms), [&](const ExpiryEntry& entry) {
+                                                change.docid = entry.docid;
+                                                for (const auto& each : entries) each->query->NoteChange(change);
+                                                return true;
+                                              }));
+    }
+    FORESHORE_ASSIGN_OR_RETURN(const auto next, NextExpiry(view.txn(), collection, now_ms));
+    if (next) next_expiry_ms_ = std::min(next_expiry_ms_, *next);
+  }
+  return Status::Ok();
 }
 
 Status LiveDispatcher::ReadLog(ReadView& view) {

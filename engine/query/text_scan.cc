@@ -118,7 +118,8 @@ Status TextScan::StartHybrid() {
     const auto match = matches_->Next();
     if (!match.ok()) return Failed(match.status());
     if (!*match) break;
-    matches.push_back(**match);
+    FORESHORE_ASSIGN_OR_RETURN(const bool is_shown, IsShown((*match)->docid));
+    if (is_shown) matches.push_back(**match);
   }
   matches_.reset();
   NeighbourOptions options;
@@ -139,11 +140,22 @@ Result<std::optional<TextRow>> TextScan::Next() {
   }
 }
 
+// The index has the documents that have expired too.
+Result<bool> TextScan::IsShown(std::int64_t docid) {
+  if (collection_.expiry_field.empty()) return true;
+  FORESHORE_ASSIGN_OR_RETURN(const auto document, view_.GetByDocid(collection_, docid));
+  return document.has_value();
+}
+
 Result<std::optional<TextRow>> TextScan::NextMatch() {
-  const auto next = matches_->Next();
-  if (!next.ok()) return Failed(next.status());
-  const auto& match = *next;
-  if (!match) return std::optional<TextRow>();
+  std::optional<TextMatch> match;
+  for (bool is_shown = false; !is_shown;) {
+    auto next = matches_->Next();
+    if (!next.ok()) return Failed(next.status());
+    match = *next;
+    if (!match) return std::optional<TextRow>();
+    FORESHORE_ASSIGN_OR_RETURN(is_shown, IsShown(match->docid));
+  }
   ++place_;
   TextRow row;
   row.docid = match->docid;

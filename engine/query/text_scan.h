@@ -68,6 +68,7 @@ class TextScan {
   Status StartHybrid();
   // Has a damaged file made again.
   Status Failed(const Status& status);
+  Result<bool> IsShown(std::int64_t docid);
   Result<std::optional<TextRow>> NextMatch();
   Result<std::optional<TextRow>> NextFused();
 

@@ -155,6 +155,7 @@ Result<bool> SyncSession::FetchBlobsOf(std::uint32_t collection_id, std::int64_t
     std::vector<BlobId> blobs;
     {
       FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
+      view->ShowExpired();  // An extension made here asks the gateway for nothing.
       const CollectionDefinition* collection = view->catalog().FindById(collection_id);
       if (collection == nullptr) return true;
       FORESHORE_ASSIGN_OR_RETURN(const auto document, view->GetByDocid(*collection, docid));

@@ -133,6 +133,18 @@ class DatabaseTest(CommandLineTest):
         self.fails("import", self.db, "r", "-", stdin='{"sensor":"a"}\n', says="\"t\"")
         self.assertEqual(self.ok_json("verify", self.db)["problems"], [])
 
+    def test_documents_expire_by_a_field(self):
+        self.fails("create", self.db, "--expiry-field", "until", says="--collection")
+        self.ok("create", self.db, "--collection", "notes", "--expiry-field", "until")
+        self.import_lines("notes", [{"id": "a", "until": 1}, {"id": "b", "until": "9999-01-01"}, {"id": "c"}])
+        self.assertEqual(self.ok_json("sql", self.db, "SELECT id FROM notes ORDER BY id"), [{"id": "b"}, {"id": "c"}])
+        self.assertEqual(self.ok_json("stats", self.db)["collections"], [{"name": "notes", "document_count": 2}])
+        self.assertEqual(self.ok_json("verify", self.db)["problems"], [])
+        self.ok("create", self.db, "--collection", "notes", "--expiry-field", "other")
+        self.assertEqual(len(self.ok_json("sql", self.db, "SELECT id FROM notes")), 3)
+        self.ok("create", self.db, "--readings", "r")
+        self.fails("create", self.db, "--collection", "r", "--expiry-field", "t", says="readings")
+
     def test_attachments_go_in_and_out(self):
         self.ok("create", self.db)
         self.import_lines("notes", NOTES)

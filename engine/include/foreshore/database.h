@@ -34,14 +34,24 @@ namespace foreshore {
 class DatabaseCore;
 class Transaction;
 
+// Who deletes documents that have expired. Where several devices sync, only one of them may (kAlways: the replica that
+// runs beside the gateway), so that an extension made elsewhere meanwhile wins; the others only hide them.
+enum class ExpiryPurge : std::uint8_t {
+  kWhenAlone = 1,  // While this database has never synced.
+  kAlways = 2,
+  kNever = 3,
+};
+
 struct DatabaseOptions {
   bool create = false;                         // Make the directory where there is none.
   StorageKind storage = StorageKind::kSqlite;  // Used at creation; an existing database keeps its own.
   Durability durability = Durability::kFull;
   std::uint64_t cache_bytes = 16ULL << 20;
   unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included.
-  bool embed_in_background = true;      // False: vectors are filled only inside WaitEmbedded.
-  bool index_in_background = true;      // False: indexes are built only inside WaitIndexed.
+  ExpiryPurge expiry_purge = ExpiryPurge::kWhenAlone;
+  std::chrono::milliseconds expiry_grace = std::chrono::hours(7 * 24);  // From expiry to deletion: at least this.
+  bool embed_in_background = true;  // False: vectors are filled only inside WaitEmbedded.
+  bool index_in_background = true;  // False: indexes are built only inside WaitIndexed.
 };
 
 // A vector field of a collection. With a model, `field` is filled on write from the text at `source_paths` (joined by
@@ -185,6 +195,12 @@ class Database {
   // Names: letters, digits and '_', first a letter, at most 48; case-insensitively unique; "_…" is reserved.
   Status CreateCollection(const std::string& name, const CollectionOptions& options = {});
   Result<std::vector<std::string>> ListCollections();
+  // Documents of the collection expire at the time in this top-level field: a number, seconds since 1970 (from 1e11 on,
+  // milliseconds), or a text as of ISO 8601, UTC where it names no offset. From then on they are hidden from reads,
+  // statements and searches, and are deleted later (ExpiryPurge). Another value, or none: the document does not expire.
+  // Empty: nothing expires. Each device names the field for itself; the times merge and sync as any other value.
+  // Collections of readings have a retention instead (kUnsupported).
+  Status SetExpiryField(const std::string& collection, const std::string& field);
 
   // One document, one transaction each. `json` is an object; ids are 1..255 bytes of UTF-8.
   // Put writes only what differs from the document that is there (or from `base`, the version the caller read).

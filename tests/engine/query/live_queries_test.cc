@@ -331,6 +331,67 @@ TEST_CASE("live: deliveries keep the interval that was asked for, by the databas
   CHECK(follower.rows.size() == 10);
 }
 
+namespace {
+
+// The wall clock can be set; what measures intervals goes on.
+class SettableClock : public ManualClock {
+ public:
+  using ManualClock::ManualClock;
+  std::int64_t NowMonotonicUs() override { return (NowUnixMs() + set_back_ms_) * 1000; }
+  void SetBack(std::int64_t ms) {
+    Advance(-ms);
+    set_back_ms_ += ms;
+  }
+
+ private:
+  std::int64_t set_back_ms_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "live: a document leaves the result when it expires, and comes back when it is extended or the clock set back") {
+  for (const StorageKind kind : kKinds) {
+    CAPTURE(static_cast<int>(kind));
+    auto clock = std::make_shared<SettableClock>(1'795'000'000'000);
+    CoreFixture fixture(kind);
+    fixture.environment.clock = clock;
+    fixture.Open();
+    REQUIRE(fixture.core->CreateCollection("notes").ok());
+    REQUIRE(fixture.core->CreateCollection("other").ok());
+    REQUIRE(fixture.core->SetExpiryField("notes", "until").ok());
+    REQUIRE(fixture.Put("notes", "a", R"({"until":1795000010})").ok());
+    REQUIRE(fixture.Put("notes", "b", R"({"until":1795000020})").ok());
+    REQUIRE(fixture.Put("other", "c", R"({"until":1795000010})").ok());
+    LiveQueries live(*fixture.core, false);
+    Follower follower(live, "SELECT id FROM notes ORDER BY id");
+    Follower counted(live, "SELECT count(*) FROM notes");
+    Follower other(live, "SELECT id FROM other");
+    live.RunOnce();
+    CHECK(follower.TakeLast() == "+0 a; +1 b");
+    CHECK(counted.TakeLast() == "+0 2");
+    clock->Advance(9'999);
+    live.RunOnce();
+    CHECK(follower.delivery_count == 1);
+    clock->Advance(1);
+    live.RunOnce();
+    CHECK(follower.TakeLast() == "-0 a");
+    CHECK(counted.TakeLast() == "-0 2; +0 1");
+    REQUIRE(fixture.Put("notes", "b", R"({"until":1795000030})").ok());
+    live.RunOnce();
+    clock->Advance(10'000);
+    live.RunOnce();
+    CHECK(follower.delivery_count == 2);
+    clock->Advance(10'000);
+    live.RunOnce();
+    CHECK(follower.TakeLast() == "-0 b");
+    clock->SetBack(10'000);
+    live.RunOnce();
+    CHECK(follower.TakeLast() == "+0 b");
+    CHECK(other.delivery_count == 1);
+  }
+}
+
 TEST_CASE("live: changes are not missed when a checkpoint trims the log before they were read") {
   CoreFixture fixture;
   fixture.Open();
