@@ -10,6 +10,7 @@
 #include "engine/database/core.h"
 #include "engine/document/json.h"
 #include "storage/base/coding.h"
+#include "storage/base/file.h"
 
 namespace foreshore {
 
@@ -92,7 +93,18 @@ inline Status CommitSteps(DatabaseCore& core, const std::vector<DatabaseStep>& s
     }
     return Status::Ok();
   };
-  if (order == BlobOrder::kBeforeReference) FORESHORE_RETURN_IF_ERROR(put_blobs());
+  if (order == BlobOrder::kBeforeReference) {
+    FORESHORE_RETURN_IF_ERROR(put_blobs());
+  } else {
+    // A reference to what is not there at all is refused: only a file that is there, and not yet what it says, gets
+    // this far.
+    for (const DatabaseStep& step : steps) {
+      const std::string path = core.blobs().PathOf(Sha256Of(step.blob));
+      if (step.blob.empty() || FileExists(path)) continue;
+      FORESHORE_RETURN_IF_ERROR(CreateDirectories(path.substr(0, path.rfind('/'))));
+      FORESHORE_RETURN_IF_ERROR(File::Create(path).status());
+    }
+  }
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core.BeginWrite());
     const CollectionDefinition& a = *view->catalog().Find("a");
@@ -107,7 +119,11 @@ inline Status CommitSteps(DatabaseCore& core, const std::vector<DatabaseStep>& s
     FORESHORE_RETURN_IF_ERROR(view->Put(*view->catalog().Find("b"), "last", last));
     FORESHORE_RETURN_IF_ERROR(view->Commit());
   }
-  return order == BlobOrder::kAfterReference ? put_blobs() : Status::Ok();
+  if (order == BlobOrder::kBeforeReference) return Status::Ok();
+  for (const DatabaseStep& step : steps) {
+    if (!step.blob.empty()) FORESHORE_RETURN_IF_ERROR(core.blobs().Remove(Sha256Of(step.blob)));
+  }
+  return put_blobs();
 }
 
 // The number of the last commit that the database holds; 0 for none.
