@@ -8,14 +8,6 @@
 namespace foreshore {
 namespace {
 
-// The log format of LevelDB and RocksDB: blocks of 32 KiB hold fragments, each
-//   OFFSET SIZE FIELD
-//        0    4 masked crc32c of the type and the payload
-//        4    2 payload bytes
-//        6    1 type: 1 a whole record, 2 its first fragment, 3 one in the middle, 4 its last
-// and a block's last bytes, too few for a header, are zeros.
-constexpr std::size_t kBlockBytes = 32768;
-constexpr std::size_t kHeaderBytes = 7;
 constexpr std::uint64_t kManifestBytesMax = 1ULL << 30;
 
 std::uint32_t Masked(std::uint32_t crc) {
@@ -25,12 +17,12 @@ std::uint32_t Masked(std::uint32_t crc) {
 enum class Fragment { kSound, kDamaged, kPastEnd };
 
 Fragment FragmentAt(Bytes content, std::size_t at, std::size_t& end) {
-  const std::size_t block_end = (at / kBlockBytes + 1) * kBlockBytes;
-  if (at + kHeaderBytes > content.size()) return Fragment::kPastEnd;
-  if (at + kHeaderBytes > block_end) return Fragment::kDamaged;
-  const auto length = LoadFixed<std::uint16_t>(content.data() + at + 4);
+  const std::size_t block_end = (at / kManifestBlockBytes + 1) * kManifestBlockBytes;
+  if (at + kManifestHeaderBytes > content.size()) return Fragment::kPastEnd;
+  if (at + kManifestHeaderBytes > block_end) return Fragment::kDamaged;
+  const auto length = LoadFixed<std::uint16_t>(content.data() + at + kManifestLengthOffset);
   const auto type = static_cast<unsigned char>(content[at + 6]);
-  end = at + kHeaderBytes + length;
+  end = at + kManifestHeaderBytes + length;
   if (type < 1 || type > 4 || end > block_end) return Fragment::kDamaged;
   if (end > content.size()) return Fragment::kPastEnd;
   const std::uint32_t found = Crc32c(content.substr(at + 6, 1U + length));
@@ -43,8 +35,8 @@ std::size_t SoundManifestBytes(Bytes content) {
   std::size_t at = 0;
   std::size_t records_end = 0;  // Behind the last whole record.
   while (at < content.size()) {
-    if (kBlockBytes - at % kBlockBytes < kHeaderBytes) {
-      at = (at / kBlockBytes + 1) * kBlockBytes;
+    if (kManifestBlockBytes - at % kManifestBlockBytes < kManifestHeaderBytes) {
+      at = (at / kManifestBlockBytes + 1) * kManifestBlockBytes;
       continue;
     }
     std::size_t end = 0;

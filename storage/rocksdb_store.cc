@@ -8,7 +8,6 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
-#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
@@ -25,6 +24,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
+#include "storage/rocksdb_file_system.h"
 #include "storage/rocksdb_manifest.h"
 #include "storage/rocksdb_transaction.h"
 #include "storage/store.h"
@@ -72,21 +72,6 @@ class NoInformationLog final : public rocksdb::Logger {
  public:
   using rocksdb::Logger::Logv;
   void Logv(const char*, va_list) override {}
-};
-
-// RocksDB makes a new MANIFEST, renames CURRENT to name it, and syncs the directory once for both. A file system
-// without a journal (FAT on a card) may keep the second and lose the first, so what is in the directory is made certain
-// before anything in it is renamed.
-class RenamesInOrder final : public rocksdb::FileSystemWrapper {
- public:
-  RenamesInOrder() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
-  const char* Name() const override { return "foreshore.RenamesInOrder"; }
-  rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to, const rocksdb::IOOptions& options,
-                               rocksdb::IODebugContext* context) override {
-    const Status synced = SyncDirectory(std::filesystem::path(from).parent_path().string());
-    if (!synced.ok()) return rocksdb::IOStatus::IOError(synced.message());
-    return FileSystemWrapper::RenameFile(from, to, options, context);
-  }
 };
 
 rocksdb::ColumnFamilyOptions ColumnFamilyOptionsFor(const StoreOptions& options,
@@ -174,7 +159,7 @@ class RocksdbStore final : public Store {
   const std::string path_;
   const StoreOptions options_;
   // Used by db_ until it goes.
-  const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(std::make_shared<RenamesInOrder>());
+  const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(MakeOrderedFileSystem());
   RocksdbCatalog catalog_;
   WriterGate gate_;
   // Used by who is inside gate_.
