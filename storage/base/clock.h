@@ -3,6 +3,7 @@
 // Threads: implementations are safe from any thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -30,7 +31,7 @@ class Random {
 std::shared_ptr<Clock> SystemClock();    // Shared: stateless, and handed to every open database.
 std::shared_ptr<Random> SystemRandom();  // The same; reads the operating system's generator.
 
-// A clock that moves only when told.
+// A clock that moves only when told. Threads: any may look and move it.
 class ManualClock : public Clock {
  public:
   explicit ManualClock(std::int64_t unix_ms) : unix_ms_(unix_ms) {}
@@ -39,7 +40,7 @@ class ManualClock : public Clock {
   void Advance(std::int64_t ms) { unix_ms_ += ms; }
 
  private:
-  std::int64_t unix_ms_;
+  std::atomic<std::int64_t> unix_ms_;
 };
 
 // SplitMix64 (Steele, Lea, Flood 2014): repeatable, for tests and simulations only.

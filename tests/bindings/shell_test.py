@@ -140,6 +140,7 @@ class ShellTest(CommandLineTest):
         terminal.expect("foreshore> ")
         terminal.send("COMMIT; SELECT 'still ' || 'here';\n")
         terminal.expect("still here")
+        terminal.expect("foreshore> ")  # Before it the terminal is in line mode, and ^D another thing.
         terminal.send("\x04")
         self.assertEqual(terminal.wait(), 0)
 
