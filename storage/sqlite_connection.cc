@@ -27,6 +27,14 @@ constexpr std::string_view kScanSql[kScanStatementCount] = {
     "SELECT k, v FROM \"%\" WHERE k < ?1 ORDER BY k DESC",
     "SELECT k, v FROM \"%\" ORDER BY k DESC",
 };
+// The writer's rows can change under a scan, so only readers gather.
+constexpr std::string_view kGatherSql[kScanStatementCount] = {
+    "SELECT 1 FROM \"%\" WHERE k >= ?1 AND foreshore_gather(k, v) ORDER BY k",
+    "SELECT 1 FROM \"%\" WHERE k > ?1 AND foreshore_gather(k, v) ORDER BY k",
+    "SELECT 1 FROM \"%\" WHERE k <= ?1 AND foreshore_gather(k, v) ORDER BY k DESC",
+    "SELECT 1 FROM \"%\" WHERE k < ?1 AND foreshore_gather(k, v) ORDER BY k DESC",
+    "SELECT 1 FROM \"%\" WHERE foreshore_gather(k, v) ORDER BY k DESC",
+};
 
 ErrorCode CodeFor(int result_code) {
   switch (result_code & 0xff) {
@@ -79,7 +87,7 @@ void SqliteKeyspaces::MarkDropped(const std::string& name) {
 Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path, Role role,
                                                                  const StoreOptions& options,
                                                                  const SqliteKeyspaces& keyspaces) {
-  std::unique_ptr<SqliteConnection> connection(new SqliteConnection(path, keyspaces));
+  std::unique_ptr<SqliteConnection> connection(new SqliteConnection(path, role, keyspaces));
   // A transaction stays on one thread at a time, so the connection needs no mutex of its own.
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
   if (role == Role::kWriter && options.create) flags |= SQLITE_OPEN_CREATE;
@@ -92,11 +100,11 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::stri
     }
     return connection->Error(result_code, "open").WithContext(std::strerror(error_number));
   }
-  FORESHORE_RETURN_IF_ERROR(connection->Configure(role, options));
+  FORESHORE_RETURN_IF_ERROR(connection->Configure(options));
   return connection;
 }
 
-Status SqliteConnection::Configure(Role role, const StoreOptions& options) {
+Status SqliteConnection::Configure(const StoreOptions& options) {
   sqlite3_extended_result_codes(handle_, 1);
   sqlite3_busy_timeout(handle_, kBusyTimeoutMs);
   // A damaged or hostile file must not run SQL of its own; nothing of ours needs these.
@@ -110,7 +118,10 @@ Status SqliteConnection::Configure(Role role, const StoreOptions& options) {
   // Reads through a map turn a bad sector or a truncated file into SIGBUS; pread() turns it into an error.
   FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA mmap_size = 0"));
   FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA cell_size_check = ON"));
-  return role == Role::kReader ? Execute("PRAGMA query_only = ON") : Status::Ok();
+  if (role_ == Role::kWriter) return Status::Ok();
+  const int result_code = SqliteBatch::Register(handle_, &batch_);
+  if (result_code != SQLITE_OK) return Error(result_code, "open");
+  return Execute("PRAGMA query_only = ON");
 }
 
 Status SqliteConnection::SetCacheBytes(std::uint64_t bytes) {
@@ -275,7 +286,14 @@ Result<sqlite3_stmt*> SqliteConnection::TakeScan(KeyspaceId keyspace, KeyspaceKi
     slots_[keyspace].scans[index].pop_back();
     return statement;
   }
-  return PrepareFor(keyspace, kind, kScanSql[index]);
+  return PrepareFor(keyspace, kind, role_ == Role::kReader ? kGatherSql[index] : kScanSql[index]);
+}
+
+int SqliteConnection::StepInto(SqliteBatch& batch, sqlite3_stmt* statement) {
+  batch_ = &batch;
+  const int result_code = sqlite3_step(statement);
+  batch_ = nullptr;
+  return result_code;
 }
 
 void SqliteConnection::ReturnScan(KeyspaceId keyspace, ScanStatement which, sqlite3_stmt* statement) {

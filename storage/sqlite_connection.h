@@ -16,6 +16,7 @@
 
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
+#include "storage/sqlite_batch.h"
 #include "storage/store.h"
 
 namespace foreshore {
@@ -60,6 +61,7 @@ class SqliteConnection {
   // Switches to WAL and sets what only the writing connection needs.
   Status BecomeWriter(const StoreOptions& options);
 
+  Role role() const { return role_; }
   sqlite3* handle() const { return handle_; }
   const std::string& path() const { return path_; }
 
@@ -89,8 +91,10 @@ class SqliteConnection {
     }
     return PreparePoint(keyspace, kind, which);
   }
-  // The same for scans, of which several may be open at once: give it back with ReturnScan.
+  // The same for scans, of which several may be open at once: give it back with ReturnScan. Parameter 1 is the key. The
+  // writer's rows are k and v; a reader's scan is stepped by StepInto(), and a row says that the batch is full.
   Result<sqlite3_stmt*> TakeScan(KeyspaceId keyspace, KeyspaceKind kind, ScanStatement which);
+  int StepInto(SqliteBatch& batch, sqlite3_stmt* statement);
   void ReturnScan(KeyspaceId keyspace, ScanStatement which, sqlite3_stmt* statement);
   // How much of the file it may keep in memory.
   Status SetCacheBytes(std::uint64_t bytes);
@@ -110,15 +114,16 @@ class SqliteConnection {
     std::array<std::vector<sqlite3_stmt*>, kScanStatementCount> scans;
   };
 
-  SqliteConnection(std::string path, const SqliteKeyspaces& keyspaces)
-      : path_(std::move(path)), keyspaces_(keyspaces) {}
-  Status Configure(Role role, const StoreOptions& options);
+  SqliteConnection(std::string path, Role role, const SqliteKeyspaces& keyspaces)
+      : path_(std::move(path)), role_(role), keyspaces_(keyspaces) {}
+  Status Configure(const StoreOptions& options);
   Result<sqlite3_stmt*> Prepare(const std::string& sql) const;
   Status StepOnce(sqlite3_stmt*& statement, const char* sql);
   Result<sqlite3_stmt*> PreparePoint(KeyspaceId keyspace, KeyspaceKind kind, PointStatement which);
   Result<sqlite3_stmt*> PrepareFor(KeyspaceId keyspace, KeyspaceKind kind, std::string_view sql_pattern);
 
   std::string path_;
+  const Role role_;
   const SqliteKeyspaces& keyspaces_;
   sqlite3* handle_ = nullptr;
   sqlite3_stmt* begin_ = nullptr;
@@ -132,6 +137,7 @@ class SqliteConnection {
   std::vector<Slot> slots_;  // By KeyspaceId.
   std::size_t statement_count_ = 0;
   std::uint64_t cache_bytes_ = 0;
+  SqliteBatch* batch_ = nullptr;  // Set while a reader's scan is stepped.
 };
 
 }  // namespace foreshore

@@ -1,9 +1,11 @@
 #include "storage/sqlite_transaction.h"
 
+#include <algorithm>
 #include <cassert>
 #include <limits>
 #include <type_traits>
 
+#include "storage/sqlite_batch.h"
 #include "storage/store_limits.h"
 
 namespace foreshore {
@@ -30,7 +32,9 @@ Bytes ColumnBytes(sqlite3_stmt* statement, int column) {
   return AsBytes(data == nullptr ? "" : data, static_cast<std::size_t>(sqlite3_column_bytes(statement, column)));
 }
 
-// A scan is one prepared range statement that is stepped; turning round begins another one at the current key.
+// A scan is one prepared range statement that is stepped; turning round begins another one at the current key. `Rows`
+// says where the entries come from: the statement's row (writer), or a batch (reader).
+template <typename Rows>
 class SqliteCursor final : public Cursor {
  public:
   SqliteCursor(SqliteConnection& connection, KeyspaceId keyspace, KeyspaceKind kind, SqliteReads::State& shared)
@@ -62,15 +66,15 @@ class SqliteCursor final : public Cursor {
   bool valid() const override { return valid_; }
   std::int64_t integer_key() const override {
     assert(valid_ && kind_ == KeyspaceKind::kInteger);
-    return sqlite3_column_int64(statement_, 0);
+    return rows_.integer_key(statement_);
   }
   Bytes bytes_key() const override {
     assert(valid_ && kind_ == KeyspaceKind::kBytes);
-    return ColumnBytes(statement_, 0);
+    return rows_.bytes_key(statement_);
   }
   Bytes value() const override {
     assert(valid_);
-    return ColumnBytes(statement_, 1);
+    return rows_.value(statement_);
   }
 
  private:
@@ -89,6 +93,7 @@ class SqliteCursor final : public Cursor {
     if (statement_ == nullptr) return Status::Ok();  // Not there yet in this snapshot: empty.
     which_ = which;
     if (which != ScanStatement::kDownFromEnd) Bind(statement_, 1, key);
+    rows_.Begin();
     return Step();
   }
 
@@ -102,7 +107,8 @@ class SqliteCursor final : public Cursor {
   }
 
   Status Step() {
-    const int result_code = sqlite3_step(statement_);
+    if (rows_.MoveOn()) return Status::Ok();
+    const int result_code = rows_.Step(connection_, statement_);
     valid_ = result_code == SQLITE_ROW;
     if (valid_) return Status::Ok();
     const Status status =
@@ -126,6 +132,54 @@ class SqliteCursor final : public Cursor {
   ScanStatement which_ = ScanStatement::kUpFrom;
   bool valid_ = false;
   ByteString seek_key_;  // Bound to the statement while it runs.
+  Rows rows_;
+};
+
+// The row that the statement stands on.
+struct StatementRow {
+  void Begin() {}
+  static bool MoveOn() { return false; }
+  static int Step(SqliteConnection& /*connection*/, sqlite3_stmt* statement) { return sqlite3_step(statement); }
+  static std::int64_t integer_key(sqlite3_stmt* statement) { return sqlite3_column_int64(statement, 0); }
+  static Bytes bytes_key(sqlite3_stmt* statement) { return ColumnBytes(statement, 0); }
+  static Bytes value(sqlite3_stmt* statement) { return ColumnBytes(statement, 1); }
+};
+
+// The first step asks for one entry, as many scans need no more, and each one after it for more.
+class BatchRows {
+ public:
+  void Begin() {
+    count_max_ = 1;
+    position_ = 0;
+    batch_.Begin(count_max_);
+    is_done_ = false;
+  }
+  // True where the batch has another entry.
+  bool MoveOn() {
+    if (position_ + 1 >= batch_.count()) return false;
+    ++position_;
+    return true;
+  }
+  int Step(SqliteConnection& connection, sqlite3_stmt* statement) {
+    if (is_done_) return SQLITE_DONE;
+    batch_.Begin(count_max_);
+    position_ = 0;
+    count_max_ = std::min(count_max_ * kGrowth, kCountMax);
+    const int result_code = connection.StepInto(batch_, statement);
+    is_done_ = result_code == SQLITE_DONE;
+    return is_done_ && batch_.count() > 0 ? SQLITE_ROW : result_code;
+  }
+  std::int64_t integer_key(sqlite3_stmt* /*statement*/) const { return batch_.integer_key(position_); }
+  Bytes bytes_key(sqlite3_stmt* /*statement*/) const { return batch_.bytes_key(position_); }
+  Bytes value(sqlite3_stmt* /*statement*/) const { return batch_.value(position_); }
+
+ private:
+  static constexpr std::size_t kGrowth = 4;
+  static constexpr std::size_t kCountMax = 64;
+  SqliteBatch batch_;
+  std::size_t count_max_ = 1;
+  std::size_t position_ = 0;
+  bool is_done_ = false;
 };
 
 Result<KeyspaceKind> FindKind(const SqliteConnection& connection, const SqliteKeyspaces& keyspaces, KeyspaceId id) {
@@ -171,7 +225,10 @@ Result<std::optional<Bytes>> SqliteReads::Get(KeyspaceId keyspace, Bytes key) {
 
 Result<std::unique_ptr<Cursor>> SqliteReads::NewCursor(KeyspaceId keyspace, KeyspaceKind kind) {
   EndGet();
-  return std::unique_ptr<Cursor>(std::make_unique<SqliteCursor>(connection_, keyspace, kind, state_));
+  if (connection_.role() == SqliteConnection::Role::kReader) {
+    return std::unique_ptr<Cursor>(std::make_unique<SqliteCursor<BatchRows>>(connection_, keyspace, kind, state_));
+  }
+  return std::unique_ptr<Cursor>(std::make_unique<SqliteCursor<StatementRow>>(connection_, keyspace, kind, state_));
 }
 
 SqliteReadTxn::~SqliteReadTxn() {

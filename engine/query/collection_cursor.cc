@@ -77,7 +77,8 @@ Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sql
   only_ = table_.session.running->only;
   if (only_ && only_->collection_id != table_.collection_id) only_ = nullptr;
   only_position_ = 0;
-  if (only_) return NextListed();
+  tests_documents_ = false;
+  if (only_) return StartListed(text, arguments);
   switch (plan.kind) {
     case ScanKind::kFull: return StartFull();
     case ScanKind::kById: {
@@ -97,9 +98,20 @@ Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sql
   return Status::Internal("SQL: unknown plan of a scan");
 }
 
+Status CollectionCursor::StartListed(std::string_view text, sqlite3_value** arguments) {
+  if (plan_.kind == ScanKind::kField) {
+    const auto plan = table_.field_scans.find(text);
+    if (plan == table_.field_scans.end()) return Status::Internal("SQL: unknown plan of a scan over an index");
+    field_terms_ = FieldTerms(plan->second, arguments);
+    tests_documents_ = !field_terms_.empty();
+  }
+  return NextListed();
+}
+
 Status CollectionCursor::NextListed() {
   for (at_end_ = true; at_end_ && only_position_ < only_->docids.size();) {
     FORESHORE_RETURN_IF_ERROR(StandOn(only_->docids[only_position_++]));
+    if (!at_end_ && !Passes()) at_end_ = true;
   }
   return Status::Ok();
 }
@@ -113,16 +125,27 @@ Status CollectionCursor::StartFull() {
 Status CollectionCursor::StartField(std::string_view text, sqlite3_value** arguments) {
   const auto plan = table_.field_scans.find(text);
   if (plan == table_.field_scans.end()) return Status::Internal("SQL: unknown plan of a scan over an index");
+  field_terms_ = FieldTerms(plan->second, arguments);
   field_index_ = definition_->FindFieldIndex(plan->second.index_id);
   // The plan is of another version of the catalogue than the snapshot.
   if (field_index_ == nullptr || !field_index_->is_ready) return StartWithoutIndex(plan->second);
+  tests_documents_ = field_terms_.needs_documents();
+  field_parts_.assign(table_.columns.size(), -1);
+  for (std::size_t column = 0; column < table_.columns.size(); ++column) {
+    const std::string& path = table_.columns[column].path;
+    for (std::size_t part = 0; part < field_index_->paths.size() && !path.empty(); ++part) {
+      const IndexedPath& indexed = field_index_->paths[part];
+      if (!indexed.is_each_element && indexed.path == path) field_parts_[column] = static_cast<int>(part);
+    }
+  }
   FORESHORE_ASSIGN_OR_RETURN(auto ranges, RangesOf(plan->second, arguments));
   field_scan_ = std::make_unique<FieldScanCursor>(*view_, *definition_, *field_index_, plan->second, std::move(ranges));
   return NextField();
 }
 
-// SQLite tests every term again, so only the order has to be made.
+// Only the order has to be made, and the terms tested that SQLite leaves to the scan.
 Status CollectionCursor::StartWithoutIndex(const FieldScanPlan& plan) {
+  tests_documents_ = !field_terms_.empty();
   if (!plan.in_order) return StartFull();
   const CollectionDefinition* planned = table_.session.declared->FindById(table_.collection_id);
   const FieldIndexDefinition* index = planned ? planned->FindFieldIndex(plan.index_id) : nullptr;
@@ -152,18 +175,20 @@ Status CollectionCursor::NextSorted() {
     const std::int64_t docid = sorted_.back();
     sorted_.pop_back();
     FORESHORE_RETURN_IF_ERROR(StandOn(docid));
+    if (!at_end_ && !Passes()) at_end_ = true;
   }
   return Status::Ok();
 }
 
 Status CollectionCursor::NextField() {
   const bool written = was_written();
-  seen_write_count_ = write_count();
+  if (written) seen_write_count_ = write_count();
   FORESHORE_ASSIGN_OR_RETURN(bool found, field_scan_->Next(written));
-  // Expired documents keep their entries.
-  for (int skipped_count = 1; found && !definition_->expiry_field.empty(); ++skipped_count) {
+  // Expired documents keep their entries, and a text that is cut in its key does not decide a term.
+  const bool reads_documents = tests_documents_ || !definition_->expiry_field.empty();
+  for (int skipped_count = 1; found && reads_documents; ++skipped_count) {
     FORESHORE_RETURN_IF_ERROR(StandOn(field_scan_->docid()));
-    if (!at_end_) return Status::Ok();
+    if (!at_end_ && Passes()) return Status::Ok();
     if (skipped_count % 256 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
     FORESHORE_ASSIGN_OR_RETURN(found, field_scan_->Next(false));
   }
@@ -389,25 +414,34 @@ Status CollectionCursor::MoveIdOrder() {
   return NextInIdOrder();
 }
 
+Status CollectionCursor::NextScanned() {
+  if (was_written()) {
+    seen_write_count_ = write_count();
+    FORESHORE_ASSIGN_OR_RETURN(scan_, view_->Scan(*definition_, docid_ + 1));
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const bool found, scan_->Next());
+  at_end_ = !found;
+  if (!found) return Status::Ok();
+  // Bytes of a store cursor do not outlive a write.
+  if (!can_be_written()) {
+    SetRow(scan_->docid(), scan_->id(), scan_->body());
+    return Status::Ok();
+  }
+  const std::size_t id_bytes = scan_->id().size();
+  copy_.assign(scan_->id());
+  copy_.append(scan_->body());
+  SetRow(scan_->docid(), std::string_view(copy_).substr(0, id_bytes), std::string_view(copy_).substr(id_bytes));
+  return Status::Ok();
+}
+
 Status CollectionCursor::Next() {
   if (only_) return NextListed();
   if (scan_) {
-    if (was_written()) {
-      seen_write_count_ = write_count();
-      FORESHORE_ASSIGN_OR_RETURN(scan_, view_->Scan(*definition_, docid_ + 1));
+    FORESHORE_RETURN_IF_ERROR(NextScanned());
+    for (int skipped_count = 1; !at_end_ && !Passes(); ++skipped_count) {
+      if (skipped_count % 256 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
+      FORESHORE_RETURN_IF_ERROR(NextScanned());
     }
-    FORESHORE_ASSIGN_OR_RETURN(const bool found, scan_->Next());
-    at_end_ = !found;
-    if (!found) return Status::Ok();
-    // Bytes of a store cursor do not outlive a write, and only the statement's own transaction can write.
-    if (!table_.session.running->writes && !table_.session.running->in_transaction) {
-      SetRow(scan_->docid(), scan_->id(), scan_->body());
-      return Status::Ok();
-    }
-    const std::size_t id_bytes = scan_->id().size();
-    copy_.assign(scan_->id());
-    copy_.append(scan_->body());
-    SetRow(scan_->docid(), std::string_view(copy_).substr(0, id_bytes), std::string_view(copy_).substr(id_bytes));
     return Status::Ok();
   }
   if (field_scan_) return NextField();
@@ -468,7 +502,11 @@ Status CollectionCursor::VectorColumn(sqlite3_context* context, const TableColum
 
 Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& column) {
   // An UPDATE that leaves the column alone: xUpdate sees that and keeps what is there, type and all.
-  if (sqlite3_vtab_nochange(context)) return Status::Ok();
+  if (table_.session.running->writes && sqlite3_vtab_nochange(context)) return Status::Ok();
+  if (field_scan_ && !has_document_) {
+    const int part = field_parts_[static_cast<std::size_t>(&column - table_.columns.data())];
+    if (part >= 0 && field_scan_->Column(context, static_cast<std::size_t>(part))) return Status::Ok();
+  }
   const auto set_text = [&](std::string_view text) {
     sqlite3_result_text64(context, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
   };
@@ -494,13 +532,6 @@ Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& col
       if (column.field_number < 0) return VectorColumn(context, column);
       break;
     default: break;
-  }
-  if (field_scan_ && !has_document_ && !column.path.empty()) {
-    for (std::size_t i = 0; i < field_index_->paths.size(); ++i) {
-      const IndexedPath& path = field_index_->paths[i];
-      if (path.is_each_element || path.path != column.path) continue;
-      if (field_scan_->Column(context, i)) return Status::Ok();
-    }
   }
   FORESHORE_RETURN_IF_ERROR(EnsureDocument());
   if (id_.empty()) return Status::Ok();  // Deleted meanwhile.

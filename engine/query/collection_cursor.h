@@ -18,6 +18,7 @@
 
 #include "engine/query/collection_plan.h"
 #include "engine/query/collection_table.h"
+#include "engine/query/field_terms.h"
 #include "engine/query/row_fields.h"
 #include "engine/query/text_scan.h"
 
@@ -43,8 +44,12 @@ class CollectionCursor : public sqlite3_vtab_cursor {
  private:
   Status StartFull();
   Status NextListed();
+  Status NextScanned();
   Status StartField(std::string_view text, sqlite3_value** arguments);
+  Status StartListed(std::string_view text, sqlite3_value** arguments);
   Status StartWithoutIndex(const FieldScanPlan& plan);
+  // Whether the current row's document passes the terms that SQLite leaves to this scan.
+  bool Passes() const { return !tests_documents_ || field_terms_.Pass(body_); }
   Status NextField();
   Status NextSorted();
   Status StartNearest(const ScanPlan& plan, sqlite3_value** arguments);
@@ -66,7 +71,9 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   Status EnsureDocument();
   Status VectorColumn(sqlite3_context* context, const TableColumn& column);
   std::uint64_t write_count() const;
-  bool was_written() const { return seen_write_count_ != write_count(); }
+  // Only the statement's own transaction can write in its snapshot.
+  bool can_be_written() const { return table_.session.running->writes || table_.session.running->in_transaction; }
+  bool was_written() const { return can_be_written() && seen_write_count_ != write_count(); }
 
   CollectionTable& table_;
   ReadView* view_ = nullptr;
@@ -80,6 +87,9 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   std::unique_ptr<DocumentCursor> scan_;
   const FieldIndexDefinition* field_index_ = nullptr;  // Of field_scan_.
   std::unique_ptr<FieldScanCursor> field_scan_;
+  std::vector<int> field_parts_;  // By column: which of the index's paths it is; -1: none.
+  FieldTerms field_terms_;
+  bool tests_documents_ = false;      // With field_terms_.
   std::vector<std::int64_t> sorted_;  // Where the plan's index is not in this snapshot: the next document last.
   std::unique_ptr<NeighbourCursor> nearest_;
   std::vector<Neighbour> measured_;  // The named documents with their distances, nearest last.

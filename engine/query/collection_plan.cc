@@ -326,7 +326,7 @@ bool Planner::ChooseField(const CollectionDefinition& definition, double rows) {
     if (i < best->plan.matches.size() && best->plan.matches[i] == FieldMatch::kInList) {
       sqlite3_vtab_in(&info_, best->positions[i], 1);
     }
-    Use(best->positions[i], false);
+    Use(best->positions[i], best->checked[i]);
   }
   info_.orderByConsumed = best->orders ? 1 : 0;
   ScanPlan plan;

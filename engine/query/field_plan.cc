@@ -58,6 +58,7 @@ class IndexPlanner {
     if (!narrows && !candidate_.orders && !IsCovering()) return std::nullopt;
     candidate_.plan.index_id = index_.id;
     candidate_.plan.converts = table_.session.statement_converts();
+    CollectChecked();
     Estimate();
     Describe();
     return std::move(candidate_);
@@ -198,6 +199,25 @@ class IndexPlanner {
     for (const int position : {lower, upper, pattern}) {
       if (position >= 0) candidate_.positions.push_back(position);
     }
+  }
+
+  // SQLite may run the scan once for each value of an IN, and shows them as single ones.
+  void CollectChecked() {
+    FieldScanPlan& plan = candidate_.plan;
+    for (std::size_t i = 0; i < candidate_.positions.size(); ++i) {
+      bool is_checked = plan.is_exact();
+      if (i < plan.matches.size()) {
+        is_checked &=
+            plan.matches[i] == FieldMatch::kEqual && sqlite3_vtab_in(&info_, candidate_.positions[i], -1) == 0;
+        plan.checked_matches.push_back(is_checked);
+      } else {
+        is_checked &= info_.aConstraint[candidate_.positions[i]].op != SQLITE_INDEX_CONSTRAINT_LIKE &&
+                      info_.aConstraint[candidate_.positions[i]].op != SQLITE_INDEX_CONSTRAINT_GLOB;
+      }
+      candidate_.checked.push_back(is_checked);
+    }
+    const std::size_t path_count = std::min(index_.paths.size(), plan.matches.size() + 1);
+    for (std::size_t i = 0; i < path_count; ++i) plan.paths.push_back(index_.paths[i].path);
   }
 
   // Whether the index gives the rows in the order that is asked for, forwards or backwards.

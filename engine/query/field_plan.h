@@ -17,6 +17,7 @@ namespace foreshore {
 struct FieldCandidate {
   FieldScanPlan plan;
   std::vector<int> positions;  // Of the constraints whose values are the plan's arguments, in their order.
+  std::vector<bool> checked;   // By argument: SQLite need not test the term again.
   bool orders = false;         // Gives the rows in the order that is asked for.
   double cost = 0;
   double rows = 0;  // That pass every usable term.

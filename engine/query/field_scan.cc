@@ -226,9 +226,11 @@ Status FieldScanCursor::Enter() {
 }
 
 bool FieldScanCursor::InRange() const {
-  if (!cursor_->valid()) return false;
+  return cursor_->valid() && InRange(cursor_->bytes_key());
+}
+
+bool FieldScanCursor::InRange(Bytes key) const {
   const KeyRange& range = ranges_.back();
-  const Bytes key = cursor_->bytes_key();
   return descending_ ? key >= range.begin : range.end.empty() || key < range.end;
 }
 
@@ -240,13 +242,14 @@ Status FieldScanCursor::Reposition(bool was_written) {
   if (was_written) FORESHORE_RETURN_IF_ERROR(view_.SettleFieldIndexes());
   if (!entered_) return Status::Ok();
   if (!was_written) return stands_ahead_ ? Status::Ok() : StepOn();
-  FORESHORE_RETURN_IF_ERROR(descending_ ? cursor_->SeekBackward(Bytes(last_key_)) : cursor_->Seek(Bytes(last_key_)));
-  return cursor_->valid() && cursor_->bytes_key() == last_key_ ? StepOn() : Status::Ok();
+  const ByteString& place = stands_ahead_ ? run_end_ : key_;
+  FORESHORE_RETURN_IF_ERROR(descending_ ? cursor_->SeekBackward(Bytes(place)) : cursor_->Seek(Bytes(place)));
+  return cursor_->valid() && cursor_->bytes_key() == place ? StepOn() : Status::Ok();
 }
 
 Status FieldScanCursor::TakeEntry(Bytes key, Bytes marks) {
   key_.assign(key);
-  marks_.assign(marks);
+  if (!marks.empty() || !marks_.empty()) marks_.assign(marks);
   docid_ = DocidOfKey(key_);
   if (docid_ > 0) return Status::Ok();
   return Status::Corruption("index \"" + index_.name + "\": an entry of " + std::to_string(key_.size()) +
@@ -254,42 +257,58 @@ Status FieldScanCursor::TakeEntry(Bytes key, Bytes marks) {
 }
 
 Result<bool> FieldScanCursor::Next(bool was_written) {
-  is_stale_ |= was_written;
-  if (run_.empty()) {
+  if (entered_ && !was_written && !is_stale_ && !stands_ahead_ && run_.empty()) {
+    FORESHORE_RETURN_IF_ERROR(StepOn());
+  } else {
+    is_stale_ |= was_written;
+    if (!run_.empty()) return TakeFromRun();
     FORESHORE_RETURN_IF_ERROR(Reposition(std::exchange(is_stale_, false)));
     stands_ahead_ = false;
-    while (!ranges_.empty()) {
-      if (!entered_) FORESHORE_RETURN_IF_ERROR(Enter());
-      if (InRange()) break;
-      ranges_.pop_back();
-      entered_ = false;
-    }
-    if (ranges_.empty()) return false;
-    last_key_.assign(cursor_->bytes_key());
-    // Only texts that were cut have marks.
-    bool is_cut = false;
-    if (in_order_ && !cursor_->value().empty()) {
-      Bytes rest = Bytes(last_key_).substr(0, last_key_.size() - std::min(last_key_.size(), kDocidKeyBytes));
-      while (!rest.empty() && !is_cut && SkipKeyValue(rest, &is_cut)) continue;
-      if (is_cut) {
-        const std::size_t prefix_bytes = last_key_.size() - kDocidKeyBytes - rest.size();
-        FORESHORE_RETURN_IF_ERROR(GatherRun(last_key_.substr(0, prefix_bytes)));
-      }
-    }
-    if (!is_cut) {
-      FORESHORE_RETURN_IF_ERROR(TakeEntry(last_key_, cursor_->value()));
-      return true;
-    }
   }
+  while (!ranges_.empty()) {
+    if (!entered_) FORESHORE_RETURN_IF_ERROR(Enter());
+    if (cursor_->valid()) {
+      const Bytes key = cursor_->bytes_key();
+      if (InRange(key)) return TakeNext(key);
+    }
+    ranges_.pop_back();
+    entered_ = false;
+  }
+  return false;
+}
+
+Result<bool> FieldScanCursor::TakeNext(Bytes key) {
+  const Bytes marks = cursor_->value();
+  std::size_t prefix_bytes = 0;
+  // Only texts that were cut have marks.
+  if (in_order_ && !marks.empty() && IsCut(key, prefix_bytes)) {
+    FORESHORE_RETURN_IF_ERROR(GatherRun(ByteString(key.substr(0, prefix_bytes))));
+    return TakeFromRun();
+  }
+  FORESHORE_RETURN_IF_ERROR(TakeEntry(key, marks));
+  return true;
+}
+
+Result<bool> FieldScanCursor::TakeFromRun() {
   FORESHORE_RETURN_IF_ERROR(TakeEntry(run_.back().key, run_.back().marks));
   run_.pop_back();
   return true;
 }
 
+// `prefix_bytes` gets where the first text that was cut ends.
+bool FieldScanCursor::IsCut(Bytes key, std::size_t& prefix_bytes) const {
+  bool is_cut = false;
+  const std::size_t values_bytes = key.size() - std::min(key.size(), kDocidKeyBytes);
+  Bytes rest = key.substr(0, values_bytes);
+  while (!rest.empty() && !is_cut && SkipKeyValue(rest, &is_cut)) continue;
+  prefix_bytes = values_bytes - rest.size();
+  return is_cut;
+}
+
 Status FieldScanCursor::GatherRun(const ByteString& prefix) {
   while (InRange() && cursor_->bytes_key().starts_with(prefix)) {
-    last_key_.assign(cursor_->bytes_key());
-    run_.push_back({last_key_, ByteString(cursor_->value()), {}});
+    run_end_.assign(cursor_->bytes_key());
+    run_.push_back({run_end_, ByteString(cursor_->value()), {}});
     FORESHORE_RETURN_IF_ERROR(StepOn());
   }
   stands_ahead_ = true;

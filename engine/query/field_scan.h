@@ -1,9 +1,10 @@
 // A scan of a secondary index: how a plan narrows it, the ranges of keys that this gives for the values of one run, and
 // the walk through them.
 //
-// A range may hold more than what the terms ask for (SQLite tests them again), never less: long texts are cut in keys,
-// and the other side of a comparison may have a numeric affinity (CAST, rowid), which turns texts here to numbers. A
-// text affinity there changes nothing, because a column without a type counts as one of the affinity BLOB.
+// A range may hold more than what the terms ask for, never less: long texts are cut in keys, and the other side of a
+// comparison may have a numeric affinity (CAST, rowid), which turns texts here to numbers. A text affinity there
+// changes nothing, because a column without a type counts as one of the affinity BLOB. Where no numeric affinity is
+// about, single values and bounds are left to the scan (field_terms.h); SQLite tests everything else again.
 //
 // Lifetime: a FieldScanCursor ends before its view. Threads: one at a time.
 #pragma once
@@ -44,7 +45,13 @@ struct FieldScanPlan {
   bool descending = false;
   bool in_order = false;  // The rows' order counts.
   bool converts = true;   // The other sides of comparisons may have a numeric affinity.
+  // Of the index, as many as the terms are about: a snapshot may not have it.
+  std::vector<std::string> paths;
+  std::vector<bool> checked_matches;  // By match: SQLite does not test it again.
 
+  // Whether SQLite leaves single values and bounds to the scan.
+  bool is_exact() const { return !converts; }
+  bool checks_match(std::size_t number) const { return is_exact() && checked_matches[number]; }
   bool operator==(const FieldScanPlan&) const = default;
 };
 
@@ -76,6 +83,10 @@ class FieldScanCursor {
   };
   Status Enter();  // Stands before the first entry of the present range, in the scan's direction.
   bool InRange() const;
+  bool InRange(Bytes key) const;
+  Result<bool> TakeNext(Bytes key);
+  Result<bool> TakeFromRun();
+  bool IsCut(Bytes key, std::size_t& prefix_bytes) const;
   Status StepOn();
   Status Reposition(bool was_written);
   Status TakeEntry(Bytes key, Bytes marks);
@@ -93,8 +104,8 @@ class FieldScanCursor {
   bool entered_ = false;       // The cursor is in the range at the end of ranges_.
   bool stands_ahead_ = false;  // On an entry that was not given yet.
   bool is_stale_ = false;      // Something was written since the cursor last moved.
-  ByteString last_key_;        // The last one that the cursor read.
   std::vector<Entry> run_;     // The next one last.
+  ByteString run_end_;         // The key of its last entry.
   ByteString key_;             // Of the entry that the scan stands on.
   ByteString marks_;
   std::int64_t docid_ = 0;

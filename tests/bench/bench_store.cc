@@ -5,7 +5,8 @@
 // For a profile, PARTS names some of "gets,ranges,scans,commits" ("" for imports alone) and SIDES some of "012"
 // (Foreshore on SQLite, plain SQLite, Foreshore on RocksDB).
 //
-// The file's documents are repeated until there are enough; a repetition has another id, name and size. Every side
+// The file's documents are repeated until there are enough; a repetition has another id, name and size. Each has a
+// "length" too, that of its text: a number without an index, behind the text. Every side
 // works on the same documents in the same order, in turns of a block each. One JSON object on standard output: for each
 // metric and side, nanoseconds per operation of every block, by the clock and on the processor. tests/bench/store.py
 // makes the table of it. All sides must give the same answers, or the bench fails.
@@ -69,13 +70,14 @@ Documents MakeDocuments(const char* path, std::size_t count) {
     const std::size_t copy = i / bodies.size();
     std::string id = UnescapeString(TokenOf(body, "id")).value();
     std::int64_t size = std::strtoll(TokenOf(body, "size").c_str(), nullptr, 10);
-    if (copy > 0) id += "-" + std::to_string(copy);
+    if (copy > 0) id += "/" + std::to_string(copy);  // In no package's name.
     size += static_cast<std::int64_t>(copy) * 7;
     std::string quoted;
     AppendJsonString(quoted, id);
     std::string changed = R"({"id":)" + quoted + R"(,"name":)" + quoted + R"(,"section":)" + TokenOf(body, "section") +
                           R"(,"priority":)" + TokenOf(body, "priority") + R"(,"size":)" + std::to_string(size) +
-                          R"(,"text":)" + TokenOf(body, "text") + "}";
+                          R"(,"text":)" + TokenOf(body, "text") + R"(,"length":)" +
+                          std::to_string(TokenOf(body, "text").size()) + "}";
     documents.all.push_back({std::move(id), std::move(changed)});
     documents.sizes.push_back(size);
   }

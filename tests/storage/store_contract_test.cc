@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -250,6 +251,45 @@ STORE_TEST("cursor: integer keys come in numeric order, both ways, with the extr
   Ok(cursor->SeekBackward(kLowest));
   CHECK(cursor->integer_key() == kLowest);
   Ok(cursor->Previous());
+  CHECK_FALSE(cursor->valid());
+}
+
+// Readers of the SQLite backend take entries many at a time.
+STORE_TEST("cursor: long scans with large values, turned round anywhere, meet every entry") {
+  TestStore<Backend> store;
+  const KeyspaceId keyspace = Take(store->OpenKeyspace("many", KeyspaceKind::kInteger));
+  constexpr I kCount = 700;
+  const auto value_of = [](I key) {
+    return ByteString(key % 50 == 7 ? 40'000 : static_cast<std::size_t>(key % 9), 'v');
+  };
+  {
+    const auto writer = Take(store->BeginWrite());
+    for (I key = 0; key < kCount; ++key) Ok(writer->Put(keyspace, key, value_of(key)));
+    Ok(writer->Commit());
+  }
+  const auto reader = Take(store->BeginRead());
+  const auto cursor = Take(reader->NewCursor(keyspace));
+  const auto other = Take(reader->NewCursor(keyspace));  // Stands in another place meanwhile.
+  Ok(other->Seek(I{3}));
+  std::mt19937 random(11);
+  I at = 0;
+  Ok(cursor->SeekFirst());
+  for (int run = 0; run < 40; ++run) {
+    const bool forward = run % 2 == 0;
+    for (auto steps = random() % 300; steps > 0; --steps) {
+      REQUIRE(cursor->valid());
+      REQUIRE(cursor->integer_key() == at);
+      REQUIRE(cursor->value() == value_of(at));
+      const I next = at + (forward ? 1 : -1);
+      if (next < 0 || next >= kCount) break;
+      at = next;
+      Ok(forward ? cursor->Next() : cursor->Previous());
+    }
+    REQUIRE(other->integer_key() == 3 + run);
+    Ok(other->Next());
+  }
+  Ok(cursor->Seek(kCount - 1));
+  Ok(cursor->Next());
   CHECK_FALSE(cursor->valid());
 }
 
