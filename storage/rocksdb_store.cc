@@ -13,6 +13,7 @@
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/wal_filter.h>
+#include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
 #include <cassert>
@@ -37,8 +38,28 @@ namespace {
 constexpr std::chrono::milliseconds kMaintenanceTimeout(5000);
 constexpr std::string_view kIntegerPrefix = "i:";
 constexpr std::string_view kBytesPrefix = "b:";
+constexpr std::uint64_t kBudgetBytesMin = 8ULL << 20;  // Below it RocksDB would flush at every few commits.
 constexpr std::uint64_t kWriteBufferBytesMin = 1ULL << 20;
 constexpr int kOpenFilesMax = 256;
+constexpr std::uint64_t kBackgroundSyncBytes = 1ULL << 20;
+constexpr std::size_t kCompactionReadAheadBytes = 128U << 10;
+
+// What holds for blocks, the tables' indexes and filters, and write buffers together: the buffers are charged to the
+// cache, which gives up blocks for them. It can be exceeded only by what open readers pin.
+struct MemoryBudget {
+  explicit MemoryBudget(std::uint64_t cache_bytes)
+      : bytes(std::max(cache_bytes, kBudgetBytesMin)),
+        cache(rocksdb::NewLRUCache(bytes)),
+        buffers(std::make_shared<rocksdb::WriteBufferManager>(bytes / 2, cache)) {}
+  std::uint64_t bytes;
+  std::shared_ptr<rocksdb::Cache> cache;  // Shared with every table.
+  std::shared_ptr<rocksdb::WriteBufferManager> buffers;
+};
+
+bool Supports(rocksdb::CompressionType wanted) {
+  const std::vector<rocksdb::CompressionType> supported = rocksdb::GetSupportedCompressions();
+  return std::find(supported.begin(), supported.end(), wanted) != supported.end();
+}
 
 // Leaves out the records behind the last commit that succeeded: a commit that was refused because its sync failed is
 // in the log all the same.
@@ -74,27 +95,32 @@ class NoInformationLog final : public rocksdb::Logger {
   void Logv(const char*, va_list) override {}
 };
 
-rocksdb::ColumnFamilyOptions ColumnFamilyOptionsFor(const StoreOptions& options,
-                                                    const std::shared_ptr<rocksdb::Cache>& cache) {
+rocksdb::ColumnFamilyOptions ColumnFamilyOptionsFor(const MemoryBudget& budget) {
   rocksdb::ColumnFamilyOptions family;
-  family.write_buffer_size = std::max(options.cache_bytes / 8, kWriteBufferBytesMin);
+  family.write_buffer_size = std::max(budget.bytes / 8, kWriteBufferBytesMin);
   family.arena_block_size = 64ULL << 10;  // Most keyspaces are small; an eighth of the buffer each would add up.
-  family.compression = rocksdb::kNoCompression;
-  for (const rocksdb::CompressionType type : rocksdb::GetSupportedCompressions()) {
-    if (type == rocksdb::kLZ4Compression) family.compression = type;
-  }
+  family.compression = Supports(rocksdb::kLZ4Compression) ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+  // Nine tenths of the data lie in the last level, are written there once and seldom read: they are made small.
+  if (Supports(rocksdb::kZSTD)) family.bottommost_compression = rocksdb::kZSTD;
+  family.level_compaction_dynamic_level_bytes = true;  // A tenth of the space for what was overwritten, not more.
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = cache;
+  table.block_cache = budget.cache;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.cache_index_and_filter_blocks = true;  // Else they would grow with the data, outside the budget.
+  // In parts, so that a look-up needs a page of them in memory and not a table's whole index.
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return family;
 }
 
-rocksdb::DBOptions DatabaseOptionsFor(const StoreOptions& options) {
+rocksdb::DBOptions DatabaseOptionsFor(const StoreOptions& options, const MemoryBudget& budget) {
   rocksdb::DBOptions database;
   database.create_if_missing = options.create;
-  database.db_write_buffer_size = std::max(options.cache_bytes / 2, 4 * kWriteBufferBytesMin);
+  database.write_buffer_manager = budget.buffers;
+  // Tables go to the device in even steps while they are written, not in one burst at their end that commits wait for.
+  database.bytes_per_sync = kBackgroundSyncBytes;
+  database.compaction_readahead_size = kCompactionReadAheadBytes;
   database.max_total_wal_size = 32ULL << 20;  // Else one quiet keyspace keeps every log file since its last write.
   database.max_open_files = kOpenFilesMax;
   database.max_background_jobs = 2;
@@ -150,6 +176,7 @@ class RocksdbStore final : public Store {
   Status Recover();
   Status ProbeSpace();
   void AddFileSizes(StoreStats& stats) const;
+  std::uint64_t MemoryBytes(rocksdb::DB& db) const;
   void EndReader(TimePoint begun);
   std::optional<KeyspaceId> FindByName(const std::string& name) const;
   // Calls body(keyspace) for every keyspace there is now, until one fails.
@@ -160,6 +187,7 @@ class RocksdbStore final : public Store {
   const StoreOptions options_;
   // Used by db_ until it goes.
   const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(MakeOrderedFileSystem());
+  const MemoryBudget budget_{options_.cache_bytes};
   RocksdbCatalog catalog_;
   WriterGate gate_;
   // Used by who is inside gate_.
@@ -198,8 +226,8 @@ Status RocksdbStore::OpenDatabase(std::uint64_t sequence_max) {
   // synced commit in it.
   if (options_.create) FORESHORE_RETURN_IF_ERROR(CreateDirectories(path_));
   FORESHORE_RETURN_IF_ERROR(TrimManifest(path_));
-  family_options_ = ColumnFamilyOptionsFor(options_, rocksdb::NewLRUCache(options_.cache_bytes / 2));
-  rocksdb::DBOptions database_options = DatabaseOptionsFor(options_);
+  family_options_ = ColumnFamilyOptionsFor(budget_);
+  rocksdb::DBOptions database_options = DatabaseOptionsFor(options_, budget_);
   database_options.env = env_.get();
   CommittedRecords filter(sequence_max);
   if (sequence_max != std::numeric_limits<std::uint64_t>::max()) database_options.wal_filter = &filter;
@@ -448,9 +476,27 @@ void RocksdbStore::AddFileSizes(StoreStats& stats) const {
   }
 }
 
+// Counted apart from the budget that is to hold it.
+std::uint64_t RocksdbStore::MemoryBytes(rocksdb::DB& db) const {
+  const std::size_t cached = budget_.cache->GetUsage();
+  std::uint64_t bytes = cached - std::min(cached, budget_.buffers->dummy_entries_in_cache_usage());
+  for (const auto& property :
+       {rocksdb::DB::Properties::kSizeAllMemTables, rocksdb::DB::Properties::kEstimateTableReadersMem}) {
+    std::uint64_t value = 0;
+    if (db.GetAggregatedIntProperty(property, &value)) bytes += value;
+  }
+  return bytes;
+}
+
 StoreStats RocksdbStore::Stats() {
   StoreStats stats;
   AddFileSizes(stats);
+  std::shared_ptr<rocksdb::DB> db;
+  {
+    const std::lock_guard lock(mutex_);
+    db = db_;
+  }
+  if (db != nullptr) stats.memory_bytes = MemoryBytes(*db);
   const std::lock_guard lock(mutex_);
   stats.open_reader_count = open_readers_.size();
   if (!open_readers_.empty()) {

@@ -104,11 +104,14 @@ struct StoreStats {
   std::uint64_t write_ahead_bytes = 0;
   std::uint64_t open_reader_count = 0;
   std::int64_t oldest_reader_age_ms = 0;
+  std::uint64_t memory_bytes = 0;  // RocksDB: what StoreOptions::cache_bytes is to hold. SQLite does not tell: 0.
 };
 
 struct StoreOptions {
   Durability durability = Durability::kFull;
   bool create = false;  // kNotFound where there is none and this is false.
+  // The memory budget: SQLite's page caches, or RocksDB's blocks, indexes, filters and write buffers together (there at
+  // least 8 MiB; readers that stay open may pin more).
   std::uint64_t cache_bytes = 16ULL << 20;
   // How far SQLite's write-ahead log grows before a commit moves it into the main file. More makes commits cheaper and
   // opening after a crash slower. (RocksDB goes by its write buffers.)

@@ -58,8 +58,10 @@ T Take(Result<T> result) {
 template <typename Backend>
 class TestStore {
  public:
-  explicit TestStore(Durability durability = Durability::kNormal) {
+  explicit TestStore(Durability durability = Durability::kNormal,
+                     std::uint64_t cache_bytes = StoreOptions().cache_bytes) {
     options_.durability = durability;
+    options_.cache_bytes = cache_bytes;
     options_.create = true;
     Reopen();
   }

@@ -46,6 +46,8 @@ struct DatabaseOptions {
   bool create = false;                         // Make the directory where there is none.
   StorageKind storage = StorageKind::kSqlite;  // Used at creation; an existing database keeps its own.
   Durability durability = Durability::kFull;
+  // The store's memory budget: page caches of SQLite; blocks, indexes, filters and write buffers of RocksDB together,
+  // there at least 8 MiB. Vector indexes, models and full text come on top.
   std::uint64_t cache_bytes = 16ULL << 20;
   unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included.
   ExpiryPurge expiry_purge = ExpiryPurge::kWhenAlone;
