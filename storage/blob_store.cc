@@ -35,9 +35,12 @@ Result<std::unique_ptr<BlobStore>> BlobStore::Open(const std::string& path) {
   return std::unique_ptr<BlobStore>(new BlobStore(path));
 }
 
+std::string BlobStore::FolderOf(const BlobId& id) const {
+  return path_ + "/" + NameOf(id).substr(0, 2);
+}
+
 std::string BlobStore::PathOf(const BlobId& id) const {
-  const std::string name = NameOf(id);
-  return path_ + "/" + name.substr(0, 2) + "/" + name;
+  return FolderOf(id) + "/" + NameOf(id);
 }
 
 std::string BlobStore::PartialPath(const BlobId& id) const {
@@ -49,14 +52,26 @@ std::string BlobStore::TemporaryPath() {
 }
 
 Status BlobStore::MoveIntoPlace(const std::string& from, const BlobId& id) {
-  FORESHORE_RETURN_IF_ERROR(CreateDirectories(path_ + "/" + NameOf(id).substr(0, 2)));
-  return RenameDurably(from, PathOf(id));
+  FORESHORE_RETURN_IF_ERROR(CreateDirectories(FolderOf(id)));
+  const Status moved = RenameDurably(from, PathOf(id));
+  certain_folders_[id[0]].store(moved.ok());
+  return moved;
+}
+
+Status BlobStore::MakeCertain(const BlobId& id) {
+  if (certain_folders_[id[0]].load()) return Status::Ok();
+  for (const std::string& folder : {path_, FolderOf(id)}) FORESHORE_RETURN_IF_ERROR(SyncDirectory(folder));
+  certain_folders_[id[0]].store(true);
+  return Status::Ok();
 }
 
 Result<BlobId> BlobStore::Put(Bytes content) {
   FORESHORE_RETURN_IF_ERROR(CheckBlobBytes("blob", content.size()));
   const BlobId id = Sha256Of(content);
-  if (Contains(id)) return id;
+  if (Contains(id)) {
+    FORESHORE_RETURN_IF_ERROR(MakeCertain(id));
+    return id;
+  }
   const std::string temporary = TemporaryPath();
   const Status written = [&] {
     FORESHORE_ASSIGN_OR_RETURN(const auto file, File::Create(temporary));
@@ -89,7 +104,10 @@ Result<BlobId> BlobStore::PutFile(const std::string& path) {
     id = hash.Finish();
     FORESHORE_RETURN_IF_ERROR(file->Sync());
     FORESHORE_RETURN_IF_ERROR(file->Close());
-    if (Contains(id)) return RemoveFile(temporary);
+    if (Contains(id)) {
+      FORESHORE_RETURN_IF_ERROR(MakeCertain(id));
+      return RemoveFile(temporary);
+    }
     return MoveIntoPlace(temporary, id);
   }();
   if (written.ok()) return id;
@@ -194,7 +212,10 @@ Status BlobStore::AppendPartial(const BlobId& id, std::uint64_t offset, Bytes ch
 Status BlobStore::FinishPartial(const BlobId& id) {
   const std::lock_guard lock(partial_mutex_);
   const std::string path = PartialPath(id);
-  if (Contains(id)) return FileExists(path) ? RemoveFile(path) : Status::Ok();
+  if (Contains(id)) {
+    FORESHORE_RETURN_IF_ERROR(MakeCertain(id));
+    return FileExists(path) ? RemoveFile(path) : Status::Ok();
+  }
   FORESHORE_ASSIGN_OR_RETURN(const BlobId found, HashFile(path));
   if (found != id) {
     FORESHORE_RETURN_IF_ERROR(RemoveFile(path));

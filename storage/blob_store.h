@@ -10,6 +10,7 @@
 // Threads: safe from any thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -74,11 +75,17 @@ class BlobStore {
   explicit BlobStore(std::string path) : path_(std::move(path)) {}
   std::string TemporaryPath();
   std::string PartialPath(const BlobId& id) const;
+  std::string FolderOf(const BlobId& id) const;
   // Moves a finished, synced file to its name.
   Status MoveIntoPlace(const std::string& from, const BlobId& id);
+  // For a blob that is there already: its name may be from a process that ended, or a sync that failed, before it was
+  // certain to outlast a power cut.
+  Status MakeCertain(const BlobId& id);
 
   std::string path_;
   std::atomic<std::uint64_t> temporary_count_{0};
+  // By an id's first byte, which names its folder: the folder was synced since the last name that is not certain.
+  std::array<std::atomic<bool>, 256> certain_folders_{};
   std::mutex hold_mutex_;           // Held while a blob is collected.
   std::weak_ptr<const void> hold_;  // Guarded by hold_mutex_: what all holders share.
   std::mutex partial_mutex_;        // Held while a partial file is measured, written or finished.

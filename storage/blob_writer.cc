@@ -29,7 +29,10 @@ Result<BlobId> BlobWriter::Finish() {
   FORESHORE_RETURN_IF_ERROR(file_->Sync());
   FORESHORE_RETURN_IF_ERROR(file_->Close());
   // The hold was taken before this look, so what is here stays.
-  if (store_.Contains(id)) return id;  // The temporary goes with the writer.
+  if (store_.Contains(id)) {
+    FORESHORE_RETURN_IF_ERROR(store_.MakeCertain(id));
+    return id;  // The temporary goes with the writer.
+  }
   FORESHORE_RETURN_IF_ERROR(store_.MoveIntoPlace(std::exchange(path_, std::string()), id));
   // A reader makes them where they are missing.
   if (size_bytes() > kBlobPieceBytes) WriteFileAtomic(store_.SumsPathOf(id), sums_.Encode(id)).IgnoreError();

@@ -168,29 +168,31 @@ Status SqliteConnection::Execute(const std::string& sql) {
   return result_code == SQLITE_OK ? Status::Ok() : Error(result_code, sql);
 }
 
-Result<std::int64_t> SqliteConnection::QueryInteger(const std::string& sql) {
+template <typename Read>
+Status SqliteConnection::QueryFirst(const std::string& sql, const Read& read) {
   FORESHORE_ASSIGN_OR_RETURN(sqlite3_stmt * statement, Prepare(sql));
-  const int result_code = sqlite3_step(statement);
-  const std::int64_t value = result_code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
-  const Status status =
-      result_code == SQLITE_ROW || result_code == SQLITE_DONE ? Status::Ok() : Error(result_code, sql);
+  int result_code = sqlite3_step(statement);
+  if (result_code == SQLITE_ROW) read(statement);
+  // A pragma that writes gives its row first: only the end tells that it was done.
+  while (result_code == SQLITE_ROW) result_code = sqlite3_step(statement);
+  const Status status = result_code == SQLITE_DONE ? Status::Ok() : Error(result_code, sql);
   sqlite3_finalize(statement);
-  if (!status.ok()) return status;
+  return status;
+}
+
+Result<std::int64_t> SqliteConnection::QueryInteger(const std::string& sql) {
+  std::int64_t value = 0;
+  FORESHORE_RETURN_IF_ERROR(
+      QueryFirst(sql, [&](sqlite3_stmt* statement) { value = sqlite3_column_int64(statement, 0); }));
   return value;
 }
 
 Result<std::string> SqliteConnection::QueryText(const std::string& sql) {
-  FORESHORE_ASSIGN_OR_RETURN(sqlite3_stmt * statement, Prepare(sql));
-  const int result_code = sqlite3_step(statement);
   std::string value;
-  if (result_code == SQLITE_ROW) {
+  FORESHORE_RETURN_IF_ERROR(QueryFirst(sql, [&](sqlite3_stmt* statement) {
     const void* text = sqlite3_column_blob(statement, 0);
     if (text != nullptr) value.assign(static_cast<const char*>(text), sqlite3_column_bytes(statement, 0));
-  }
-  const Status status =
-      result_code == SQLITE_ROW || result_code == SQLITE_DONE ? Status::Ok() : Error(result_code, sql);
-  sqlite3_finalize(statement);
-  if (!status.ok()) return status;
+  }));
   return value;
 }
 

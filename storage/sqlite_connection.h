@@ -118,6 +118,9 @@ class SqliteConnection {
       : path_(std::move(path)), role_(role), keyspaces_(keyspaces) {}
   Status Configure(const StoreOptions& options);
   Result<sqlite3_stmt*> Prepare(const std::string& sql) const;
+  // Runs the statement to its end; `read` is called on its first row.
+  template <typename Read>
+  Status QueryFirst(const std::string& sql, const Read& read);
   Status StepOnce(sqlite3_stmt*& statement, const char* sql);
   Result<sqlite3_stmt*> PreparePoint(KeyspaceId keyspace, KeyspaceKind kind, PointStatement which);
   Result<sqlite3_stmt*> PrepareFor(KeyspaceId keyspace, KeyspaceKind kind, std::string_view sql_pattern);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -92,7 +93,9 @@ Status SqliteStore::Open() {
                              SqliteConnection::Open(path_, SqliteConnection::Role::kWriter, options_, keyspaces_));
   FORESHORE_RETURN_IF_ERROR(CheckOwnFile());
   FORESHORE_RETURN_IF_ERROR(writer_->BecomeWriter(options_));
-  return Initialise();
+  FORESHORE_RETURN_IF_ERROR(Initialise());
+  // The file and its log are there now. SQLite syncs their names too, but goes on where that fails.
+  return SyncDirectory(std::filesystem::path(path_).parent_path().string());
 }
 
 // Looks before anything is written, so that another program's file stays as it is.

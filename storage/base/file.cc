@@ -62,7 +62,12 @@ Status CreateDirectories(const std::string& path) {
   }
   // Each one's name has to be certain before anything in it can be.
   for (auto at = missing.rbegin(); at != missing.rend() && !error; ++at) {
-    if (std::filesystem::create_directory(*at, error)) FORESHORE_RETURN_IF_ERROR(SyncDirectory(ParentOf(at->string())));
+    if (!std::filesystem::create_directory(*at, error)) continue;
+    const Status certain = SyncDirectory(ParentOf(at->string()));
+    if (certain.ok()) continue;
+    // The next call must not take it for one whose name is certain.
+    std::filesystem::remove(*at, error);
+    return certain;
   }
   if (error) return IoStatus("create directory", path, error.value());
   // Else something that is no directory has the name.
@@ -94,7 +99,7 @@ Status RemoveTree(const std::string& path) {
 }
 
 Status SyncDirectory(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int descriptor = ::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return IoStatus("open directory", path, errno);
   const int result = ::fsync(descriptor);
   const int error_number = errno;
