@@ -69,24 +69,28 @@ Status HeldBy(const std::string& path, bool same_process) {
 // A descriptor that holds the lock until it is closed by Unlock.
 Result<int> TakeLock(const std::string& path) {
   const std::string lock_path = path + "/LOCK";
-  const int descriptor = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor < 0) return IoStatus("open", lock_path, errno);
+  // Only for the other side's error message.
+  const std::string holder = std::to_string(::getpid()) + " (" + ProgramName() + ")\n";
+  struct Descriptor {
+    int number;
+    ~Descriptor() {
+      if (number >= 0) ::close(number);
+    }
+  } descriptor{::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
+  if (descriptor.number < 0) return IoStatus("open", lock_path, errno);
   OpenDirectories& registry = Registry();
   const std::lock_guard guard(registry.mutex);
-  if (registry.locks.contains(IdentityOf(descriptor))) {
-    ::close(descriptor);
-    return HeldBy(path, true);
-  }
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  if (registry.locks.contains(IdentityOf(descriptor.number))) return HeldBy(path, true);
+  if (::flock(descriptor.number, LOCK_EX | LOCK_NB) != 0) {
     const int error_number = errno;
-    ::close(descriptor);
     return error_number == EWOULDBLOCK ? HeldBy(path, false) : IoStatus("lock", lock_path, error_number);
   }
-  registry.locks.insert(IdentityOf(descriptor));
-  // Only for the other side's error message, so a failure to write it is none of ours.
-  const std::string holder = std::to_string(::getpid()) + " (" + ProgramName() + ")\n";
-  if (::ftruncate(descriptor, 0) == 0 && ::pwrite(descriptor, holder.data(), holder.size(), 0) < 0) errno = 0;
-  return descriptor;
+  registry.locks.insert(IdentityOf(descriptor.number));
+  // A failure to write it is none of ours.
+  if (::ftruncate(descriptor.number, 0) == 0 && ::pwrite(descriptor.number, holder.data(), holder.size(), 0) < 0) {
+    errno = 0;
+  }
+  return std::exchange(descriptor.number, -1);
 }
 
 void Unlock(int descriptor) {
@@ -161,9 +165,9 @@ Result<std::unique_ptr<DatabaseDirectory>> DatabaseDirectory::Open(const std::st
     return Status::NotFound(Where(path) + ": no FORMAT there, expected a database");
   }
   if (create) FORESHORE_RETURN_IF_ERROR(CreateDirectories(path));
-  FORESHORE_ASSIGN_OR_RETURN(const int descriptor, TakeLock(path));
-  // From here on the lock is released by the object's destructor.
-  std::unique_ptr<DatabaseDirectory> directory(new DatabaseDirectory(path, descriptor, kind_if_created, false));
+  // Before the lock is taken: its destructor releases it, whatever fails.
+  std::unique_ptr<DatabaseDirectory> directory(new DatabaseDirectory(path, kind_if_created));
+  FORESHORE_ASSIGN_OR_RETURN(directory->lock_descriptor_, TakeLock(path));
   if (!FileExists(format_path)) {
     FORESHORE_RETURN_IF_ERROR(directory->Create(random));
     return directory;
@@ -193,7 +197,7 @@ Status DatabaseDirectory::Create(Random& random) {
 }
 
 DatabaseDirectory::~DatabaseDirectory() {
-  Unlock(lock_descriptor_);
+  if (lock_descriptor_ >= 0) Unlock(lock_descriptor_);
 }
 
 std::string DatabaseDirectory::StorePath() const {

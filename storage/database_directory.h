@@ -58,14 +58,13 @@ class DatabaseDirectory {
   Result<std::unique_ptr<Store>> OpenStore(const StoreOptions& options) const;
 
  private:
-  DatabaseDirectory(std::string path, int lock_descriptor, StorageKind kind, bool created)
-      : path_(std::move(path)), lock_descriptor_(lock_descriptor), storage_kind_(kind), created_(created) {}
+  DatabaseDirectory(std::string path, StorageKind kind) : path_(std::move(path)), storage_kind_(kind) {}
   Status Create(Random& random);
 
   std::string path_;
-  int lock_descriptor_;
+  int lock_descriptor_ = -1;
   StorageKind storage_kind_;
-  bool created_;
+  bool created_ = false;
 };
 
 }  // namespace foreshore

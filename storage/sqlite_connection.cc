@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 namespace foreshore {
 namespace {
@@ -300,7 +301,12 @@ int SqliteConnection::StepInto(SqliteBatch& batch, sqlite3_stmt* statement) {
 
 void SqliteConnection::ReturnScan(KeyspaceId keyspace, ScanStatement which, sqlite3_stmt* statement) {
   sqlite3_reset(statement);
-  slots_[keyspace].scans[static_cast<std::size_t>(which)].push_back(statement);
+  try {
+    slots_[keyspace].scans[static_cast<std::size_t>(which)].push_back(statement);
+  } catch (const std::bad_alloc&) {  // Destructors call this.
+    sqlite3_finalize(statement);
+    --statement_count_;
+  }
 }
 
 bool SqliteConnection::has_many_statements() const {

@@ -2,13 +2,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace foreshore {
-namespace {
-
-constexpr std::size_t kIdleReadersMax = 4;
-
-}  // namespace
 
 SqliteReaders::~SqliteReaders() {
   assert(open_.empty() && "a transaction outlived its store");
@@ -38,10 +34,15 @@ Result<SqliteConnection*> SqliteReaders::TakeWithSnapshot() {
                                     [&](const Reader& reader) { return reader.connection.get() == connection; });
     found->snapshot = has_writer_ ? 0 : writer_count_;
   }
-  const Status begun = connection->BeginRead();
-  if (begun.ok()) return connection;
-  Return(connection, false);
-  return begun;
+  struct Loan {
+    SqliteReaders& readers;
+    SqliteConnection* connection;
+    ~Loan() {
+      if (connection != nullptr) readers.Return(connection, false);
+    }
+  } loan{*this, connection};  // Memory may run out in what follows.
+  FORESHORE_RETURN_IF_ERROR(connection->BeginRead());
+  return std::exchange(loan.connection, nullptr);
 }
 
 Result<SqliteConnection*> SqliteReaders::Take() {

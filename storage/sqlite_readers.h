@@ -25,7 +25,9 @@ namespace foreshore {
 class SqliteReaders {
  public:
   SqliteReaders(const std::string& path, const StoreOptions& options, const SqliteKeyspaces& keyspaces)
-      : path_(path), options_(options), keyspaces_(keyspaces) {}
+      : path_(path), options_(options), keyspaces_(keyspaces) {
+    idle_.reserve(kIdleReadersMax);  // So that returning a reader needs no memory.
+  }
   ~SqliteReaders();
   SqliteReaders(const SqliteReaders&) = delete;
   SqliteReaders& operator=(const SqliteReaders&) = delete;
@@ -45,6 +47,7 @@ class SqliteReaders {
   std::chrono::steady_clock::duration OldestAge() const;
 
  private:
+  static constexpr std::size_t kIdleReadersMax = 4;
   struct Reader {
     std::unique_ptr<SqliteConnection> connection;
     std::chrono::steady_clock::time_point begun;

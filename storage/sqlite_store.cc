@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -251,8 +252,13 @@ Status SqliteStore::WithReader(const Body& body) {
 
 Result<std::unique_ptr<ReadTxn>> SqliteStore::BeginRead() {
   FORESHORE_ASSIGN_OR_RETURN(SqliteConnection * reader, readers_.TakeWithSnapshot());
-  return std::unique_ptr<ReadTxn>(std::make_unique<SqliteReadTxn>(
-      *reader, keyspaces_, [this, reader](bool is_sound) { readers_.Return(reader, is_sound); }));
+  try {
+    return std::unique_ptr<ReadTxn>(std::make_unique<SqliteReadTxn>(
+        *reader, keyspaces_, [this, reader](bool is_sound) { readers_.Return(reader, is_sound); }));
+  } catch (const std::bad_alloc&) {
+    readers_.Return(reader, true);
+    throw;
+  }
 }
 
 Result<std::unique_ptr<WriteTxn>> SqliteStore::BeginWrite(std::chrono::milliseconds timeout) {
@@ -260,12 +266,19 @@ Result<std::unique_ptr<WriteTxn>> SqliteStore::BeginWrite(std::chrono::milliseco
   FORESHORE_RETURN_IF_ERROR(RepairLog());
   writer_->TrimStatements();
   FORESHORE_RETURN_IF_ERROR(writer_->BeginImmediate());
+  std::unique_ptr<WriteTxn> txn;
+  try {
+    txn = std::make_unique<SqliteWriteTxn>(*writer_, keyspaces_, [this](bool commit_failed) {
+      log_needs_repair_ = log_needs_repair_ || commit_failed;
+      RepairLog().IgnoreError();  // Tried again before the next write.
+      LeaveGate();
+    });
+  } catch (const std::bad_alloc&) {
+    writer_->Rollback();
+    throw;
+  }
   pass.Hand();
-  return std::unique_ptr<WriteTxn>(std::make_unique<SqliteWriteTxn>(*writer_, keyspaces_, [this](bool commit_failed) {
-    log_needs_repair_ = log_needs_repair_ || commit_failed;
-    RepairLog().IgnoreError();  // Tried again before the next write.
-    LeaveGate();
-  }));
+  return txn;
 }
 
 // Inside the gate. SQLite truncates the log without syncing it, and after a power cut a file system that does not do

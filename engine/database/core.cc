@@ -284,7 +284,15 @@ Status DatabaseCore::Close() {
   return status;
 }
 
+Status DatabaseCore::RefuseFromNowOn(const char* why) {
+  refusal_.store(why);
+  return RefuseIfClosed();
+}
+
 Status DatabaseCore::RefuseIfClosed() const {
+  if (const char* why = refusal_.load(); why != nullptr) {
+    return Status::Internal("database: " + std::string(why) + ", expected it to be closed and opened again");
+  }
   return closed_.load() ? Status::Cancelled("database: closed, expected an open one") : Status::Ok();
 }
 

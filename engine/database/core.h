@@ -203,6 +203,8 @@ class DatabaseCore {
   Status DropExpiredReadings();
   Status TrimLog();
   Status RefuseIfClosed() const;
+  // For ever, until the database is opened again; returns the error that every call gets.
+  Status RefuseFromNowOn(const char* why);
   Result<std::uint64_t> PendingCount(ReadView& view, const VectorIndexDefinition& index);
   Status OpenBlobIndex();
   Status VisitModelBlobs(ReadView& view,
@@ -264,6 +266,7 @@ class DatabaseCore {
   std::map<std::uint64_t, std::function<void()>> commit_listeners_;  // Guarded by listeners_mutex_.
   std::uint64_t next_listener_id_ = 1;                               // The same.
   std::atomic<bool> closed_{false};
+  std::atomic<const char*> refusal_{nullptr};  // Set: what is in memory is no longer what is in the store.
 };
 
 }  // namespace foreshore

@@ -111,6 +111,17 @@ void DerivedVectorIndex::Enqueue(std::int64_t sequence, std::vector<VectorOperat
   queue_.push_back({sequence, std::move(operations)});
 }
 
+Status DerivedVectorIndex::ApplyBatch(const Batch& batch) {
+  try {
+    for (const VectorOperation& operation : batch.operations) {
+      FORESHORE_RETURN_IF_ERROR(ApplyOne(operation, batch.sequence));
+    }
+    return Status::Ok();
+  } catch (const std::bad_alloc&) {
+    return Status(ErrorCode::kLimit, "memory: none left");
+  }
+}
+
 Status DerivedVectorIndex::Apply() {
   const std::lock_guard apply_lock(apply_mutex_);
   while (!behind_) {
@@ -121,15 +132,13 @@ Status DerivedVectorIndex::Apply() {
       batch = std::move(queue_.front());
       queue_.pop_front();
     }
-    for (const VectorOperation& operation : batch.operations) {
-      if (Status status = ApplyOne(operation, batch.sequence); !status.ok()) {
-        // Searches scan what the graph lacks from the log; the snapshot on disk is dropped so that the next open
-        // rebuilds.
-        behind_ = true;
-        RemoveFile(path_).IgnoreError();
-        Log(LogLevel::kError, "index", definition_.name + " is behind: " + status.ToString());
-        return status;
-      }
+    if (Status status = ApplyBatch(batch); !status.ok()) {
+      // Searches scan what the graph lacks from the log; the snapshot on disk is dropped so that the next open
+      // rebuilds.
+      behind_ = true;
+      RemoveFile(path_).IgnoreError();
+      Log(LogLevel::kError, "index", definition_.name + " is behind: " + status.ToString());
+      return status;
     }
     graph_->SetAppliedSeq(static_cast<std::uint64_t>(batch.sequence));
   }

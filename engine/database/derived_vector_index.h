@@ -66,6 +66,7 @@ class DerivedVectorIndex : public DerivedConsumer {
   Status CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t head);
   Status RebuildFrom(ReadTxn& txn, std::int64_t head);
   Status ApplyOne(const VectorOperation& operation, std::int64_t sequence);
+  Status ApplyBatch(const Batch& batch);
 
   VectorIndexDefinition definition_;
   std::string path_;

@@ -403,6 +403,22 @@ Status WriteView::WriteCatalogChanges(std::shared_ptr<const Catalog>* next) {
   return Status::Ok();
 }
 
+// What is in memory follows what the store has committed.
+void WriteView::Publish(const std::vector<std::pair<std::uint32_t, SessionTable::Entry>>& unsaved_sessions,
+                        std::shared_ptr<const Catalog> next) {
+  if (!unsaved_sessions.empty()) core_.sessions_.MarkSaved(unsaved_sessions.back().first);
+  core_.next_docid_ = next_docid_;
+  for (const auto& [collection_id, readings] : readings_) core_.readings_[collection_id] = readings->state();
+  core_.rescued_count_ += rescued_delta_;
+  if (next) core_.PublishCatalog(std::move(next));
+  std::map<std::uint32_t, std::vector<VectorOperation>> operations;
+  for (auto& [key, stored] : own_vectors_) operations[key.first].push_back({key.second, std::move(stored)});
+  for (const auto& [index_id, derived] : core_.derived_by_id()) {
+    derived->Enqueue(committed_sequence_, std::move(operations[index_id]));
+  }
+  core_.last_sequence_.store(committed_sequence_);
+}
+
 Status WriteView::Commit() {
   if (finished_) return Status::Cancelled("transaction: already ended, expected an open one");
   FORESHORE_RETURN_IF_ERROR(FinishReadings());
@@ -426,17 +442,12 @@ Status WriteView::Commit() {
   }
   CommitMark mark(core_.commit_epoch_);
   FORESHORE_RETURN_IF_ERROR(write_txn_->Commit());
-  if (!unsaved.empty()) core_.sessions_.MarkSaved(unsaved.back().first);
-  core_.next_docid_ = next_docid_;
-  for (const auto& [collection_id, readings] : readings_) core_.readings_[collection_id] = readings->state();
-  core_.rescued_count_ += rescued_delta_;
-  if (next) core_.PublishCatalog(std::move(next));
-  std::map<std::uint32_t, std::vector<VectorOperation>> operations;
-  for (auto& [key, stored] : own_vectors_) operations[key.first].push_back({key.second, std::move(stored)});
-  for (const auto& [index_id, derived] : core_.derived_by_id()) {
-    derived->Enqueue(committed_sequence_, std::move(operations[index_id]));
+  try {
+    Publish(unsaved, std::move(next));
+  } catch (const std::bad_alloc&) {
+    // It is in the store, and only a part of it in memory: going on would write over what is there.
+    return core_.RefuseFromNowOn("memory ran out behind a commit");
   }
-  core_.last_sequence_.store(committed_sequence_);
   mark.Unset();
   owned_write_txn_.reset();
   writer_pass_.reset();

@@ -118,6 +118,8 @@ class WriteView : public ReadView {
   Result<std::uint64_t> AcknowledgedHlc();
   Status KeepRescued(const CollectionDefinition& collection, std::string_view id, const JoinOutcome& outcome);
   Status WriteCatalogChanges(std::shared_ptr<const Catalog>* next);
+  void Publish(const std::vector<std::pair<std::uint32_t, SessionTable::Entry>>& unsaved_sessions,
+               std::shared_ptr<const Catalog> next);
   std::uint64_t Hlc();
   // Ends the transaction in failure: later calls are refused.
   Status Fail(Status status);

@@ -6,6 +6,7 @@
 #include "engine/database/stored_vector.h"
 #include "engine/document/json.h"
 #include "engine/query/sql_json.h"
+#include "engine/query/sqlite_callback.h"
 #include "engine/query/text_functions.h"
 #include "engine/query/vector_argument.h"
 #include "index/quantizer.h"
@@ -607,13 +608,13 @@ int RowidOfCursor(sqlite3_vtab_cursor* base, sqlite3_int64* rowid) {
 }  // namespace
 
 void SetCursorFunctions(sqlite3_module& module) {
-  module.xOpen = &OpenCursor;
-  module.xClose = &CloseCursor;
-  module.xFilter = &FilterCursor;
-  module.xNext = &NextOfCursor;
-  module.xEof = &CursorAtEnd;
-  module.xColumn = &ColumnOfCursor;
-  module.xRowid = &RowidOfCursor;
+  module.xOpen = SqliteCallback<&OpenCursor>;
+  module.xClose = SqliteCallback<&CloseCursor>;
+  module.xFilter = SqliteCallback<&FilterCursor>;
+  module.xNext = SqliteCallback<&NextOfCursor>;
+  module.xEof = SqliteCallback<&CursorAtEnd>;
+  module.xColumn = SqliteCallback<&ColumnOfCursor>;
+  module.xRowid = SqliteCallback<&RowidOfCursor>;
 }
 
 }  // namespace foreshore

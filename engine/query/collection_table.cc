@@ -5,6 +5,7 @@
 #include "engine/document/json.h"
 #include "engine/query/array_contains.h"
 #include "engine/query/collection_cursor.h"
+#include "engine/query/sqlite_callback.h"
 
 namespace foreshore {
 
@@ -62,12 +63,16 @@ void RefuseMatch(sqlite3_context* context, int /*argument_count*/, sqlite3_value
 int FindFunction(sqlite3_vtab* table, int argument_count, const char* name,
                  void (**function)(sqlite3_context*, int, sqlite3_value**), void** /*argument*/) {
   if (argument_count == 2 && sqlite3_stricmp(name, "array_contains") == 0) {
-    *function = &ArrayContains;
+    *function = SqliteCallback<&ArrayContains>;
     return kArrayContainsConstraint;
   }
   if (argument_count != 2 || sqlite3_stricmp(name, "match") != 0) return 0;
   auto& collection = *static_cast<CollectionTable*>(table);
-  collection.session.misplaced_match = collection.name;
+  try {
+    collection.session.misplaced_match = collection.name;
+  } catch (const std::bad_alloc&) {
+    return 0;  // The code of an error would mean a function here; SQLite then says itself what it cannot do.
+  }
   *function = &RefuseMatch;
   return 1;
 }
@@ -75,12 +80,12 @@ int FindFunction(sqlite3_vtab* table, int argument_count, const char* name,
 sqlite3_module MakeModule() {
   sqlite3_module module{};
   module.iVersion = 1;
-  module.xCreate = &Create;
-  module.xConnect = &Connect;
-  module.xBestIndex = &PlanCollectionScan;
-  module.xDisconnect = &Disconnect;
-  module.xDestroy = &Disconnect;
-  module.xUpdate = &UpdateCollection;
+  module.xCreate = SqliteCallback<&Create>;
+  module.xConnect = SqliteCallback<&Connect>;
+  module.xBestIndex = SqliteCallback<&PlanCollectionScan>;
+  module.xDisconnect = SqliteCallback<&Disconnect>;
+  module.xDestroy = SqliteCallback<&Disconnect>;
+  module.xUpdate = SqliteCallback<&UpdateCollection>;
   module.xFindFunction = &FindFunction;
   SetCursorFunctions(module);
   return module;

@@ -6,6 +6,7 @@
 #include "engine/document/json.h"
 #include "engine/query/readings_table.h"
 #include "engine/query/sql_json.h"
+#include "engine/query/sqlite_callback.h"
 #include "engine/query/time_functions.h"
 
 namespace foreshore {
@@ -317,13 +318,13 @@ class ReadingWriter {
 }  // namespace
 
 void SetReadingsCursorFunctions(sqlite3_module& module) {
-  module.xOpen = &OpenCursor;
-  module.xClose = &CloseCursor;
-  module.xFilter = &FilterCursor;
-  module.xNext = &NextOfCursor;
-  module.xEof = &CursorAtEnd;
-  module.xColumn = &ColumnOfCursor;
-  module.xRowid = &RowidOfCursor;
+  module.xOpen = SqliteCallback<&OpenCursor>;
+  module.xClose = SqliteCallback<&CloseCursor>;
+  module.xFilter = SqliteCallback<&FilterCursor>;
+  module.xNext = SqliteCallback<&NextOfCursor>;
+  module.xEof = SqliteCallback<&CursorAtEnd>;
+  module.xColumn = SqliteCallback<&ColumnOfCursor>;
+  module.xRowid = SqliteCallback<&RowidOfCursor>;
 }
 
 int UpdateReadings(sqlite3_vtab* base, int argument_count, sqlite3_value** arguments, sqlite3_int64*) {

@@ -7,6 +7,7 @@
 #include "engine/document/json.h"
 #include "engine/query/collection_table.h"
 #include "engine/query/sql_json.h"
+#include "engine/query/sqlite_callback.h"
 
 namespace foreshore {
 namespace {
@@ -67,12 +68,12 @@ int Disconnect(sqlite3_vtab* table) {
 sqlite3_module MakeModule() {
   sqlite3_module module{};
   module.iVersion = 1;
-  module.xCreate = &Create;
-  module.xConnect = &Connect;
-  module.xBestIndex = &PlanReadingsScan;
-  module.xDisconnect = &Disconnect;
-  module.xDestroy = &Disconnect;
-  module.xUpdate = &UpdateReadings;
+  module.xCreate = SqliteCallback<&Create>;
+  module.xConnect = SqliteCallback<&Connect>;
+  module.xBestIndex = SqliteCallback<&PlanReadingsScan>;
+  module.xDisconnect = SqliteCallback<&Disconnect>;
+  module.xDestroy = SqliteCallback<&Disconnect>;
+  module.xUpdate = SqliteCallback<&UpdateReadings>;
   SetReadingsCursorFunctions(module);
   return module;
 }

@@ -7,6 +7,7 @@
 #include "engine/query/readings_table.h"
 #include "engine/query/sql_functions.h"
 #include "engine/query/sql_statement.h"
+#include "engine/query/sqlite_callback.h"
 #include "engine/query/text_functions.h"
 #include "engine/query/time_functions.h"
 
@@ -108,8 +109,8 @@ Status SessionState::Open() {
   // A misspelt "name" in double quotes must be an error, not a string.
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
-  sqlite3_set_authorizer(db, &SessionState::Authorize, this);
-  sqlite3_progress_handler(db, kProgressOperations, &SessionState::OnProgress, this);
+  sqlite3_set_authorizer(db, SqliteCallback<&SessionState::Authorize>, this);
+  sqlite3_progress_handler(db, kProgressOperations, SqliteCallback<&SessionState::OnProgress>, this);
   FORESHORE_RETURN_IF_ERROR(RegisterCollectionModule(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterReadingsModule(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterTimeFunctions(*this));

@@ -3,6 +3,7 @@
 #include "engine/model/model_registry.h"
 #include "engine/query/array_contains.h"
 #include "engine/query/sql_json.h"
+#include "engine/query/sqlite_callback.h"
 #include "engine/query/vector_argument.h"
 #include "index/vector_query.h"
 
@@ -100,11 +101,11 @@ struct Registration {
 Status RegisterSqlFunctions(SessionState& session) {
   // All depend on their arguments alone as far as one statement goes, so that constant calls run once.
   constexpr int kFlags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
-  constexpr Registration kFunctions[] = {{"array_contains", 2, &ArrayContains},
-                                         {"embed", 2, &Embed},
-                                         {"predict", 2, &Predict},
-                                         {"vector_distance", 2, &VectorDistance},
-                                         {"vector_distance", 3, &VectorDistance}};
+  constexpr Registration kFunctions[] = {{"array_contains", 2, SqliteCallback<&ArrayContains>},
+                                         {"embed", 2, SqliteCallback<&Embed>},
+                                         {"predict", 2, SqliteCallback<&Predict>},
+                                         {"vector_distance", 2, SqliteCallback<&VectorDistance>},
+                                         {"vector_distance", 3, SqliteCallback<&VectorDistance>}};
   for (const Registration& each : kFunctions) {
     const int code = sqlite3_create_function_v2(session.db, each.name, each.argument_count, kFlags, &session,
                                                 each.function, nullptr, nullptr, nullptr);

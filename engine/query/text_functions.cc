@@ -6,6 +6,7 @@
 
 #include "engine/query/collection_cursor.h"
 #include "engine/query/sql_json.h"
+#include "engine/query/sqlite_callback.h"
 #include "engine/query/vector_argument.h"
 
 namespace foreshore {
@@ -144,11 +145,11 @@ Status RegisterTextFunctions(SessionState& session) {
     void (*function)(sqlite3_context*, int, sqlite3_value**);
   };
   // The first three depend on the row, which their arguments do not show.
-  constexpr Registration kFunctions[] = {{"snippet", 6, 0, &Snippet},
-                                         {"highlight", 4, 0, &Highlight},
-                                         {"bm25", -1, 0, &Bm25},
-                                         {"hybrid", -1, SQLITE_DETERMINISTIC, &Hybrid},
-                                         {"any_word", 1, SQLITE_DETERMINISTIC, &AnyWord}};
+  constexpr Registration kFunctions[] = {{"snippet", 6, 0, SqliteCallback<&Snippet>},
+                                         {"highlight", 4, 0, SqliteCallback<&Highlight>},
+                                         {"bm25", -1, 0, SqliteCallback<&Bm25>},
+                                         {"hybrid", -1, SQLITE_DETERMINISTIC, SqliteCallback<&Hybrid>},
+                                         {"any_word", 1, SQLITE_DETERMINISTIC, SqliteCallback<&AnyWord>}};
   for (const Registration& each : kFunctions) {
     const int code = sqlite3_create_function_v2(session.db, each.name, each.argument_count, SQLITE_UTF8 | each.flags,
                                                 &session, each.function, nullptr, nullptr, nullptr);

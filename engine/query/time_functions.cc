@@ -5,6 +5,7 @@
 
 #include "engine/query/session_state.h"
 #include "engine/query/sql_json.h"
+#include "engine/query/sqlite_callback.h"
 
 namespace foreshore {
 namespace {
@@ -130,14 +131,16 @@ Status RegisterTimeFunctions(SessionState& session) {
   constexpr int kFlags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
   for (const int argument_count : {2, 3}) {
     const int code = sqlite3_create_function_v2(session.db, "time_bucket", argument_count, kFlags, &session,
-                                                &TimeBucket, nullptr, nullptr, nullptr);
+                                                SqliteCallback<&TimeBucket>, nullptr, nullptr, nullptr);
     if (code != SQLITE_OK) return session.ErrorOf(code);
   }
-  const int first = sqlite3_create_function_v2(session.db, "first", 2, kFlags, &session, nullptr, &ExtremeStep<true>,
-                                               &ExtremeFinal, nullptr);
+  const int first =
+      sqlite3_create_function_v2(session.db, "first", 2, kFlags, &session, nullptr, SqliteCallback<&ExtremeStep<true>>,
+                                 SqliteCallback<&ExtremeFinal>, nullptr);
   if (first != SQLITE_OK) return session.ErrorOf(first);
-  const int last = sqlite3_create_function_v2(session.db, "last", 2, kFlags, &session, nullptr, &ExtremeStep<false>,
-                                              &ExtremeFinal, nullptr);
+  const int last =
+      sqlite3_create_function_v2(session.db, "last", 2, kFlags, &session, nullptr, SqliteCallback<&ExtremeStep<false>>,
+                                 SqliteCallback<&ExtremeFinal>, nullptr);
   return last == SQLITE_OK ? Status::Ok() : session.ErrorOf(last);
 }
 

@@ -1,5 +1,6 @@
 #include "storage/base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -74,14 +75,19 @@ Status CreateDirectories(const std::string& path) {
   return std::filesystem::is_directory(path) ? Status::Ok() : IoStatus("create directory", path, ENOTDIR);
 }
 
+// Not by std::filesystem's iterators: libstdc++ allocates in their noexcept constructors.
 Result<std::vector<std::string>> ListDirectory(const std::string& path) {
-  std::error_code error;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+  if (directory == nullptr) return IoStatus("list directory", path, errno);
   std::vector<std::string> names;
-  for (auto entry = std::filesystem::directory_iterator(path, error);
-       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(directory.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
   }
-  if (error) return IoStatus("list directory", path, error.value());
+  if (errno != 0) return IoStatus("list directory", path, errno);
   std::sort(names.begin(), names.end());
   return names;
 }
