@@ -691,6 +691,38 @@ class SyncTest(CommandLineTest):
         self.assertEqual(self.ok("export", self.second, "notes"), self.ok("export", self.db, "notes"))
         self.stop(gateway)
 
+    def test_a_follower_prints_what_changes_in_what_it_watches(self):
+        gateway, url = self.start_gateway()
+        self.import_lines("notes", NOTES)
+        self.sync(self.db, url)
+        self.sync(self.second, url)
+        follower = self.start("sync", self.second, url, "--follow",
+                              "--watch", "SELECT id, level FROM notes WHERE site = 'A' ORDER BY id")
+        first = [json.loads(follower.stdout.readline()) for _ in range(2)]
+        self.assertEqual([(one["change"], one["new"]) for one in first],
+                         [("inserted", {"id": "n1", "level": 3}), ("inserted", {"id": "n3", "level": None})])
+        self.ok("sql", self.db, "UPDATE notes SET level = 10 WHERE id = 'n1'; UPDATE notes SET level = 2 WHERE id = 'n2'")
+        self.sync(self.db, url)
+        changed = json.loads(follower.stdout.readline())
+        self.assertEqual((changed["change"], changed["old"], changed["new"]),
+                         ("updated", {"id": "n1", "level": 3}, {"id": "n1", "level": 10}))
+        self.stop(follower, signal.SIGINT)
+        self.stop(gateway)
+
+    def test_the_replica_that_purges_hides_at_once_and_deletes_after_the_grace_period(self):
+        gateway, url = self.start_gateway()
+        self.fails("sync", self.second, url, "--purge-expired", status=2, says="--follow")
+        self.fails("sync", self.second, url, "--watch", "SELECT 1", status=2, says="--follow")
+        self.ok("create", self.second, "--collection", "notes", "--expiry-field", "until")
+        self.import_lines("notes", [{"id": "a", "until": 1}, {"id": "b", "until": "9999-01-01"}])
+        self.sync(self.db, url)
+        follower = self.start("sync", self.second, url, "--follow", "--purge-expired", "--watch", "SELECT id FROM notes")
+        self.assertEqual(json.loads(follower.stdout.readline())["new"], {"id": "b"})
+        self.stop(follower, signal.SIGINT)
+        self.sync(self.db, url)
+        self.assertEqual(len(self.rows("SELECT id FROM notes")), 2, "a week has to pass between two looks")
+        self.stop(gateway)
+
     def test_a_gateway_that_is_not_there_is_a_failure(self):
         self.fails("sync", self.db, "http://127.0.0.1:1", says="127.0.0.1:1")
         self.fails("sync", self.db, "ftp://nowhere", says="ftp")
