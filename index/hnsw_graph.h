@@ -1,12 +1,11 @@
 // A hierarchical navigable small world graph (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
-// search using Hierarchical Navigable Small World graphs", 2016) over int8 codes, by hnswlib. This is the only
-// folder, and hnsw_graph.cc the only file, that knows hnswlib.
+// search using Hierarchical Navigable Small World graphs", 2016) over int8 codes. Two implementations: ours
+// (index/flat_graph.h) and hnswlib, which hnswlib_graph.cc alone knows.
 //
 // A node is a slot: 0, 1, 2 … in order of insertion, for ever. Nodes are never removed and never change; what is dead
 // is known one level up, so that the graph keeps its paths.
 //
-// Threads: const members may run side by side; a non-const member must be alone (hnswlib's own locks are not free of
-// data races between insertion and search).
+// Threads: const members may run side by side; a non-const member must be alone.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "foreshore/status.h"
+#include "index/vector_index.h"
 #include "index/vector_metric.h"
 
 namespace foreshore {
@@ -24,6 +24,7 @@ struct HnswGraphConfig {
   std::uint32_t dimension = 0;
   std::uint32_t links_per_node = 16;  // On level 0, twice as many.
   std::uint32_t ef_construction = 128;
+  VectorGraphKind kind = VectorGraphKind::kHnswlib;  // No part of snapshots: each kind reads what the other wrote.
   friend bool operator==(const HnswGraphConfig&, const HnswGraphConfig&) = default;
 };
 
@@ -35,40 +36,40 @@ class HnswGraph {
  public:
   // `capacity` nodes fit without growing. kInternal where memory is short, here and below.
   static Result<std::unique_ptr<HnswGraph>> Create(const HnswGraphConfig& config, std::uint32_t capacity);
-  ~HnswGraph();
+  virtual ~HnswGraph() = default;
+  HnswGraph() = default;
   HnswGraph(const HnswGraph&) = delete;
   HnswGraph& operator=(const HnswGraph&) = delete;
 
   // Inserts a code (index/vector_code.h) as slot node_count(). kLimit when the graph is full. After kInternal the graph
   // may only be destroyed.
-  Status Add(const void* code);
+  virtual Status Add(const void* code) = 0;
 
   // About `ef` slots near `code`, nearest first; all of them where the graph is smaller and connected.
-  Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const;
+  virtual Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const = 0;
 
   // For snapshots.
-  const HnswGraphConfig& config() const;
-  std::uint32_t node_count() const;
-  std::uint32_t entry_point() const;  // kNoSlot where the graph is empty.
-  int level(std::uint32_t slot) const;
+  virtual const HnswGraphConfig& config() const = 0;
+  virtual std::uint32_t node_count() const = 0;
+  virtual std::uint32_t entry_point() const = 0;  // kNoSlot where the graph is empty.
+  virtual int level(std::uint32_t slot) const = 0;
   // The slots that `slot` links to on `level`, at most links_per_node of them, or twice that on level 0.
-  std::span<const std::uint32_t> links(std::uint32_t slot, int level) const;
-  std::uint32_t links_max(int level) const;
+  virtual std::span<const std::uint32_t> links(std::uint32_t slot, int level) const = 0;
+  virtual std::uint32_t links_max(int level) const = 0;
   // The code of a slot, valid until the next non-const call.
-  const char* code(std::uint32_t slot) const;
+  virtual const char* code(std::uint32_t slot) const = 0;
 
   // Rebuild a stored graph: every node in order, then its links, then the entry point. The caller has checked that
   // levels, counts, slots and entry point are in range and that each link's target reaches up to its level.
-  Status RestoreNode(const void* code, int level);
-  void RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links);
-  void RestoreEntryPoint(std::uint32_t slot);
+  virtual Status RestoreNode(const void* code, int level) = 0;
+  virtual void RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links) = 0;
+  virtual void RestoreEntryPoint(std::uint32_t slot) = 0;
 
-  std::uint64_t memory_bytes() const;  // An estimate, allocator overhead included.
-
- private:
-  struct Impl;
-  explicit HnswGraph(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  virtual std::uint64_t memory_bytes() const = 0;  // An estimate, allocator overhead included.
 };
+
+// What HnswGraph::Create() chooses from.
+Result<std::unique_ptr<HnswGraph>> CreateHnswlibGraph(const HnswGraphConfig& config, std::uint32_t capacity);
+Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config, std::uint32_t capacity);
 
 }  // namespace foreshore

@@ -31,7 +31,8 @@ Result<HnswGraphConfig> GraphConfig(const VectorIndexConfig& config) {
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "links_per_node", config.links_per_node, 4, 64));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "ef_construction", config.ef_construction, 8, 4096));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "metric", static_cast<std::uint8_t>(config.metric), 0, 2));
-  return HnswGraphConfig{config.metric, config.dimension, config.links_per_node, config.ef_construction};
+  FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "graph", static_cast<std::uint8_t>(config.graph), 0, 1));
+  return HnswGraphConfig{config.metric, config.dimension, config.links_per_node, config.ef_construction, config.graph};
 }
 
 }  // namespace

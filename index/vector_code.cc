@@ -17,8 +17,12 @@ void PackVectorCode(float scale, std::span<const std::int8_t> codes, void* code)
 }
 
 double CodeProximity(const CodeSpace& space, const void* a, const void* b) {
-  const double dot = space.dot(CodeValues(a), CodeValues(b), space.dimension);
-  switch (space.metric) {
+  return CodeProximityOfDot(space.metric, space.dot(CodeValues(a), CodeValues(b), space.dimension), a, b);
+}
+
+double CodeProximityOfDot(VectorMetric metric, std::int32_t integer_dot, const void* a, const void* b) {
+  const double dot = integer_dot;
+  switch (metric) {
     case VectorMetric::kCosine: return 1.0 - dot * CodeInverseNorm(a) * CodeInverseNorm(b);
     case VectorMetric::kDot: return -dot * CodeScale(a) * CodeScale(b);
     case VectorMetric::kL2: break;

@@ -51,5 +51,7 @@ struct CodeSpace {
 // A number that orders codes as the metric does, cheaper than the distance: L2 is left squared. For walking graphs;
 // what users see comes from VectorQuery.
 double CodeProximity(const CodeSpace& space, const void* a, const void* b);
+// The same where the integer dot product of the two is known.
+double CodeProximityOfDot(VectorMetric metric, std::int32_t dot, const void* a, const void* b);
 
 }  // namespace foreshore

@@ -24,6 +24,11 @@
 
 namespace foreshore {
 
+enum class VectorGraphKind : std::uint8_t {
+  kFlat = 0,     // Ours (index/flat_graph.h).
+  kHnswlib = 1,  // hnswlib's.
+};
+
 struct VectorIndexConfig {
   std::string name = "vector index";  // Opens every message, such as: vector index "notes.embedding".
   VectorMetric metric = VectorMetric::kCosine;
@@ -32,6 +37,7 @@ struct VectorIndexConfig {
   std::uint32_t ef_construction = 128;  // Candidates kept while inserting, 8..4096.
   // Up to so many entries a scan of all codes is chosen over the graph.
   std::uint32_t exact_scan_entries_max = 2000;
+  VectorGraphKind graph = VectorGraphKind::kHnswlib;  // Snapshots of either kind are read by both.
 };
 
 enum class VectorStrategy : std::uint8_t {
@@ -115,7 +121,7 @@ class VectorIndex {
                                                std::function<bool(std::int64_t docid)> predicate = nullptr) const;
 };
 
-// An empty index over hnswlib's graph. kInvalidArgument where a number of `config` is out of its range.
+// An empty index over the graph that `config` names. kInvalidArgument where a number of `config` is out of its range.
 Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config);
 
 // The index that SaveSnapshot() wrote. kNotFound where there is no file; kUnsupported for another version of the

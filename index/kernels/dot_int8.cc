@@ -8,6 +8,11 @@ std::int32_t DotInt8Scalar(const std::int8_t* a, const std::int8_t* b, std::size
   return sum;
 }
 
+void DotInt8x4Scalar(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
+                     std::int32_t sums[4]) {
+  for (int row = 0; row < 4; ++row) sums[row] = DotInt8Scalar(query, rows[row], dimension);
+}
+
 DotInt8 DotInt8For(CpuLevel level) {
   switch (level) {
     case CpuLevel::kScalar: return &DotInt8Scalar;
@@ -23,6 +28,24 @@ DotInt8 DotInt8For(CpuLevel level) {
 
 DotInt8 BestDotInt8() {
   static const DotInt8 best = DotInt8For(DetectCpuLevel());
+  return best;
+}
+
+DotInt8x4 DotInt8x4For(CpuLevel level) {
+  switch (level) {
+    case CpuLevel::kScalar: return &DotInt8x4Scalar;
+#if defined(__x86_64__)
+    case CpuLevel::kAvx2: return &DotInt8x4Avx2;
+    case CpuLevel::kAvx512Vnni: return &DotInt8x4Avx512Vnni;
+#elif defined(__aarch64__)
+    case CpuLevel::kNeonDot: return &DotInt8x4NeonDot;
+#endif
+    default: return nullptr;
+  }
+}
+
+DotInt8x4 BestDotInt8x4() {
+  static const DotInt8x4 best = DotInt8x4For(DetectCpuLevel());
   return best;
 }
 

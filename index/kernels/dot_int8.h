@@ -21,21 +21,37 @@ namespace foreshore {
 
 using DotInt8 = std::int32_t (*)(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 
+// One vector with four others at once: the query is prepared once, and four chains of additions overlap. Each of the
+// four sums is what DotInt8 gives.
+using DotInt8x4 = void (*)(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
+                           std::int32_t sums[4]);
+
 // The specification.
 std::int32_t DotInt8Scalar(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 
+void DotInt8x4Scalar(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
+                     std::int32_t sums[4]);
+
 // The kernel for `level`, or null where this build has none. Whether the machine can run it is CpuSupports().
 DotInt8 DotInt8For(CpuLevel level);
+DotInt8x4 DotInt8x4For(CpuLevel level);
 
 // The kernel of DetectCpuLevel(), the same for the life of the process.
 DotInt8 BestDotInt8();
+DotInt8x4 BestDotInt8x4();
 
 // The implementations, for the dispatcher only.
 #if defined(__x86_64__)
 std::int32_t DotInt8Avx2(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+void DotInt8x4Avx2(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
+                   std::int32_t sums[4]);
 std::int32_t DotInt8Avx512Vnni(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+void DotInt8x4Avx512Vnni(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
+                         std::int32_t sums[4]);
 #elif defined(__aarch64__)
 std::int32_t DotInt8NeonDot(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
+void DotInt8x4NeonDot(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
+                      std::int32_t sums[4]);
 #endif
 
 }  // namespace foreshore

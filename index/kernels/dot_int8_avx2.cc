@@ -49,5 +49,27 @@ std::int32_t FORESHORE_KERNEL_NAME(DotInt8Avx2)(const std::int8_t* a, const std:
   return total;
 }
 
+FORESHORE_KERNEL_TARGET("avx2")
+void FORESHORE_KERNEL_NAME(DotInt8x4Avx2)(const std::int8_t* query, const std::int8_t* const rows[4],
+                                          std::size_t dimension, std::int32_t sums[4]) {
+  __m256i lanes[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+  std::size_t i = 0;
+  for (; i + 32 <= dimension; i += 32) {
+    const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + i));
+    for (int row = 0; row < 4; ++row) {
+      lanes[row] = Accumulate(lanes[row], q, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[row] + i)));
+    }
+  }
+  for (int row = 0; row < 4; ++row) {
+    __m128i quad = _mm_add_epi32(_mm256_castsi256_si128(lanes[row]), _mm256_extracti128_si256(lanes[row], 1));
+    quad = _mm_add_epi32(quad, _mm_shuffle_epi32(quad, 0x4E));
+    quad = _mm_add_epi32(quad, _mm_shuffle_epi32(quad, 0xB1));
+    sums[row] = _mm_cvtsi128_si32(quad);
+    for (std::size_t rest = i; rest < dimension; ++rest) {
+      sums[row] += static_cast<std::int32_t>(query[rest]) * rows[row][rest];
+    }
+  }
+}
+
 }  // namespace foreshore
 #endif

@@ -64,5 +64,27 @@ std::int32_t FORESHORE_KERNEL_NAME(DotInt8Avx512Vnni)(const std::int8_t* a, cons
   return std::accumulate(lanes, lanes + 16, std::int32_t{0});
 }
 
+FORESHORE_KERNEL_TARGET("avx512f,avx512bw,avx512vnni")
+void FORESHORE_KERNEL_NAME(DotInt8x4Avx512Vnni)(const std::int8_t* query, const std::int8_t* const rows[4],
+                                                std::size_t dimension, std::int32_t sums[4]) {
+  __m512i lanes[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+  std::size_t i = 0;
+  for (; i + 64 <= dimension; i += 64) {
+    const __m512i q = _mm512_loadu_si512(query + i);
+    for (int row = 0; row < 4; ++row) lanes[row] = Accumulate(lanes[row], q, _mm512_loadu_si512(rows[row] + i));
+  }
+  if (i < dimension) {
+    const __m512i q = LoadFirst(query + i, dimension - i);
+    for (int row = 0; row < 4; ++row) {
+      lanes[row] = Accumulate(lanes[row], q, LoadFirst(rows[row] + i, dimension - i));
+    }
+  }
+  for (int row = 0; row < 4; ++row) {
+    std::int32_t parts[16];
+    _mm512_storeu_si512(parts, lanes[row]);
+    sums[row] = std::accumulate(parts, parts + 16, std::int32_t{0});
+  }
+}
+
 }  // namespace foreshore
 #endif

@@ -38,5 +38,26 @@ std::int32_t FORESHORE_KERNEL_NAME(DotInt8NeonDot)(const std::int8_t* a, const s
   return total;
 }
 
+#if defined(__clang__)
+FORESHORE_KERNEL_TARGET("dotprod")
+#else
+FORESHORE_KERNEL_TARGET("arch=armv8.2-a+dotprod")
+#endif
+void FORESHORE_KERNEL_NAME(DotInt8x4NeonDot)(const std::int8_t* query, const std::int8_t* const rows[4],
+                                             std::size_t dimension, std::int32_t sums[4]) {
+  int32x4_t lanes[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+  std::size_t i = 0;
+  for (; i + 16 <= dimension; i += 16) {
+    const int8x16_t q = vld1q_s8(query + i);
+    for (int row = 0; row < 4; ++row) lanes[row] = vdotq_s32(lanes[row], q, vld1q_s8(rows[row] + i));
+  }
+  for (int row = 0; row < 4; ++row) {
+    sums[row] = vaddvq_s32(lanes[row]);
+    for (std::size_t rest = i; rest < dimension; ++rest) {
+      sums[row] += static_cast<std::int32_t>(query[rest]) * rows[row][rest];
+    }
+  }
+}
+
 }  // namespace foreshore
 #endif

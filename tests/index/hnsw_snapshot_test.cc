@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::uint32_t kDimension = 8;
 constexpr std::size_t kHeaderBytes = 56;
-constexpr HnswGraphConfig kGraphConfig{VectorMetric::kCosine, kDimension, 16, 128};
+constexpr HnswGraphConfig kGraphConfig{VectorMetric::kCosine, kDimension, 16, 128, kGraphUnderTest};
 
 std::unique_ptr<VectorIndex> SmallIndex(std::int64_t count, SyntheticVectors& vectors) {
   auto index = NewIndex(kDimension);

@@ -50,11 +50,19 @@ inline ByteString RecordOf(const std::vector<float>& values) {
   return std::move(record).value();
 }
 
+// Which graph NewIndex() takes: the same tests are built once for each.
+#if defined(FORESHORE_TEST_HNSWLIB)
+inline constexpr VectorGraphKind kGraphUnderTest = VectorGraphKind::kHnswlib;
+#else
+inline constexpr VectorGraphKind kGraphUnderTest = VectorGraphKind::kFlat;
+#endif
+
 inline std::unique_ptr<VectorIndex> NewIndex(std::uint32_t dimension, VectorMetric metric = VectorMetric::kCosine) {
   VectorIndexConfig config;
   config.name = "vector index \"notes.embedding\"";
   config.metric = metric;
   config.dimension = dimension;
+  config.graph = kGraphUnderTest;
   Result<std::unique_ptr<VectorIndex>> index = CreateHnswIndex(config);
   REQUIRE(index.ok());
   return std::move(index).value();
