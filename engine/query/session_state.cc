@@ -15,6 +15,9 @@ namespace foreshore {
 
 namespace {
 
+// Memory may run out between a statement's preparation and its end.
+using OwnedStatement = std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)>;
+
 // Read-only pragmas that tools ask for; every other pragma is refused.
 // SQLite asks every so many operations of its machine whether to go on: some 20 us of work.
 constexpr int kProgressOperations = 1000;
@@ -181,6 +184,7 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
     if (consumed_bytes) return std::unique_ptr<SqlStatement>();
     return Status::InvalidArgument("SQL: the text holds no statement");
   }
+  OwnedStatement owner(compiled, &sqlite3_finalize);
   if (sqlite3_stmt_isexplain(compiled) != 0) control = TransactionControl::kNone;
   // The authorizer hears BEGIN of any kind; only those that take locks touch the file.
   if (control == TransactionControl::kBegin && sqlite3_stmt_readonly(compiled) == 0) {
@@ -188,6 +192,7 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   }
   auto statement =
       std::make_unique<SqlStatement>(shared_from_this(), compiled, control, control_savepoint, preparing_converts);
+  static_cast<void>(owner.release());
   if (!misplaced_match.empty()) {
     return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +
                                    "\" must be an AND term of WHERE or of a join's ON, not under OR or NOT, not in the "
@@ -217,7 +222,7 @@ Status SessionState::CheckNearestPlacement(std::string_view sql) {
   if (const int code = sqlite3_prepare_v3(db, explain.c_str(), -1, 0, &compiled, nullptr); code != SQLITE_OK) {
     return ErrorOf(code);
   }
-  const std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)> owner(compiled, &sqlite3_finalize);
+  const OwnedStatement owner(compiled, &sqlite3_finalize);
   std::set<int> under_or;
   while (sqlite3_step(compiled) == SQLITE_ROW) {
     const int id = sqlite3_column_int(compiled, 0);
@@ -478,10 +483,10 @@ bool SessionState::IsAggregate(const std::string& function) {
     sqlite3_stmt* compiled = nullptr;
     constexpr char kAggregates[] = "SELECT DISTINCT name FROM pragma_function_list WHERE type <> 's'";
     if (sqlite3_prepare_v3(db, kAggregates, -1, 0, &compiled, nullptr) != SQLITE_OK) return true;
+    const OwnedStatement owner(compiled, &sqlite3_finalize);
     while (sqlite3_step(compiled) == SQLITE_ROW) {
       aggregates_.insert(reinterpret_cast<const char*>(sqlite3_column_text(compiled, 0)));
     }
-    sqlite3_finalize(compiled);
   }
   return aggregates_.contains(function);
 }
@@ -498,11 +503,11 @@ std::vector<std::string> SessionState::Names() {
   sqlite3_stmt* compiled = nullptr;
   constexpr char kFunctions[] = "SELECT DISTINCT name FROM pragma_function_list WHERE name GLOB '[a-z]*'";
   if (sqlite3_prepare_v3(db, kFunctions, -1, 0, &compiled, nullptr) == SQLITE_OK) {
+    const OwnedStatement owner(compiled, &sqlite3_finalize);
     while (sqlite3_step(compiled) == SQLITE_ROW) {
       names.insert(reinterpret_cast<const char*>(sqlite3_column_text(compiled, 0)));
     }
   }
-  sqlite3_finalize(compiled);
   return {names.begin(), names.end()};
 }
 
