@@ -2,6 +2,8 @@
 // run has one of them fail, and some runs all that follow it too. What a run does and checks is the test's own.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <cerrno>
 #include <functional>
 #include <string>
@@ -52,6 +54,24 @@ inline FaultOutcome FailInTurn(DiskOperation operation, std::uint64_t stride, co
     }
   }
   return outcome;
+}
+
+// Every kind of operation; each run must be without a failure, and nearly every one must have met its fault.
+inline void CheckAllInTurn(std::uint64_t stride, std::uint64_t runs_min, const FaultyWork& run) {
+  std::uint64_t runs = 0;
+  std::uint64_t met = 0;
+  for (std::size_t number = 0; number < kDiskOperationCount; ++number) {
+    const auto operation = static_cast<DiskOperation>(number);
+    const FaultOutcome outcome = FailInTurn(operation, stride, run);
+    CHECK_MESSAGE(outcome.failures == 0,
+                  outcome.failures << " of " << outcome.runs << " runs, first: " << outcome.first_failure);
+    MESSAGE(std::string(DiskOperationName(operation))
+            << ": " << outcome.runs << " runs, " << outcome.met << " with a failure");
+    runs += outcome.runs;
+    met += outcome.met;
+  }
+  CHECK(runs > runs_min);
+  CHECK(met * 10 >= runs * 9);
 }
 
 }  // namespace foreshore

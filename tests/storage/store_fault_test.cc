@@ -72,22 +72,9 @@ class FaultyRun {
 
 TEST_CASE_TEMPLATE("fault: every disk operation of a store fails in turn", Backend, FORESHORE_STORE_BACKENDS) {
   const QuietLog quiet;
-  std::uint64_t runs = 0;
-  std::uint64_t met = 0;
-  for (std::size_t number = 0; number < kDiskOperationCount; ++number) {
-    const auto operation = static_cast<DiskOperation>(number);
-    const FaultOutcome outcome = FailInTurn(operation, 1, [](SimulatedDisk& disk, const std::function<void()>& lift) {
-      return FaultyRun<Backend>(disk).Run(lift);
-    });
-    CHECK_MESSAGE(outcome.failures == 0,
-                  outcome.failures << " of " << outcome.runs << " runs, first: " << outcome.first_failure);
-    MESSAGE(std::string(DiskOperationName(operation))
-            << ": " << outcome.runs << " runs, " << outcome.met << " with a failure");
-    runs += outcome.runs;
-    met += outcome.met;
-  }
-  CHECK(runs > 100);
-  CHECK(met * 10 >= runs * 9);
+  CheckAllInTurn(1, 100, [](SimulatedDisk& disk, const std::function<void()>& lift) {
+    return FaultyRun<Backend>(disk).Run(lift);
+  });
 }
 
 // Goal: a blob that was acknowledged outlasts a power cut, also where it was there already, put by a call that failed

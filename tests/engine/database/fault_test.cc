@@ -84,22 +84,9 @@ void CheckFaults(StorageKind kind, std::uint64_t otherwise) {
   const QuietLog quiet;
   const char* given = std::getenv("FORESHORE_FAULT_STRIDE");
   const std::uint64_t stride = given != nullptr ? std::strtoull(given, nullptr, 10) : otherwise;
-  std::uint64_t runs = 0;
-  std::uint64_t met = 0;
-  for (std::size_t number = 0; number < kDiskOperationCount; ++number) {
-    const auto operation = static_cast<DiskOperation>(number);
-    const FaultOutcome outcome = FailInTurn(
-        operation, stride,
-        [&](SimulatedDisk& disk, const std::function<void()>& lift) { return FaultyRun(disk, kind).Run(lift); });
-    CHECK_MESSAGE(outcome.failures == 0,
-                  outcome.failures << " of " << outcome.runs << " runs, first: " << outcome.first_failure);
-    MESSAGE(std::string(DiskOperationName(operation))
-            << ": " << outcome.runs << " runs, " << outcome.met << " with a failure");
-    runs += outcome.runs;
-    met += outcome.met;
-  }
-  CHECK(runs > 50);
-  CHECK(met * 10 >= runs * 9);
+  CheckAllInTurn(stride, 50, [&](SimulatedDisk& disk, const std::function<void()>& lift) {
+    return FaultyRun(disk, kind).Run(lift);
+  });
 }
 
 }  // namespace
