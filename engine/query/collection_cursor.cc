@@ -101,9 +101,8 @@ Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sql
 
 Status CollectionCursor::StartListed(std::string_view text, sqlite3_value** arguments) {
   if (plan_.kind == ScanKind::kField) {
-    const auto plan = table_.field_scans.find(text);
-    if (plan == table_.field_scans.end()) return Status::Internal("SQL: unknown plan of a scan over an index");
-    field_terms_ = FieldTerms(plan->second, arguments);
+    FORESHORE_ASSIGN_OR_RETURN(const FieldScanPlan* plan, FindFieldScan(text));
+    field_terms_ = FieldTerms(*plan, arguments);
     tests_documents_ = !field_terms_.empty();
   }
   return NextListed();
@@ -123,13 +122,18 @@ Status CollectionCursor::StartFull() {
   return Next();
 }
 
+Result<const FieldScanPlan*> CollectionCursor::FindFieldScan(std::string_view text) const {
+  const auto found = table_.field_scans.find(text);
+  if (found == table_.field_scans.end()) return Status::Internal("SQL: unknown plan of a scan over an index");
+  return &found->second;
+}
+
 Status CollectionCursor::StartField(std::string_view text, sqlite3_value** arguments) {
-  const auto plan = table_.field_scans.find(text);
-  if (plan == table_.field_scans.end()) return Status::Internal("SQL: unknown plan of a scan over an index");
-  field_terms_ = FieldTerms(plan->second, arguments);
-  field_index_ = definition_->FindFieldIndex(plan->second.index_id);
+  FORESHORE_ASSIGN_OR_RETURN(const FieldScanPlan* plan, FindFieldScan(text));
+  field_terms_ = FieldTerms(*plan, arguments);
+  field_index_ = definition_->FindFieldIndex(plan->index_id);
   // The plan is of another version of the catalogue than the snapshot.
-  if (field_index_ == nullptr || !field_index_->is_ready) return StartWithoutIndex(plan->second);
+  if (field_index_ == nullptr || !field_index_->is_ready) return StartWithoutIndex(*plan);
   tests_documents_ = field_terms_.needs_documents();
   field_parts_.assign(table_.columns.size(), -1);
   for (std::size_t column = 0; column < table_.columns.size(); ++column) {
@@ -139,8 +143,8 @@ Status CollectionCursor::StartField(std::string_view text, sqlite3_value** argum
       if (!indexed.is_each_element && indexed.path == path) field_parts_[column] = static_cast<int>(part);
     }
   }
-  FORESHORE_ASSIGN_OR_RETURN(auto ranges, RangesOf(plan->second, arguments));
-  field_scan_ = std::make_unique<FieldScanCursor>(*view_, *definition_, *field_index_, plan->second, std::move(ranges));
+  FORESHORE_ASSIGN_OR_RETURN(auto ranges, RangesOf(*plan, arguments));
+  field_scan_ = std::make_unique<FieldScanCursor>(*view_, *definition_, *field_index_, *plan, std::move(ranges));
   return NextField();
 }
 

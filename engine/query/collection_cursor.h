@@ -47,6 +47,7 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   Status NextScanned();
   Status StartField(std::string_view text, sqlite3_value** arguments);
   Status StartListed(std::string_view text, sqlite3_value** arguments);
+  Result<const FieldScanPlan*> FindFieldScan(std::string_view text) const;
   Status StartWithoutIndex(const FieldScanPlan& plan);
   // Whether the current row's document passes the terms that SQLite leaves to this scan.
   bool Passes() const { return !tests_documents_ || field_terms_.Pass(body_); }

@@ -5,6 +5,7 @@
 
 #include "engine/database/field_entries.h"
 #include "engine/document/json.h"
+#include "engine/query/field_terms.h"
 #include "engine/query/sql_json.h"
 
 namespace foreshore {
@@ -49,10 +50,6 @@ ByteString KeyOf(sqlite3_value* value) {
   return key;
 }
 
-bool IsCut(sqlite3_value* value) {
-  return sqlite3_value_type(value) == SQLITE_TEXT && TextOf(value).size() > kIndexedTextBytesMax;
-}
-
 // Values equal to `value`; with `converts`, under any affinity that the other side may have.
 void AddEqual(sqlite3_value* value, FieldMatch match, bool converts, Intervals& intervals) {
   const int type = sqlite3_value_type(value);
@@ -83,7 +80,7 @@ Intervals AboveBound(sqlite3_value* value, FieldBound bound) {
   const int type = sqlite3_value_type(value);
   if (type == SQLITE_NULL || type == SQLITE_BLOB) return {};
   const ByteString key = KeyOf(value);
-  const bool from_value = bound == FieldBound::kInclusive || IsCut(value);
+  const bool from_value = bound == FieldBound::kInclusive || IsCutInKeys(value);
   const ByteString begin = from_value ? key : key + kKeyEnd;
   return {{begin, ByteString(1, kAfterTextTag), false}};  // Every text is above every number.
 }
@@ -93,7 +90,7 @@ Intervals BelowBound(sqlite3_value* value, FieldBound bound, bool converts) {
   if (type == SQLITE_NULL) return {};
   if (type == SQLITE_BLOB) return {TagInterval(kNegativeTag, kAfterTextTag)};  // Every blob is above every text.
   const ByteString key = KeyOf(value);
-  const bool with_value = bound == FieldBound::kInclusive || IsCut(value);
+  const bool with_value = bound == FieldBound::kInclusive || IsCutInKeys(value);
   const ByteString end = with_value ? key + kKeyEnd : key;
   if (converts && IsNumeric(value)) return {{ByteString(1, kNegativeTag), end, false}, NumericText()};
   return {{ByteString(1, kNegativeTag), end, false}};

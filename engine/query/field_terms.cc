@@ -9,7 +9,9 @@
 #include "engine/query/sql_json.h"
 
 namespace foreshore {
+namespace {
 
+// A value as the key of one that is never cut. A blob is behind every text.
 ByteString WholeKeyOf(sqlite3_value* value) {
   ByteString key;
   switch (sqlite3_value_type(value)) {
@@ -20,6 +22,12 @@ ByteString WholeKeyOf(sqlite3_value* value) {
     default: break;
   }
   return key;
+}
+
+}  // namespace
+
+bool IsCutInKeys(sqlite3_value* value) {
+  return sqlite3_value_type(value) == SQLITE_TEXT && TextOf(value).size() > kIndexedTextBytesMax;
 }
 
 FieldTerms::FieldTerms(const FieldScanPlan& plan, sqlite3_value** arguments) {
@@ -41,7 +49,7 @@ FieldTerms::FieldTerms(const FieldScanPlan& plan, sqlite3_value** arguments) {
 
 void FieldTerms::Add(const std::string& path, Comparison comparison, sqlite3_value* value) {
   terms_.push_back({path, comparison, WholeKeyOf(value)});
-  needs_documents_ |= sqlite3_value_type(value) == SQLITE_TEXT && TextOf(value).size() > kIndexedTextBytesMax;
+  needs_documents_ |= IsCutInKeys(value);
 }
 
 bool FieldTerms::Pass(std::string_view body) const {

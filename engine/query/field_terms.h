@@ -18,8 +18,8 @@ namespace foreshore {
 
 struct FieldScanPlan;
 
-// A value as the key of one that is never cut. A blob is behind every text.
-ByteString WholeKeyOf(sqlite3_value* value);
+// Whether keys hold only the beginning of the value.
+bool IsCutInKeys(sqlite3_value* value);
 
 class FieldTerms {
  public:
