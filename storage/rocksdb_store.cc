@@ -18,7 +18,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdarg>
-#include <filesystem>
 #include <limits>
 #include <mutex>
 #include <set>
@@ -464,14 +463,13 @@ Status RocksdbStore::Backup(const std::string& path) {
 }
 
 void RocksdbStore::AddFileSizes(StoreStats& stats) const {
-  std::error_code error;
-  for (auto entry = std::filesystem::directory_iterator(path_, error);
-       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    std::error_code gone;  // Compaction removes files while this runs.
-    const std::uint64_t size_bytes = entry->file_size(gone);
-    if (gone) continue;
-    stats.disk_bytes += size_bytes;
-    if (entry->path().extension() == ".log") stats.write_ahead_bytes += size_bytes;
+  const Result<std::vector<std::string>> names = ListDirectory(path_);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    const Result<std::uint64_t> size_bytes = FileSizeBytes(path_ + "/" + name);
+    if (!size_bytes.ok()) continue;  // Compaction removes files while this runs.
+    stats.disk_bytes += *size_bytes;
+    if (name.ends_with(".log")) stats.write_ahead_bytes += *size_bytes;
   }
 }
 
