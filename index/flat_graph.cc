@@ -6,6 +6,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <thread>
 
 #include "index/quantizer.h"
 
@@ -13,23 +14,35 @@ namespace foreshore {
 namespace {
 
 // L2 is compared squared. An inner product has no slack that a factor could express: it may be of either sign.
-double AlphaOf(VectorMetric metric) {
-  constexpr double kAlpha = 1.1;
+float AlphaOf(VectorMetric metric) {
+  constexpr float kAlpha = 1.1F;
   switch (metric) {
     case VectorMetric::kCosine: return kAlpha;
     case VectorMetric::kL2: return kAlpha * kAlpha;
     case VectorMetric::kDot: break;
   }
-  return 1.0;
+  return 1.0F;
+}
+
+// L2 is exactly 0 between equal codes, and a cosine is so far from 1 by rounding; inner products say nothing.
+float EqualOf(VectorMetric metric) {
+  switch (metric) {
+    case VectorMetric::kCosine: return 5e-7F;
+    case VectorMetric::kL2: return 0.0F;
+    case VectorMetric::kDot: break;
+  }
+  return -INFINITY;
 }
 
 Status FromException(const char* doing, const std::exception& exception) {
   return Status::Internal(std::string(doing) + ": " + exception.what());
 }
 
+constexpr std::size_t kCacheLineBytes = 64;
+
 }  // namespace
 
-Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config, std::uint32_t /*capacity*/) {
+Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config) {
   assert(config.dimension >= kVectorDimensionMin && config.dimension <= kVectorDimensionMax);
   assert(config.links_per_node >= 2);
   try {
@@ -41,28 +54,20 @@ Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config
 
 FlatGraph::FlatGraph(const HnswGraphConfig& config)
     : config_(config),
-      space_{config.metric, config.dimension, BestDotInt8()},
-      dot4_(BestDotInt8x4()),
+      space_(config.metric, config.dimension),
       alpha_(AlphaOf(config.metric)),
-      codes_(VectorCodeBytes(config.dimension)),
-      base_links_(std::size_t{8} * config.links_per_node) {}
+      equal_(EqualOf(config.metric)),
+      codes_(space_.code_bytes(), kVectorCodeAlignment),
+      base_links_(std::size_t{8} * config.links_per_node, kCacheLineBytes),
+      upper_links_(std::size_t{4} * config.links_per_node, sizeof(std::uint32_t)) {}
 
 std::uint32_t FlatGraph::links_max(int level) const {
   return level == 0 ? config_.links_per_node * 2 : config_.links_per_node;
 }
 
-std::uint32_t* FlatGraph::Row(std::uint32_t slot, int level) {
-  if (level == 0) return reinterpret_cast<std::uint32_t*>(base_links_[slot]);
-  const std::size_t row = upper_first_[slot] + static_cast<std::size_t>(level - 1);
-  return upper_links_.data() + row * config_.links_per_node;
-}
-
 std::span<const std::uint32_t> FlatGraph::links(std::uint32_t slot, int level) const {
   assert(slot < node_count() && level <= this->level(slot));
-  const std::uint32_t* row =
-      level == 0
-          ? reinterpret_cast<const std::uint32_t*>(base_links_[slot])
-          : upper_links_.data() + (upper_first_[slot] + static_cast<std::size_t>(level) - 1) * config_.links_per_node;
+  const std::uint32_t* row = Row(slot, level);
   return {row, static_cast<std::size_t>(std::find(row, row + links_max(level), kNoSlot) - row)};
 }
 
@@ -72,44 +77,94 @@ int FlatGraph::DrawLevel() {
   return std::min(kHnswLevelMax, static_cast<int>(-std::log(uniform) / std::log(config_.links_per_node)));
 }
 
+// Makes the next slot, with a code and without links.
 void FlatGraph::AppendNode(const void* code, int level) {
-  const std::uint32_t slot = node_count();
-  codes_.Add();
-  base_links_.Add();
-  std::memcpy(codes_[slot], code, VectorCodeBytes(config_.dimension));
-  std::fill_n(reinterpret_cast<std::uint32_t*>(base_links_[slot]), links_max(0), kNoSlot);
-  upper_first_.push_back(static_cast<std::uint32_t>(upper_links_.size() / config_.links_per_node));
-  upper_links_.resize(upper_links_.size() + static_cast<std::size_t>(level) * config_.links_per_node, kNoSlot);
-  parent_.push_back(kNoSlot);
-  children_.push_back(0);
-  levels_.push_back(static_cast<std::uint8_t>(level));
+  const std::uint32_t slot = node_count_.load(std::memory_order_relaxed);
+  codes_.Reserve(slot + 1);
+  base_links_.Reserve(slot + 1);
+  upper_links_.Reserve(upper_row_count_ + static_cast<std::uint32_t>(level));
+  Node node;
+  node.upper_first = upper_row_count_;
+  node.level = static_cast<std::uint8_t>(level);
+  nodes_.Put(slot, node);
+  std::memcpy(codes_[slot], code, space_.code_bytes());
+  for (int at = 0; at <= level; ++at) std::fill_n(Row(slot, at), links_max(at), kNoSlot);
+  upper_row_count_ += static_cast<std::uint32_t>(level);
+  node_count_.store(slot + 1, std::memory_order_release);
+}
+
+// Links the node of `slot` and those near it to each other, on every level that it reaches.
+void FlatGraph::Insert(std::uint32_t slot, Scratch& scratch) {
+  std::unique_lock<std::mutex> entry_lock;
+  std::uint32_t near = entry_point();
+  if (near == kNoSlot || level(slot) > level(near)) {
+    entry_lock = std::unique_lock(entry_mutex_);
+    near = entry_point();
+  }
+  if (near != kNoSlot) {
+    const int top = level(near);
+    near = Descend(codes_[slot], near, top, std::min(top, level(slot)));
+    for (int at = std::min(top, level(slot)); at >= 0; --at) {
+      SearchLevel(codes_[slot], near, at, config_.ef_construction, scratch);
+      near = scratch.pool.front().slot;
+      ChooseLinks(slot, at, scratch);
+    }
+    nodes_[slot].is_linked.store(true, std::memory_order_release);
+    for (int at = 0; at <= std::min(top, level(slot)); ++at) LinkBack(slot, at, scratch);
+    if (level(slot) <= top) return;
+  }
+  nodes_[slot].is_linked.store(true, std::memory_order_release);
+  entry_point_.store(slot, std::memory_order_release);
 }
 
 Status FlatGraph::Add(const void* code) {
-  if (node_count() >= kHnswNodeCountMax) {
-    return Status::Limit("graph has " + std::to_string(node_count()) + " nodes, expected fewer than " +
-                         std::to_string(kHnswNodeCountMax));
+  return AddMany({&code, 1}, 1);
+}
+
+Status FlatGraph::AddMany(std::span<const void* const> codes, unsigned thread_count) {
+  const std::uint32_t first = node_count();
+  if (codes.size() > kHnswNodeCountMax - first) {
+    return Status::Limit("graph has " + std::to_string(first) + " nodes and is given " + std::to_string(codes.size()) +
+                         " more, expected at most " + std::to_string(kHnswNodeCountMax));
   }
   try {
-    const std::uint32_t slot = node_count();
-    AppendNode(code, DrawLevel());
-    if (entry_point_ == kNoSlot) {
-      entry_point_ = slot;
-      return Status::Ok();
-    }
-    BorrowedScratch scratch(*this);
-    const int top = level(entry_point_);
-    std::uint32_t near = Descend(codes_[slot], entry_point_, top, std::min(top, level(slot)));
-    for (int at = std::min(top, level(slot)); at >= 0; --at) {
-      SearchLevel(codes_[slot], near, at, config_.ef_construction, *scratch);
-      near = (*scratch).pool.front().slot;
-      Connect(slot, at, (*scratch).pool);
-    }
-    if (level(slot) > top) entry_point_ = slot;
-    return Status::Ok();
+    for (const void* code : codes) AppendNode(code, DrawLevel());
   } catch (const std::exception& exception) {
     return FromException("inserting into the graph", exception);
   }
+  if (codes.empty()) return Status::Ok();
+  const auto end = first + static_cast<std::uint32_t>(codes.size());
+  std::atomic<std::uint32_t> next{first};
+  std::mutex failure_mutex;
+  Status failure = Status::Ok();
+  const auto work = [&] {
+    try {
+      BorrowedScratch scratch(*this);
+      for (std::uint32_t slot = next++; slot < end; slot = next++) Insert(slot, *scratch);
+    } catch (const std::exception& exception) {
+      const std::lock_guard lock(failure_mutex);
+      failure = FromException("inserting into the graph", exception);
+      next = end;
+    }
+  };
+  try {
+    if (first == 0) {  // Alone: the root of the tree.
+      BorrowedScratch scratch(*this);
+      Insert(next++, *scratch);
+    }
+  } catch (const std::exception& exception) {
+    return FromException("inserting into the graph", exception);
+  }
+  std::vector<std::thread> threads;
+  try {
+    const auto useful_count = static_cast<unsigned>(std::min<std::size_t>(thread_count, codes.size()));
+    for (unsigned i = 1; i < useful_count; ++i) threads.emplace_back(work);
+  } catch (const std::exception&) {
+    // Fewer threads do as well.
+  }
+  work();
+  for (std::thread& thread : threads) thread.join();
+  return failure;
 }
 
 Status FlatGraph::RestoreNode(const void* code, int level) {
@@ -134,8 +189,8 @@ void FlatGraph::RestoreEntryPoint(std::uint32_t slot) {
 }
 
 std::uint64_t FlatGraph::memory_bytes() const {
-  return codes_.memory_bytes() + base_links_.memory_bytes() + upper_links_.capacity() * 4 + parent_.capacity() * 4 +
-         upper_first_.capacity() * 4 + levels_.capacity() + children_.capacity();
+  const std::uint64_t node_bytes = codes_.stride_bytes() + base_links_.stride_bytes() + sizeof(Node);
+  return node_count() * node_bytes + upper_row_count_ * upper_links_.stride_bytes();
 }
 
 }  // namespace foreshore

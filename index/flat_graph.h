@@ -4,24 +4,29 @@
 // Links are chosen by the heuristic of the paper with slack (alpha): a candidate goes only where one that was chosen
 // before is nearer to it by that factor. The paper's rule is alpha = 1.
 //
-// No vector is out of reach: every node but the first has a parent, a node inserted before it, and the two link to each
-// other on level 0 for ever. So thousands of equal vectors, between which the heuristic sees no difference, hang
+// No vector is out of reach: every node but the first has a parent, a node that was there before it, and the two link to
+// each other on level 0 for ever. So thousands of equal vectors, between which the heuristic sees no difference, hang
 // together as well. A graph restored from hnswlib's links has as much of this as those links hold.
 //
-// Invariants: a link row holds its links first, then kNoSlot; parent_[slot] < slot, or kNoSlot; children_[slot] counts
-// whose parent a slot is.
+// Invariants: a link row holds its links first, then kNoSlot; parents have lower slots than their children;
+// Node::children counts whose parent a slot is.
 //
-// Threads: as HnswGraph says. A search borrows its scratch space from a pool with a lock of its own.
+// Threads: as HnswGraph says, and AddMany() inserts on several threads itself. A link row is written under its lock and
+// read without one: its words are stored with release and loaded with acquire, so that whoever finds a link finds what
+// it leads to. A reader may meet half of a change: each word is a link of before or of after, and either will do. A node
+// is linked to only once its own rows are complete. Lock order: entry_mutex_, then one row's lock.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <random>
 #include <span>
 #include <vector>
 
-#include "index/flat_graph_rows.h"
 #include "index/hnsw_graph.h"
+#include "index/segmented_rows.h"
 #include "index/vector_code.h"
 
 namespace foreshore {
@@ -31,11 +36,12 @@ class FlatGraph final : public HnswGraph {
   explicit FlatGraph(const HnswGraphConfig& config);
 
   Status Add(const void* code) override;
+  Status AddMany(std::span<const void* const> codes, unsigned thread_count) override;
   Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const override;
   const HnswGraphConfig& config() const override { return config_; }
-  std::uint32_t node_count() const override { return static_cast<std::uint32_t>(levels_.size()); }
-  std::uint32_t entry_point() const override { return entry_point_; }
-  int level(std::uint32_t slot) const override { return levels_[slot]; }
+  std::uint32_t node_count() const override { return node_count_.load(std::memory_order_acquire); }
+  std::uint32_t entry_point() const override { return entry_point_.load(std::memory_order_acquire); }
+  int level(std::uint32_t slot) const override { return nodes_[slot].level; }
   std::span<const std::uint32_t> links(std::uint32_t slot, int level) const override;
   std::uint32_t links_max(int level) const override;
   const char* code(std::uint32_t slot) const override { return codes_[slot]; }
@@ -45,56 +51,83 @@ class FlatGraph final : public HnswGraph {
   std::uint64_t memory_bytes() const override;
 
  private:
+  struct Node {
+    std::uint32_t parent = kNoSlot;      // Set before the node is linked, the same ever after.
+    std::uint32_t upper_first = 0;       // Of upper_links_: its row of level 1; those above follow.
+    std::uint8_t level = 0;
+    std::uint8_t children = 0;           // Guarded by the lock of its row.
+    std::atomic<bool> is_linked{false};  // Others may become its children.
+    Node() = default;
+    Node(const Node& other)
+        : parent(other.parent),
+          upper_first(other.upper_first),
+          level(other.level),
+          children(other.children),
+          is_linked(other.is_linked.load(std::memory_order_relaxed)) {}
+    Node& operator=(const Node&) = delete;
+  };
   struct Candidate {
-    double proximity = 0;    // CodeProximity() to what is looked for.
+    float proximity = 0;     // To what is looked for.
     std::uint32_t slot = 0;  // With kExpanded while a search runs.
   };
   struct Scratch {
-    std::vector<std::uint64_t> visited;   // One bit per slot.
+    std::vector<std::uint64_t> visited;   // One bit per slot; all clear between two searches.
+    std::vector<std::uint32_t> met;       // Whose bits are set.
     std::vector<Candidate> pool;          // Nearest first.
     std::vector<std::uint32_t> unscored;  // Of one hop.
+    std::vector<std::uint32_t> kept;      // Of an insertion.
+    std::vector<std::uint32_t> targets;   // The same.
+    std::vector<Candidate> relinked;      // The same.
   };
   class BorrowedScratch;
 
   // flat_graph_search.cc
-  double Proximity(const void* a, const void* b) const { return CodeProximity(space_, a, b); }
-  void ProximityOfFour(const void* code, const std::uint32_t slots[4], double proximities[4]) const;
+  void ProximityOfSome(const void* code, std::span<const std::uint32_t> slots, float proximities[4]) const;
+  template <typename Visit>
+  void ForEachLink(std::uint32_t slot, int level, Visit visit) const;
   std::uint32_t Descend(const void* code, std::uint32_t from, int from_level, int to_level) const;
   void SearchLevel(const void* code, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const;
   void CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch) const;
   void ScoreCollected(const void* code, std::size_t ef, Scratch& scratch, std::size_t& next) const;
+  void ClearVisited(Scratch& scratch) const;
 
   // flat_graph_links.cc
-  std::uint32_t* Row(std::uint32_t slot, int level);
-  void Connect(std::uint32_t slot, int level, std::span<const Candidate> near);
-  void AddLink(std::uint32_t from, std::uint32_t to, int level);
-  bool IsTreeEdge(std::uint32_t a, std::uint32_t b) const { return parent_[a] == b || parent_[b] == a; }
+  const std::uint32_t* Row(std::uint32_t slot, int level) const;
+  std::uint32_t* Row(std::uint32_t slot, int level) {
+    return const_cast<std::uint32_t*>(static_cast<const FlatGraph*>(this)->Row(slot, level));
+  }
+  static void SetLink(std::uint32_t* row, std::size_t position, std::uint32_t link);
+  std::mutex& LockOf(std::uint32_t slot) { return row_locks_[slot % row_locks_.size()]; }
+  bool IsTreeEdge(std::uint32_t a, std::uint32_t b) const;
   bool IsCovered(const Candidate& candidate, std::span<const std::uint32_t> kept) const;
   void SelectLinks(std::span<const Candidate> near, std::size_t count_max, std::vector<std::uint32_t>& kept) const;
+  bool TryAdopt(std::uint32_t parent, std::uint32_t child);
   std::uint32_t ChooseParent(std::uint32_t slot, std::span<const Candidate> near);
+  void ChooseLinks(std::uint32_t slot, int level, Scratch& scratch);
+  void LinkBack(std::uint32_t slot, int level, Scratch& scratch);
+  void AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch& scratch);
   void FindParents();
 
   void AppendNode(const void* code, int level);
+  void Insert(std::uint32_t slot, Scratch& scratch);
   int DrawLevel();
 
   const HnswGraphConfig config_;
   const CodeSpace space_;
-  const DotInt8x4 dot4_;
-  const double alpha_;
-  AlignedRows codes_;
-  AlignedRows base_links_;
-  std::vector<std::uint8_t> levels_;
-  std::vector<std::uint32_t> parent_;
-  std::vector<std::uint8_t> children_;
-  // The links above level 0: links_per_node for each level, from upper_first_[slot] times that on.
-  std::vector<std::uint32_t> upper_first_;
-  std::vector<std::uint32_t> upper_links_;
-  std::uint32_t entry_point_ = kNoSlot;
+  const float alpha_;
+  const float equal_;  // Two codes at most so far apart are taken for one.
+  SegmentedRows codes_;
+  SegmentedRows base_links_;
+  SegmentedRows upper_links_;
+  SegmentedArray<Node> nodes_;
+  std::uint32_t upper_row_count_ = 0;
+  std::atomic<std::uint32_t> node_count_{0};
+  std::atomic<std::uint32_t> entry_point_{kNoSlot};
+  std::mutex entry_mutex_;  // Held by who may become the entry point.
+  std::array<std::mutex, 256> row_locks_;
   std::mt19937_64 random_{100};
   mutable std::mutex scratch_mutex_;
   mutable std::vector<std::unique_ptr<Scratch>> scratch_;
-  std::vector<std::uint32_t> kept_;  // Scratch of insertions.
-  std::vector<Candidate> relinked_;  // The same.
 };
 
 // Lends one scratch space and takes it back.
@@ -110,5 +143,23 @@ class FlatGraph::BorrowedScratch {
   const FlatGraph& graph_;
   std::unique_ptr<Scratch> scratch_;
 };
+
+// Calls visit(link) for each link of the row, in order.
+template <typename Visit>
+void FlatGraph::ForEachLink(std::uint32_t slot, int level, Visit visit) const {
+  const std::uint32_t* row = Row(slot, level);
+  const std::uint32_t count_max = links_max(level);
+  for (std::uint32_t i = 0; i < count_max; ++i) {
+    const std::uint32_t link = __atomic_load_n(row + i, __ATOMIC_ACQUIRE);
+    if (link == kNoSlot) return;
+    visit(link);
+  }
+}
+
+inline const std::uint32_t* FlatGraph::Row(std::uint32_t slot, int level) const {
+  const char* row = level == 0 ? base_links_[slot]
+                               : upper_links_[nodes_[slot].upper_first + static_cast<std::uint32_t>(level) - 1];
+  return reinterpret_cast<const std::uint32_t*>(row);
+}
 
 }  // namespace foreshore

@@ -5,21 +5,19 @@
 
 namespace foreshore {
 
+void FlatGraph::SetLink(std::uint32_t* row, std::size_t position, std::uint32_t link) {
+  __atomic_store_n(row + position, link, __ATOMIC_RELEASE);
+}
+
 // Whether one of `kept` leads to the candidate as well as a link of its own would.
 bool FlatGraph::IsCovered(const Candidate& candidate, std::span<const std::uint32_t> kept) const {
-  const auto covers = [&](double between) {
-    // Equal vectors: one link among them is enough, the tree holds them together.
-    if (between == candidate.proximity && candidate.proximity <= 0 && config_.metric != VectorMetric::kDot) return true;
-    return alpha_ * between < candidate.proximity;
-  };
-  std::size_t i = 0;
-  for (; i + 4 <= kept.size(); i += 4) {
-    double between[4];
-    ProximityOfFour(codes_[candidate.slot], kept.data() + i, between);
-    if (covers(between[0]) || covers(between[1]) || covers(between[2]) || covers(between[3])) return true;
-  }
-  for (; i < kept.size(); ++i) {
-    if (covers(Proximity(codes_[candidate.slot], codes_[kept[i]]))) return true;
+  for (std::size_t first = 0; first < kept.size(); first += 4) {
+    float between[4];
+    ProximityOfSome(codes_[candidate.slot], kept.subspan(first), between);
+    for (const float proximity : between) {
+      // One link among equal vectors is enough: the tree holds them together.
+      if (proximity <= equal_ || alpha_ * proximity < candidate.proximity) return true;
+    }
   }
   return false;
 }
@@ -34,61 +32,98 @@ void FlatGraph::SelectLinks(std::span<const Candidate> near, std::size_t count_m
   }
 }
 
-// The nearest that has room for a child; the node inserted last has no child yet.
+// Whoever asks holds the lock of one of the two rows; both hold the parent of their own node.
+bool FlatGraph::IsTreeEdge(std::uint32_t a, std::uint32_t b) const {
+  const auto parent_of = [this](std::uint32_t slot) {
+    return __atomic_load_n(&nodes_[slot].parent, __ATOMIC_RELAXED);
+  };
+  return parent_of(a) == b || parent_of(b) == a;
+}
+
+bool FlatGraph::TryAdopt(std::uint32_t parent, std::uint32_t child) {
+  if (parent >= child || !nodes_[parent].is_linked.load(std::memory_order_acquire)) return false;
+  {
+    const std::lock_guard lock(LockOf(parent));
+    if (nodes_[parent].children >= config_.links_per_node) return false;
+    ++nodes_[parent].children;
+  }
+  __atomic_store_n(&nodes_[child].parent, parent, __ATOMIC_RELAXED);
+  return true;
+}
+
+// The nearest that has room for a child, else the latest that has: who came last has few.
 std::uint32_t FlatGraph::ChooseParent(std::uint32_t slot, std::span<const Candidate> near) {
-  const auto found = std::find_if(near.begin(), near.end(), [&](const Candidate& candidate) {
-    return candidate.slot != slot && children_[candidate.slot] < config_.links_per_node;
-  });
-  const std::uint32_t parent = found != near.end() ? found->slot : slot - 1;
-  parent_[slot] = parent;
-  ++children_[parent];
-  return parent;
+  for (const Candidate& candidate : near) {
+    if (TryAdopt(candidate.slot, slot)) return candidate.slot;
+  }
+  for (std::uint32_t earlier = slot; earlier-- > 0;) {
+    if (TryAdopt(earlier, slot)) return earlier;
+  }
+  return kNoSlot;  // The first node alone.
 }
 
-// Links a new node and those near it to each other.
-void FlatGraph::Connect(std::uint32_t slot, int level, std::span<const Candidate> near) {
-  kept_.clear();
-  if (level == 0) kept_.push_back(ChooseParent(slot, near));
-  SelectLinks(near, config_.links_per_node, kept_);
-  std::copy(kept_.begin(), kept_.end(), Row(slot, level));
-  const std::vector<std::uint32_t> targets = kept_;  // AddLink() uses kept_ itself.
-  for (const std::uint32_t target : targets) AddLink(target, slot, level);
+// Fills the row of a new node from scratch.pool. Nobody reads the row yet.
+void FlatGraph::ChooseLinks(std::uint32_t slot, int level, Scratch& scratch) {
+  scratch.kept.clear();
+  if (level == 0) {
+    const std::uint32_t parent = ChooseParent(slot, scratch.pool);
+    if (parent != kNoSlot) scratch.kept.push_back(parent);
+  }
+  SelectLinks(scratch.pool, config_.links_per_node, scratch.kept);
+  std::uint32_t* row = Row(slot, level);
+  for (std::size_t i = 0; i < scratch.kept.size(); ++i) SetLink(row, i, scratch.kept[i]);
 }
 
-void FlatGraph::AddLink(std::uint32_t from, std::uint32_t to, int level) {
+// Links to a new node from those that it links to: from now on it is found.
+void FlatGraph::LinkBack(std::uint32_t slot, int level, Scratch& scratch) {
+  scratch.targets.clear();
+  ForEachLink(slot, level, [&](std::uint32_t link) { scratch.targets.push_back(link); });
+  for (const std::uint32_t target : scratch.targets) AddLink(target, slot, level, scratch);
+}
+
+void FlatGraph::AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch& scratch) {
+  const std::lock_guard lock(LockOf(from));
   std::uint32_t* row = Row(from, level);
   const std::size_t count_max = links_max(level);
   const std::size_t count = links(from, level).size();
+  if (std::find(row, row + count, to) != row + count) return;  // It came the other way meanwhile.
   if (count < count_max) {
-    row[count] = to;
+    SetLink(row, count, to);
     return;
   }
-  relinked_.clear();
-  kept_.clear();
-  relinked_.push_back({Proximity(codes_[from], codes_[to]), to});
-  for (std::size_t i = 0; i < count; ++i) relinked_.push_back({Proximity(codes_[from], codes_[row[i]]), row[i]});
-  std::sort(relinked_.begin(), relinked_.end(), [](const Candidate& a, const Candidate& b) {
+  std::vector<Candidate>& relinked = scratch.relinked;
+  std::vector<std::uint32_t>& kept = scratch.kept;
+  relinked.clear();
+  kept.clear();
+  for (std::size_t first = 0; first < count; first += 4) {
+    float proximities[4];
+    ProximityOfSome(codes_[from], {row + first, count - first}, proximities);
+    for (std::size_t i = first; i < std::min(first + 4, count); ++i) relinked.push_back({proximities[i - first], row[i]});
+  }
+  relinked.push_back({space_.Proximity(codes_[from], codes_[to]), to});
+  std::sort(relinked.begin(), relinked.end(), [](const Candidate& a, const Candidate& b) {
     return a.proximity != b.proximity ? a.proximity < b.proximity : a.slot < b.slot;
   });
   if (level == 0) {
-    for (const Candidate& candidate : relinked_) {
-      if (IsTreeEdge(from, candidate.slot) && kept_.size() < count_max) kept_.push_back(candidate.slot);
+    for (const Candidate& candidate : relinked) {
+      if (IsTreeEdge(from, candidate.slot) && kept.size() < count_max) kept.push_back(candidate.slot);
     }
   }
-  SelectLinks(relinked_, count_max, kept_);
-  std::copy(kept_.begin(), kept_.end(), row);
-  std::fill(row + kept_.size(), row + count_max, kNoSlot);
+  SelectLinks(relinked, count_max, kept);
+  for (std::size_t i = 0; i < kept.size(); ++i) SetLink(row, i, kept[i]);
+  for (std::size_t i = kept.size(); i < count_max; ++i) SetLink(row, i, kNoSlot);
 }
 
 // Finds a tree again in restored links: any earlier node that links back will do, the parent of old among them.
 void FlatGraph::FindParents() {
-  for (std::uint32_t slot = 1; slot < node_count(); ++slot) {
+  for (std::uint32_t slot = 0; slot < node_count(); ++slot) {
+    nodes_[slot].is_linked.store(true, std::memory_order_relaxed);
     for (const std::uint32_t link : links(slot, 0)) {
       if (link >= slot) continue;
       const std::span<const std::uint32_t> back = links(link, 0);
       if (std::find(back.begin(), back.end(), slot) == back.end()) continue;
-      parent_[slot] = link;
-      ++children_[link];
+      nodes_[slot].parent = link;
+      ++nodes_[link].children;
       break;
     }
   }

@@ -11,6 +11,12 @@ namespace {
 // Slots end below it (kHnswNodeCountMax), so that a candidate can carry whether its links were followed.
 constexpr std::uint32_t kExpanded = 0x80000000;
 
+// All of it: what ends a row is needed as well as what begins it.
+inline void PrefetchRow(const SegmentedRows& rows, std::uint32_t row) {
+  const char* bytes = rows[row];
+  for (std::size_t offset = 0; offset < rows.stride_bytes(); offset += 64) __builtin_prefetch(bytes + offset);
+}
+
 }  // namespace
 
 FlatGraph::BorrowedScratch::BorrowedScratch(const FlatGraph& graph) : graph_(graph) {
@@ -29,78 +35,85 @@ FlatGraph::BorrowedScratch::~BorrowedScratch() {
   if (graph_.scratch_.size() < graph_.scratch_.capacity()) graph_.scratch_.push_back(std::move(scratch_));
 }
 
-void FlatGraph::ProximityOfFour(const void* code, const std::uint32_t slots[4], double proximities[4]) const {
-  const std::int8_t* rows[4];
-  std::int32_t dots[4];
-  for (int i = 0; i < 4; ++i) rows[i] = CodeValues(codes_[slots[i]]);
-  dot4_(CodeValues(code), rows, space_.dimension, dots);
-  for (int i = 0; i < 4; ++i) {
-    proximities[i] = CodeProximityOfDot(space_.metric, dots[i], code, codes_[slots[i]]);
-  }
+// Of the first four slots; where there are fewer, what stands behind them is of the last.
+void FlatGraph::ProximityOfSome(const void* code, std::span<const std::uint32_t> slots, float proximities[4]) const {
+  const std::size_t last = slots.size() - 1;
+  const void* const codes[4] = {codes_[slots[0]], codes_[slots[std::min<std::size_t>(1, last)]],
+                                codes_[slots[std::min<std::size_t>(2, last)]],
+                                codes_[slots[std::min<std::size_t>(3, last)]]};
+  space_.ProximityOfFour(code, codes, proximities);
 }
 
 // From `from` ever nearer to `code`, on each level from `from_level` to above `to_level`.
 std::uint32_t FlatGraph::Descend(const void* code, std::uint32_t from, int from_level, int to_level) const {
-  double proximity = Proximity(code, codes_[from]);
+  float proximity = space_.Proximity(code, codes_[from]);
   for (int at = from_level; at > to_level; --at) {
     for (bool moved = true; moved;) {
       moved = false;
-      for (const std::uint32_t link : links(from, at)) {
-        const double other = Proximity(code, codes_[link]);
-        if (other >= proximity) continue;
+      ForEachLink(from, at, [&](std::uint32_t link) {
+        const float other = space_.Proximity(code, codes_[link]);
+        if (other >= proximity) return;
         proximity = other;
         from = link;
         moved = true;
-      }
+      });
     }
   }
   return from;
 }
 
 void FlatGraph::CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch) const {
+  const std::size_t bit_count = scratch.visited.size() * 64;
   scratch.unscored.clear();
-  for (const std::uint32_t link : links(slot, level)) {
+  ForEachLink(slot, level, [&](std::uint32_t link) {
+    if (link >= bit_count) return;  // Inserted after this search began.
     std::uint64_t& word = scratch.visited[link / 64];
     const std::uint64_t bit = std::uint64_t{1} << (link % 64);
-    if ((word & bit) != 0) continue;
+    if ((word & bit) != 0) return;
     word |= bit;
+    scratch.met.push_back(link);
     scratch.unscored.push_back(link);
-    // The first lines; the processor fetches those that follow by itself.
-    const char* row = codes_[link];
-    for (std::size_t offset = 0; offset < std::min<std::size_t>(codes_.stride_bytes(), 256); offset += 64) {
-      __builtin_prefetch(row + offset);
-    }
-  }
+    PrefetchRow(codes_, link);
+  });
 }
 
 // Puts what was collected into the pool where it is among the `ef` nearest; `next` moves back to the first new one.
 void FlatGraph::ScoreCollected(const void* code, std::size_t ef, Scratch& scratch, std::size_t& next) const {
   std::vector<Candidate>& pool = scratch.pool;
-  const std::vector<std::uint32_t>& slots = scratch.unscored;
+  const std::span<const std::uint32_t> slots = scratch.unscored;
   for (std::size_t first = 0; first < slots.size(); first += 4) {
-    const std::size_t count = std::min<std::size_t>(4, slots.size() - first);
-    double proximities[4];
-    if (count == 4) {
-      ProximityOfFour(code, slots.data() + first, proximities);
-    } else {
-      for (std::size_t i = 0; i < count; ++i) proximities[i] = Proximity(code, codes_[slots[first + i]]);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      if (pool.size() >= ef && proximities[i] >= pool.back().proximity) continue;
-      if (pool.size() >= ef) pool.pop_back();
+    float proximities[4];
+    ProximityOfSome(code, slots.subspan(first), proximities);
+    for (std::size_t i = 0; i < std::min<std::size_t>(4, slots.size() - first); ++i) {
+      if (pool.size() >= ef) {
+        if (proximities[i] >= pool.back().proximity) continue;
+        pool.pop_back();
+      }
       const auto place = std::upper_bound(pool.begin(), pool.end(), proximities[i],
-                                          [](double value, const Candidate& other) { return value < other.proximity; });
+                                          [](float value, const Candidate& other) { return value < other.proximity; });
       next = std::min(next, static_cast<std::size_t>(place - pool.begin()));
       pool.insert(place, {proximities[i], slots[first + i]});
+      PrefetchRow(base_links_, slots[first + i]);  // It may be the next hop.
     }
   }
 }
 
+void FlatGraph::ClearVisited(Scratch& scratch) const {
+  if (scratch.met.size() * 8 > scratch.visited.size()) {
+    std::fill(scratch.visited.begin(), scratch.visited.end(), 0);
+  } else {
+    for (const std::uint32_t slot : scratch.met) scratch.visited[slot / 64] = 0;
+  }
+  scratch.met.clear();
+}
+
 // Leaves the up to `ef` nearest to `code` that it finds in scratch.pool.
 void FlatGraph::SearchLevel(const void* code, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const {
-  scratch.visited.assign((node_count() + std::size_t{63}) / 64, 0);
+  ClearVisited(scratch);  // Of a search that ended by an exception, else there is nothing to clear.
+  scratch.visited.resize((node_count() + std::size_t{63}) / 64, 0);
   scratch.pool.clear();
-  scratch.pool.push_back({Proximity(code, codes_[from]), from});
+  scratch.pool.push_back({space_.Proximity(code, codes_[from]), from});
+  scratch.met.push_back(from);
   scratch.visited[from / 64] |= std::uint64_t{1} << (from % 64);
   for (std::size_t next = 0; next < scratch.pool.size();) {
     Candidate& candidate = scratch.pool[next];
@@ -112,19 +125,18 @@ void FlatGraph::SearchLevel(const void* code, std::uint32_t from, int level, std
     candidate.slot |= kExpanded;
     CollectUnvisited(slot, level, scratch);
     ScoreCollected(code, ef, scratch, next);
-    for (std::size_t i = next; i < std::min(next + 2, scratch.pool.size()); ++i) {
-      __builtin_prefetch(base_links_[scratch.pool[i].slot & ~kExpanded]);
-    }
   }
+  ClearVisited(scratch);
   for (Candidate& candidate : scratch.pool) candidate.slot &= ~kExpanded;
 }
 
 Result<std::vector<std::uint32_t>> FlatGraph::Search(const void* code, std::size_t ef) const {
   try {
     std::vector<std::uint32_t> slots;
-    if (entry_point_ == kNoSlot || ef == 0) return slots;
+    const std::uint32_t entry = entry_point();
+    if (entry == kNoSlot || ef == 0) return slots;
     BorrowedScratch scratch(*this);
-    const std::uint32_t near = Descend(code, entry_point_, level(entry_point_), 0);
+    const std::uint32_t near = Descend(code, entry, level(entry), 0);
     SearchLevel(code, near, 0, ef, *scratch);
     slots.reserve((*scratch).pool.size());
     for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);

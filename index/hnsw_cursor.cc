@@ -19,8 +19,7 @@ bool Farther(const VectorMatch& a, const VectorMatch& b) {
 
 HnswPlan PlanHnswSearch(const VectorSearchOptions& options, std::uint32_t node_count,
                         std::uint32_t exact_scan_entries_max) {
-  // Twice the hint, because only the nearer half of what a search finds is yielded before it is widened.
-  const std::size_t ef = std::max(options.ef, 2 * std::min<std::size_t>(options.k_hint, UINT32_MAX));
+  const std::size_t ef = std::max(options.ef, std::min<std::size_t>(options.k_hint, UINT32_MAX));
   switch (options.strategy) {
     case VectorStrategy::kGraph: return {true, ef};
     case VectorStrategy::kExact: return {false, ef};
@@ -67,7 +66,11 @@ Status HnswCursor::SearchGraph() {
     }
   }
   FORESHORE_ASSIGN_OR_RETURN(HnswIndex::Candidates found, index_.SearchGraph(query_, ef_, snapshot_sequence_));
-  if (first_ef_ == 0) first_ef_ = ef_;
+  // Of the first search as many as were hinted at are yielded even where they are more than the settled half.
+  if (first_ef_ == 0) {
+    first_ef_ = ef_;
+    found.settled_count = std::max(found.settled_count, std::min(options_.k_hint, found.visible.size()));
+  }
   last_ef_ = ef_;
   if (found.graph_exhausted) phase_ = Phase::kScan;  // For nodes that no path leads to.
   found.visible.resize(found.settled_count);

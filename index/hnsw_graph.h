@@ -5,15 +5,18 @@
 // A node is a slot: 0, 1, 2 … in order of insertion, for ever. Nodes are never removed and never change; what is dead
 // is known one level up, so that the graph keeps its paths.
 //
-// Threads: const members may run side by side; a non-const member must be alone.
+// Threads: Search(), code(), level(), node_count() and entry_point() may run beside Add() and AddMany(), with LockShared()
+// held; whatever else is not const must be alone, and so must links() and AddMany() itself among changes.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <shared_mutex>
 #include <span>
 #include <vector>
 
 #include "foreshore/status.h"
+#include "index/fair_shared_mutex.h"
 #include "index/vector_index.h"
 #include "index/vector_metric.h"
 
@@ -24,7 +27,7 @@ struct HnswGraphConfig {
   std::uint32_t dimension = 0;
   std::uint32_t links_per_node = 16;  // On level 0, twice as many.
   std::uint32_t ef_construction = 128;
-  VectorGraphKind kind = VectorGraphKind::kHnswlib;  // No part of snapshots: each kind reads what the other wrote.
+  VectorGraphKind kind = VectorGraphKind::kFlat;  // No part of snapshots: each kind reads what the other wrote.
   friend bool operator==(const HnswGraphConfig&, const HnswGraphConfig&) = default;
 };
 
@@ -45,6 +48,12 @@ class HnswGraph {
   // may only be destroyed.
   virtual Status Add(const void* code) = 0;
 
+  // Inserts codes as the slots from node_count() on, on up to `thread_count` threads where the kind can.
+  virtual Status AddMany(std::span<const void* const> codes, unsigned thread_count) = 0;
+
+  // Held by readers while they search and look at what they found. Empty where the graph does not make them wait.
+  virtual std::shared_lock<FairSharedMutex> LockShared() const { return {}; }
+
   // About `ef` slots near `code`, nearest first; all of them where the graph is smaller and connected.
   virtual Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const = 0;
 
@@ -56,7 +65,7 @@ class HnswGraph {
   // The slots that `slot` links to on `level`, at most links_per_node of them, or twice that on level 0.
   virtual std::span<const std::uint32_t> links(std::uint32_t slot, int level) const = 0;
   virtual std::uint32_t links_max(int level) const = 0;
-  // The code of a slot, valid until the next non-const call.
+  // The code of a slot, valid while LockShared() is held, or until the next non-const call.
   virtual const char* code(std::uint32_t slot) const = 0;
 
   // Rebuild a stored graph: every node in order, then its links, then the entry point. The caller has checked that
@@ -70,6 +79,6 @@ class HnswGraph {
 
 // What HnswGraph::Create() chooses from.
 Result<std::unique_ptr<HnswGraph>> CreateHnswlibGraph(const HnswGraphConfig& config, std::uint32_t capacity);
-Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config, std::uint32_t capacity);
+Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config);
 
 }  // namespace foreshore

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
-#include <shared_mutex>
 #include <utility>
 
 #include "index/hnsw_cursor.h"
@@ -52,36 +51,43 @@ Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, con
 
 HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot)
     : config_(std::move(config)),
-      graph_(std::move(snapshot.graph)),
-      entries_(std::move(snapshot.entries)),
-      applied_seq_(snapshot.applied_seq) {
+      applied_seq_(snapshot.applied_seq),
+      state_(std::make_shared<State>(State{std::move(snapshot.graph), std::move(snapshot.entries)})) {
   CountLocked();
 }
 
-Status HnswIndex::CheckUsableLocked() const {
+std::shared_ptr<HnswIndex::State> HnswIndex::state() const {
+  const std::lock_guard lock(state_mutex_);
+  return state_;
+}
+
+Status HnswIndex::CheckUsable() const {
   if (!is_broken_) return Status::Ok();
   return Status::Internal(config_.name + ": an insertion failed half-way, expected the index to be rebuilt");
 }
 
 void HnswIndex::CountLocked() {
+  const std::shared_ptr<State> now = state();
+  const std::uint32_t count = now->graph->node_count();
   live_.clear();
-  live_.reserve(entries_.size());
+  live_.reserve(count);
   deaths_ = {};
   garbage_count_ = 0;
-  for (std::uint32_t slot = 0; slot < entries_.size(); ++slot) {
-    const HnswEntry& entry = entries_[slot];
-    if (entry.died == kNeverDied) {
+  for (std::uint32_t slot = 0; slot < count; ++slot) {
+    const HnswEntry& entry = now->entries[slot];
+    const std::uint64_t died = entry.LoadDied();
+    if (died == kNeverDied) {
       live_.emplace(entry.docid, slot);
-    } else if (entry.died <= forgotten_seq_) {
+    } else if (died <= forgotten_seq_) {
       ++garbage_count_;
     } else {
-      deaths_.push(entry.died);
+      deaths_.push(died);
     }
   }
 }
 
 void HnswIndex::KillLocked(std::uint32_t slot, std::uint64_t sequence) {
-  entries_[slot].died = sequence;
+  state()->entries[slot].StoreDied(sequence);
   if (sequence <= forgotten_seq_) {
     ++garbage_count_;
   } else {
@@ -90,17 +96,28 @@ void HnswIndex::KillLocked(std::uint32_t slot, std::uint64_t sequence) {
 }
 
 Status HnswIndex::Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) {
-  const Result<VectorRecord> decoded = DecodeVectorRecord(record, config_.dimension);
-  if (!decoded.ok()) {
-    return decoded.status().WithContext(config_.name + ": document " + std::to_string(docid));
-  }
-  std::vector<char> code(VectorCodeBytes(config_.dimension));
-  PackVectorCode(decoded->scale, decoded->codes, code.data());
+  const VectorUpsert upsert{docid, record, sequence};
+  return UpsertMany({&upsert, 1}, 1);
+}
 
-  const std::unique_lock lock(mutex_);
-  FORESHORE_RETURN_IF_ERROR(CheckUsableLocked());
+Status HnswIndex::UpsertMany(std::span<const VectorUpsert> upserts, unsigned thread_count) {
+  const std::lock_guard lock(write_mutex_);
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  const std::size_t code_bytes = VectorCodeBytes(config_.dimension);
   try {
-    const Status added = AddLocked(docid, code.data(), sequence);
+    codes_.resize(upserts.size() * code_bytes);
+  } catch (const std::exception& exception) {
+    return Status::Internal(config_.name + ": inserting: " + exception.what());
+  }
+  for (std::size_t i = 0; i < upserts.size(); ++i) {
+    const Result<VectorRecord> decoded = DecodeVectorRecord(upserts[i].record, config_.dimension);
+    if (!decoded.ok()) {
+      return decoded.status().WithContext(config_.name + ": document " + std::to_string(upserts[i].docid));
+    }
+    PackVectorCode(decoded->scale, decoded->codes, codes_.data() + i * code_bytes);
+  }
+  try {
+    const Status added = ApplyLocked(upserts, thread_count);
     is_broken_ = added.code() == ErrorCode::kInternal;
     return added.WithContext(config_.name);
   } catch (const std::exception& exception) {
@@ -109,37 +126,47 @@ Status HnswIndex::Upsert(std::int64_t docid, Bytes record, std::uint64_t sequenc
   }
 }
 
-Status HnswIndex::AddLocked(std::int64_t docid, const void* code, std::uint64_t sequence) {
-  const auto old = live_.find(docid);
-  if (old != live_.end()) {
-    if (entries_[old->second].born > sequence) return Status::Ok();
-    // A document that is written again with the same vector keeps its entry.
-    if (std::memcmp(graph_->code(old->second), code, VectorCodeBytes(config_.dimension)) == 0) return Status::Ok();
+// With codes_ in the order of `upserts`. Entries first: whoever finds a slot in the graph looks at its entry.
+Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, unsigned thread_count) {
+  const std::shared_ptr<State> now = state();
+  const std::size_t code_bytes = VectorCodeBytes(config_.dimension);
+  const std::uint32_t first = now->graph->node_count();
+  if (upserts.size() > kHnswNodeCountMax - first) {
+    return Status::Limit("has " + std::to_string(first) + " nodes and is given " + std::to_string(upserts.size()) +
+                         " more, expected at most " + std::to_string(kHnswNodeCountMax));
   }
-  const std::uint32_t slot = graph_->node_count();
-  FORESHORE_RETURN_IF_ERROR(graph_->Add(code));
-  entries_.push_back({docid, sequence, kNeverDied});
-  if (old != live_.end()) {
-    KillLocked(old->second, sequence);
-    old->second = slot;
-  } else {
-    live_.emplace(docid, slot);
+  std::vector<const void*> added;
+  for (std::size_t i = 0; i < upserts.size(); ++i) {
+    const VectorUpsert& upsert = upserts[i];
+    const char* code = codes_.data() + i * code_bytes;
+    const auto old = live_.find(upsert.docid);
+    if (old != live_.end()) {
+      if (now->entries[old->second].born > upsert.sequence) continue;
+      // A document that is written again with the same vector keeps its entry.
+      const void* old_code = old->second < first ? now->graph->code(old->second) : added[old->second - first];
+      if (std::memcmp(old_code, code, code_bytes) == 0) continue;
+      KillLocked(old->second, upsert.sequence);
+    }
+    const std::uint32_t slot = first + static_cast<std::uint32_t>(added.size());
+    now->entries.Put(slot, {upsert.docid, upsert.sequence, kNeverDied});
+    live_[upsert.docid] = slot;
+    added.push_back(code);
   }
-  return Status::Ok();
+  return now->graph->AddMany(added, thread_count);
 }
 
 Status HnswIndex::Remove(std::int64_t docid, std::uint64_t sequence) {
-  const std::unique_lock lock(mutex_);
-  FORESHORE_RETURN_IF_ERROR(CheckUsableLocked());
+  const std::lock_guard lock(write_mutex_);
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const auto found = live_.find(docid);
-  if (found == live_.end() || entries_[found->second].born > sequence) return Status::Ok();
+  if (found == live_.end() || state()->entries[found->second].born > sequence) return Status::Ok();
   KillLocked(found->second, sequence);
   live_.erase(found);
   return Status::Ok();
 }
 
 void HnswIndex::ForgetBefore(std::uint64_t sequence) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(write_mutex_);
   forgotten_seq_ = std::max(forgotten_seq_, sequence);
   while (!deaths_.empty() && deaths_.top() <= forgotten_seq_) {
     deaths_.pop();
@@ -148,46 +175,37 @@ void HnswIndex::ForgetBefore(std::uint64_t sequence) {
 }
 
 bool HnswIndex::ShouldCompact() const {
-  const std::shared_lock lock(mutex_);
-  return garbage_count_ >= kGarbageMin && garbage_count_ * kGarbageFraction >= entries_.size();
-}
-
-std::uint64_t HnswIndex::applied_seq() const {
-  const std::shared_lock lock(mutex_);
-  return applied_seq_;
-}
-
-void HnswIndex::SetAppliedSeq(std::uint64_t sequence) {
-  const std::unique_lock lock(mutex_);
-  applied_seq_ = sequence;
+  const std::lock_guard lock(write_mutex_);
+  return garbage_count_ >= kGarbageMin && garbage_count_ * kGarbageFraction >= state()->graph->node_count();
 }
 
 std::uint64_t HnswIndex::entry_count() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(write_mutex_);
   return live_.size();
 }
 
 std::uint64_t HnswIndex::garbage_count() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(write_mutex_);
   return garbage_count_;
 }
 
 std::uint32_t HnswIndex::node_count() const {
-  const std::shared_lock lock(mutex_);
-  return graph_->node_count();
+  return state()->graph->node_count();
 }
 
 std::uint64_t HnswIndex::memory_bytes() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(write_mutex_);
   constexpr std::uint64_t kMapNodeBytes = 40;  // Key, value, link, and the share of the buckets.
-  return graph_->memory_bytes() + entries_.capacity() * sizeof(HnswEntry) + live_.size() * kMapNodeBytes +
+  const std::shared_ptr<State> now = state();
+  return now->graph->memory_bytes() + now->graph->node_count() * sizeof(HnswEntry) + live_.size() * kMapNodeBytes +
          deaths_.size() * sizeof(std::uint64_t);
 }
 
 Status HnswIndex::SaveSnapshot(const std::string& path) const {
-  const std::shared_lock lock(mutex_);
-  FORESHORE_RETURN_IF_ERROR(CheckUsableLocked());
-  return WriteHnswSnapshot(path, *graph_, entries_, applied_seq_).WithContext(config_.name);
+  const std::lock_guard lock(write_mutex_);
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  const std::shared_ptr<State> now = state();
+  return WriteHnswSnapshot(path, *now->graph, now->entries, applied_seq_).WithContext(config_.name);
 }
 
 Result<std::unique_ptr<VectorCursor>> HnswIndex::NewCursor(std::span<const float> query,
@@ -209,18 +227,21 @@ std::string HnswIndex::DescribeStrategy(const VectorSearchOptions& options) cons
 
 Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, std::size_t ef,
                                                      std::uint64_t snapshot_sequence) const {
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
   Candidates candidates;
   {
-    const std::shared_lock lock(mutex_);
-    FORESHORE_RETURN_IF_ERROR(CheckUsableLocked());
-    Result<std::vector<std::uint32_t>> slots = graph_->Search(query.code(), ef);
+    const std::shared_ptr<const State> now = state();
+    const auto lock = now->graph->LockShared();
+    Result<std::vector<std::uint32_t>> slots = now->graph->Search(query.code(), ef);
     if (!slots.ok()) return slots.status().WithContext(config_.name);
     candidates.graph_exhausted = slots->size() < ef;
     const std::size_t settled = candidates.graph_exhausted ? slots->size() : (slots->size() + 1) / 2;
+    candidates.visible.reserve(slots->size());
     for (std::size_t i = 0; i < slots->size(); ++i) {
       const std::uint32_t slot = (*slots)[i];
-      if (!entries_[slot].VisibleAt(snapshot_sequence)) continue;
-      candidates.visible.push_back({entries_[slot].docid, query.DistanceToCode(graph_->code(slot))});
+      const HnswEntry& entry = now->entries[slot];
+      if (!entry.VisibleAt(snapshot_sequence)) continue;
+      candidates.visible.push_back({entry.docid, query.DistanceToCode(now->graph->code(slot))});
       if (i < settled) ++candidates.settled_count;
     }
   }
@@ -232,13 +253,16 @@ Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, s
 }
 
 Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const {
-  const std::shared_lock lock(mutex_);
-  FORESHORE_RETURN_IF_ERROR(CheckUsableLocked());
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  const std::shared_ptr<const State> now = state();
+  const auto lock = now->graph->LockShared();
+  const std::uint32_t count = now->graph->node_count();
   std::vector<VectorMatch> matches;
-  matches.reserve(live_.size());
-  for (std::uint32_t slot = 0; slot < entries_.size(); ++slot) {
-    if (!entries_[slot].VisibleAt(snapshot_sequence)) continue;
-    matches.push_back({entries_[slot].docid, query.DistanceToCode(graph_->code(slot))});
+  matches.reserve(count);
+  for (std::uint32_t slot = 0; slot < count; ++slot) {
+    const HnswEntry& entry = now->entries[slot];
+    if (!entry.VisibleAt(snapshot_sequence)) continue;
+    matches.push_back({entry.docid, query.DistanceToCode(now->graph->code(slot))});
   }
   return matches;
 }

@@ -1,11 +1,15 @@
 // VectorIndex over HnswGraph: keeps, beside the graph, who each slot is and in which snapshots it is visible.
 //
-// Invariants: entries_[slot] describes the graph's slot; live_ maps each docid to its only entry that has not died;
-// a slot's code never changes and, until Compact() replaces the graph, neither does its number.
+// Invariants: the entry of a slot describes the graph's slot and is there before it; live_ maps each docid to its only
+// entry that has not died; a slot's code never changes and, until Compact() replaces graph and entries, neither does its
+// number.
 //
-// Threads: as VectorIndex says. Lock order: compact_mutex_, then mutex_.
+// Threads: as VectorIndex says. Searches take no lock that a change holds (over hnswlib's graph they do): they borrow
+// graph and entries, which stay with them if they are replaced meanwhile. Lock order: compact_mutex_, write_mutex_,
+// state_mutex_.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <queue>
@@ -13,7 +17,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "index/fair_shared_mutex.h"
 #include "index/hnsw_graph.h"
 #include "index/hnsw_snapshot.h"
 #include "index/vector_index.h"
@@ -26,12 +29,13 @@ class HnswIndex final : public VectorIndex {
   HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot);
 
   Status Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) override;
+  Status UpsertMany(std::span<const VectorUpsert> upserts, unsigned thread_count) override;
   Status Remove(std::int64_t docid, std::uint64_t sequence) override;
   void ForgetBefore(std::uint64_t sequence) override;
   bool ShouldCompact() const override;
   Status Compact() override;
-  std::uint64_t applied_seq() const override;
-  void SetAppliedSeq(std::uint64_t sequence) override;
+  std::uint64_t applied_seq() const override { return applied_seq_; }
+  void SetAppliedSeq(std::uint64_t sequence) override { applied_seq_ = sequence; }
   Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                   VectorSearchOptions options) const override;
   std::string DescribeStrategy(const VectorSearchOptions& options) const override;
@@ -55,28 +59,34 @@ class HnswIndex final : public VectorIndex {
 
  private:
   struct Compaction;
-  // Those with mutex_ held for writing:
-  Status AddLocked(std::int64_t docid, const void* code, std::uint64_t sequence);
+  struct State {
+    std::unique_ptr<HnswGraph> graph;
+    HnswEntries entries;
+  };
+  std::shared_ptr<State> state() const;
+  // Those with write_mutex_ held:
+  Status ApplyLocked(std::span<const VectorUpsert> upserts, unsigned thread_count);
   void KillLocked(std::uint32_t slot, std::uint64_t sequence);
-  void CountLocked();  // Makes live_, deaths_ and garbage_count_ from entries_.
-  // With mutex_ held for reading at least:
-  Status CheckUsableLocked() const;
+  void CountLocked();  // Makes live_, deaths_ and garbage_count_ from the entries.
 
+  Status CheckUsable() const;
   Status BuildWithoutGarbage(Compaction& compaction) const;
 
   const VectorIndexConfig config_;
-  std::mutex compact_mutex_;  // Held by the one Compact().
+  std::atomic<std::uint64_t> applied_seq_;
+  std::atomic<bool> is_broken_{false};  // An insertion ran out of memory half-way.
+  std::mutex compact_mutex_;            // Held by the one Compact().
 
-  mutable FairSharedMutex mutex_;  // Guards everything below.
-  std::unique_ptr<HnswGraph> graph_;
-  std::vector<HnswEntry> entries_;
+  mutable std::mutex write_mutex_;  // Held by changes, and guards what follows.
   std::unordered_map<std::int64_t, std::uint32_t> live_;
   // The deaths that some reader may still see past, earliest first.
   std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> deaths_;
   std::uint64_t forgotten_seq_ = 0;  // The greatest ForgetBefore().
   std::uint64_t garbage_count_ = 0;  // Entries with died <= forgotten_seq_.
-  std::uint64_t applied_seq_ = 0;
-  bool is_broken_ = false;  // An insertion ran out of memory half-way.
+  std::vector<char> codes_;          // Scratch of ApplyLocked().
+
+  mutable std::mutex state_mutex_;  // Guards the pointer, which only Compact() changes, with write_mutex_ held too.
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace foreshore

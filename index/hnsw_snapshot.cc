@@ -57,9 +57,10 @@ ByteString EncodeHeader(const HnswGraph& graph, std::uint64_t applied_seq) {
 void AppendNode(ByteString& out, const HnswGraph& graph, const HnswEntry& entry, std::uint32_t slot) {
   AppendFixed(out, entry.docid);
   AppendFixed(out, entry.born);
-  AppendFixed(out, entry.died);
+  AppendFixed(out, entry.LoadDied());
   const char* code = graph.code(slot);
-  AppendFixed<float>(out, CodeScale(code));
+  const CodeSpace space(graph.config().metric, graph.config().dimension);
+  AppendFixed<float>(out, space.Scale(code));
   out.append(AsBytes(CodeValues(code), graph.config().dimension));
   for (int level = 0; level <= graph.level(slot); ++level) {
     const std::span<const std::uint32_t> links = graph.links(slot, level);
@@ -88,7 +89,7 @@ class SummedWriter {
   std::uint32_t crc_ = 0;
 };
 
-Status WriteTo(const std::string& path, const HnswGraph& graph, std::span<const HnswEntry> entries,
+Status WriteTo(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
                std::uint64_t applied_seq) {
   FORESHORE_ASSIGN_OR_RETURN(auto file, File::Create(path));
   FORESHORE_RETURN_IF_ERROR(file->Append(EncodeHeader(graph, applied_seq)));
@@ -193,7 +194,6 @@ class SnapshotDecoder {
   int LevelOf(std::uint32_t slot) const { return static_cast<std::uint8_t>(levels_[slot]); }
 
   Status ReadNodes() {
-    snapshot_.entries.reserve(node_count_);
     code_.resize(VectorCodeBytes(config_.dimension));
     for (std::uint32_t slot = 0; slot < node_count_; ++slot) {
       FORESHORE_RETURN_IF_ERROR(ReadEntry(slot));
@@ -218,7 +218,7 @@ class SnapshotDecoder {
     if (entry.died == kNeverDied && !live_.insert(entry.docid).second) {
       return Corrupt("document " + std::to_string(entry.docid) + " has two live entries, expected one");
     }
-    snapshot_.entries.push_back(entry);
+    snapshot_.entries.Put(slot, entry);
     return Status::Ok();
   }
 
@@ -274,7 +274,7 @@ class SnapshotDecoder {
 
 }  // namespace
 
-Status WriteHnswSnapshot(const std::string& path, const HnswGraph& graph, std::span<const HnswEntry> entries,
+Status WriteHnswSnapshot(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
                          std::uint64_t applied_seq) {
   static std::atomic<unsigned> counter{0};  // Two writers of one path must not share a temporary.
   const std::string temporary =

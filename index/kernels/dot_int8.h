@@ -1,6 +1,5 @@
-// The one arithmetic kernel of the vector index: the dot product of two int8 vectors. Cosine and Euclidean
-// distances follow from it, the two scales and the two sums of squares (index/vector_code.h), so that no second
-// kernel is needed.
+// The arithmetic of the vector index: the dot product of int8 vectors, one or four at a time. Cosine and Euclidean
+// distances follow from it, the two scales and the two sums of squares (index/vector_code.h).
 //
 // Contract of every implementation:
 //   a, b   `dimension` codes each, any alignment, each code in -127..127 (-128 never occurs: the record decoder
@@ -21,37 +20,38 @@ namespace foreshore {
 
 using DotInt8 = std::int32_t (*)(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 
-// One vector with four others at once: the query is prepared once, and four chains of additions overlap. Each of the
-// four sums is what DotInt8 gives.
-using DotInt8x4 = void (*)(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                           std::int32_t sums[4]);
+// One code with four others at once: the query is prepared once, and four chains of additions overlap. `query` and the
+// rows are readable up to the next multiple of 64 bytes, where anything may stand behind `dimension`; row_sums[i] is the
+// sum of the codes of rows[i]. Each of the four sums is what DotInt8 gives.
+using DotCodesOfFour = void (*)(const std::int8_t* query, const std::int8_t* const rows[4],
+                                const std::int32_t row_sums[4], std::size_t dimension, std::int32_t sums[4]);
 
 // The specification.
 std::int32_t DotInt8Scalar(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 
-void DotInt8x4Scalar(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                     std::int32_t sums[4]);
+void DotCodesOfFourScalar(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
+                       std::size_t dimension, std::int32_t sums[4]);
 
 // The kernel for `level`, or null where this build has none. Whether the machine can run it is CpuSupports().
 DotInt8 DotInt8For(CpuLevel level);
-DotInt8x4 DotInt8x4For(CpuLevel level);
+DotCodesOfFour DotCodesOfFourFor(CpuLevel level);
 
 // The kernel of DetectCpuLevel(), the same for the life of the process.
 DotInt8 BestDotInt8();
-DotInt8x4 BestDotInt8x4();
+DotCodesOfFour BestDotCodesOfFour();
 
 // The implementations, for the dispatcher only.
 #if defined(__x86_64__)
 std::int32_t DotInt8Avx2(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
-void DotInt8x4Avx2(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                   std::int32_t sums[4]);
+void DotCodesOfFourAvx2(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
+                       std::size_t dimension, std::int32_t sums[4]);
 std::int32_t DotInt8Avx512Vnni(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
-void DotInt8x4Avx512Vnni(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                         std::int32_t sums[4]);
+void DotCodesOfFourAvx512Vnni(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
+                       std::size_t dimension, std::int32_t sums[4]);
 #elif defined(__aarch64__)
 std::int32_t DotInt8NeonDot(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
-void DotInt8x4NeonDot(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                      std::int32_t sums[4]);
+void DotCodesOfFourNeonDot(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
+                       std::size_t dimension, std::int32_t sums[4]);
 #endif
 
 }  // namespace foreshore

@@ -21,6 +21,10 @@ inline __m256i Accumulate(__m256i sum, __m256i a, __m256i b) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+// From kFirstBytes + 32 - n on, a mask of the first n bytes.
+constexpr std::int8_t kFirstBytes[64] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                         -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+
 }  // namespace
 
 FORESHORE_KERNEL_TARGET("avx2")
@@ -50,25 +54,26 @@ std::int32_t FORESHORE_KERNEL_NAME(DotInt8Avx2)(const std::int8_t* a, const std:
 }
 
 FORESHORE_KERNEL_TARGET("avx2")
-void FORESHORE_KERNEL_NAME(DotInt8x4Avx2)(const std::int8_t* query, const std::int8_t* const rows[4],
-                                          std::size_t dimension, std::int32_t sums[4]) {
+void FORESHORE_KERNEL_NAME(DotCodesOfFourAvx2)(const std::int8_t* query, const std::int8_t* const rows[4],
+                                               const std::int32_t /*row_sums*/[4], std::size_t dimension,
+                                               std::int32_t sums[4]) {
   __m256i lanes[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
-  std::size_t i = 0;
-  for (; i + 32 <= dimension; i += 32) {
-    const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + i));
+  for (std::size_t i = 0; i < dimension; i += 32) {
+    __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + i));
+    if (i + 32 > dimension) {  // Zeros of the query let nothing through that stands behind the rows.
+      const std::int8_t* mask = kFirstBytes + 32 - (dimension - i);
+      q = _mm256_and_si256(q, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask)));
+    }
     for (int row = 0; row < 4; ++row) {
       lanes[row] = Accumulate(lanes[row], q, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[row] + i)));
     }
   }
+  __m128i quads[4];
   for (int row = 0; row < 4; ++row) {
-    __m128i quad = _mm_add_epi32(_mm256_castsi256_si128(lanes[row]), _mm256_extracti128_si256(lanes[row], 1));
-    quad = _mm_add_epi32(quad, _mm_shuffle_epi32(quad, 0x4E));
-    quad = _mm_add_epi32(quad, _mm_shuffle_epi32(quad, 0xB1));
-    sums[row] = _mm_cvtsi128_si32(quad);
-    for (std::size_t rest = i; rest < dimension; ++rest) {
-      sums[row] += static_cast<std::int32_t>(query[rest]) * rows[row][rest];
-    }
+    quads[row] = _mm_add_epi32(_mm256_castsi256_si128(lanes[row]), _mm256_extracti128_si256(lanes[row], 1));
   }
+  const __m128i total = _mm_hadd_epi32(_mm_hadd_epi32(quads[0], quads[1]), _mm_hadd_epi32(quads[2], quads[3]));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(sums), total);
 }
 
 }  // namespace foreshore

@@ -64,26 +64,30 @@ std::int32_t FORESHORE_KERNEL_NAME(DotInt8Avx512Vnni)(const std::int8_t* a, cons
   return std::accumulate(lanes, lanes + 16, std::int32_t{0});
 }
 
+// q + 128 is unsigned: sum((q + 128) * row) is sum(q * row) + 128 * sum(row), so that the rows need no preparation.
 FORESHORE_KERNEL_TARGET("avx512f,avx512bw,avx512vnni")
-void FORESHORE_KERNEL_NAME(DotInt8x4Avx512Vnni)(const std::int8_t* query, const std::int8_t* const rows[4],
-                                                std::size_t dimension, std::int32_t sums[4]) {
+void FORESHORE_KERNEL_NAME(DotCodesOfFourAvx512Vnni)(const std::int8_t* query, const std::int8_t* const rows[4],
+                                                     const std::int32_t row_sums[4], std::size_t dimension,
+                                                     std::int32_t sums[4]) {
   __m512i lanes[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
-  std::size_t i = 0;
-  for (; i + 64 <= dimension; i += 64) {
-    const __m512i q = _mm512_loadu_si512(query + i);
-    for (int row = 0; row < 4; ++row) lanes[row] = Accumulate(lanes[row], q, _mm512_loadu_si512(rows[row] + i));
-  }
-  if (i < dimension) {
-    const __m512i q = LoadFirst(query + i, dimension - i);
+  for (std::size_t i = 0; i < dimension; i += 64) {
+    __m512i q = _mm512_xor_si512(_mm512_loadu_si512(query + i), _mm512_set1_epi8(-128));
+    // Zeros let nothing through that stands behind the rows.
+    if (i + 64 > dimension) q = _mm512_maskz_mov_epi8((std::uint64_t{1} << (dimension - i)) - 1, q);
     for (int row = 0; row < 4; ++row) {
-      lanes[row] = Accumulate(lanes[row], q, LoadFirst(rows[row] + i, dimension - i));
+      lanes[row] = _mm512_dpbusd_epi32(lanes[row], q, _mm512_loadu_si512(rows[row] + i));
     }
   }
+  __m128i quads[4];
   for (int row = 0; row < 4; ++row) {
-    std::int32_t parts[16];
-    _mm512_storeu_si512(parts, lanes[row]);
-    sums[row] = std::accumulate(parts, parts + 16, std::int32_t{0});
+    // With a mask that masks nothing, because GCC 12 warns of what the plain forms leave undefined.
+    const __m256i half = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xFF, lanes[row], 0),
+                                          _mm512_maskz_extracti64x4_epi64(0xFF, lanes[row], 1));
+    quads[row] = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   }
+  const __m128i total = _mm_hadd_epi32(_mm_hadd_epi32(quads[0], quads[1]), _mm_hadd_epi32(quads[2], quads[3]));
+  const __m128i excess = _mm_slli_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row_sums)), 7);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(sums), _mm_sub_epi32(total, excess));
 }
 
 }  // namespace foreshore

@@ -43,20 +43,19 @@ FORESHORE_KERNEL_TARGET("dotprod")
 #else
 FORESHORE_KERNEL_TARGET("arch=armv8.2-a+dotprod")
 #endif
-void FORESHORE_KERNEL_NAME(DotInt8x4NeonDot)(const std::int8_t* query, const std::int8_t* const rows[4],
-                                             std::size_t dimension, std::int32_t sums[4]) {
+void FORESHORE_KERNEL_NAME(DotCodesOfFourNeonDot)(const std::int8_t* query, const std::int8_t* const rows[4],
+                                                  const std::int32_t /*row_sums*/[4], std::size_t dimension,
+                                                  std::int32_t sums[4]) {
+  // From kFirstBytes + 16 - n on, a mask of the first n bytes.
+  static constexpr std::int8_t kFirstBytes[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
   int32x4_t lanes[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
-  std::size_t i = 0;
-  for (; i + 16 <= dimension; i += 16) {
-    const int8x16_t q = vld1q_s8(query + i);
+  for (std::size_t i = 0; i < dimension; i += 16) {
+    int8x16_t q = vld1q_s8(query + i);
+    // Zeros of the query let nothing through that stands behind the rows.
+    if (i + 16 > dimension) q = vandq_s8(q, vld1q_s8(kFirstBytes + 16 - (dimension - i)));
     for (int row = 0; row < 4; ++row) lanes[row] = vdotq_s32(lanes[row], q, vld1q_s8(rows[row] + i));
   }
-  for (int row = 0; row < 4; ++row) {
-    sums[row] = vaddvq_s32(lanes[row]);
-    for (std::size_t rest = i; rest < dimension; ++rest) {
-      sums[row] += static_cast<std::int32_t>(query[rest]) * rows[row][rest];
-    }
-  }
+  for (int row = 0; row < 4; ++row) sums[row] = vaddvq_s32(lanes[row]);
 }
 
 }  // namespace foreshore

@@ -4,6 +4,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include "index/hnsw_snapshot.h"
@@ -34,12 +39,16 @@ std::size_t ReachableCount(const HnswGraph& graph) {
   return count;
 }
 
-void Add(HnswGraph& graph, const std::vector<float>& values) {
+std::vector<char> CodeOf(const std::vector<float>& values) {
   std::vector<std::int8_t> codes(kDimension);
   const float scale = QuantizeVector(values, codes);
   std::vector<char> code(VectorCodeBytes(kDimension));
   PackVectorCode(scale, codes, code.data());
-  REQUIRE(graph.Add(code.data()).ok());
+  return code;
+}
+
+void Add(HnswGraph& graph, const std::vector<float>& values) {
+  REQUIRE(graph.Add(CodeOf(values).data()).ok());
 }
 
 }  // namespace
@@ -60,14 +69,54 @@ TEST_CASE("flat graph: thousands of equal vectors, first, last or in between, le
 
     const TemporaryDirectory directory;
     const std::string path = directory.path() + "/saved";
-    std::vector<HnswEntry> entries(graph->node_count());
-    for (std::size_t i = 0; i < entries.size(); ++i) entries[i].docid = static_cast<std::int64_t>(i);
+    HnswEntries entries;
+    for (std::uint32_t i = 0; i < graph->node_count(); ++i) entries.Put(i, {i, 0, kNeverDied});
     REQUIRE(WriteHnswSnapshot(path, *graph, entries, 1).ok());
     Result<HnswSnapshot> restored = ReadHnswSnapshot("index", config, path);
     REQUIRE(restored.ok());
     for (int i = 0; i < 1000; ++i) Add(*restored->graph, i % 2 == 0 ? equal : vectors.Next());
     CHECK(ReachableCount(*restored->graph) == restored->graph->node_count());
   }
+}
+
+TEST_CASE("flat graph: built on several threads while it is searched, it keeps every vector in reach and finds it") {
+  constexpr std::size_t kBatch = 500;
+  const HnswGraphConfig config{VectorMetric::kCosine, kDimension, 8, 64, VectorGraphKind::kFlat};
+  const auto graph = HnswGraph::Create(config, 0).value();
+  SyntheticVectors vectors(kDimension, 40, 5);
+  const std::vector<float> equal = vectors.Next();
+  std::vector<std::vector<char>> codes;
+  for (int i = 0; i < 4000; ++i) codes.push_back(CodeOf(i % 4 == 0 ? equal : vectors.Next()));
+  std::vector<const void*> pointers;
+  for (const std::vector<char>& code : codes) pointers.push_back(code.data());
+
+  std::atomic<bool> is_building{true};
+  std::atomic<int> failure_count{0};
+  std::thread searcher([&] {
+    for (std::size_t i = 1; is_building; i = (i + 4) % codes.size()) {
+      const auto found = graph->Search(pointers[i], 20);
+      if (!found.ok()) ++failure_count;
+      for (const std::uint32_t slot : found.value()) {
+        if (slot >= codes.size() || std::memcmp(graph->code(slot), pointers[slot], codes[slot].size()) != 0) ++failure_count;
+      }
+    }
+  });
+  for (std::size_t first = 0; first < codes.size(); first += kBatch) {
+    CHECK(graph->AddMany(std::span(pointers).subspan(first, kBatch), 3).ok());
+  }
+  is_building = false;
+  searcher.join();
+  CHECK(failure_count == 0);
+  REQUIRE(graph->node_count() == codes.size());
+  CHECK(ReachableCount(*graph) == codes.size());
+  std::size_t found_count = 0;
+  std::size_t asked_count = 0;
+  for (std::uint32_t slot = 1; slot < codes.size(); slot += 2, ++asked_count) {
+    const auto found = graph->Search(pointers[slot], 20).value();
+    found_count += std::find(found.begin(), found.end(), slot) != found.end() ? 1 : 0;
+  }
+  // Of those asked for, those of number 4 n + 1 and 4 n + 3 are no copies.
+  CHECK(found_count * 100 >= asked_count * 99);
 }
 
 }  // namespace foreshore

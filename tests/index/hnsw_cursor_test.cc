@@ -162,7 +162,7 @@ TEST_CASE("vector strategy: small indexes and large requests are scanned, the re
   options.k_hint = 1000;
   CHECK(index->DescribeStrategy(options) == "exact scan of 3000 codes");
   options.strategy = VectorStrategy::kGraph;
-  CHECK(index->DescribeStrategy(options) == "hnsw ef=2000 over 3000 codes");
+  CHECK(index->DescribeStrategy(options) == "hnsw ef=1000 over 3000 codes");
 
   const auto cursor = index->NewCursor(vectors.Next(), kCount, {}).value();
   Take(*cursor, 10);

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -15,12 +16,12 @@ namespace foreshore {
 std::int32_t DotInt8Avx2Simde(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 std::int32_t DotInt8Avx512VnniSimde(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 std::int32_t DotInt8NeonDotSimde(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
-void DotInt8x4Avx2Simde(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                        std::int32_t sums[4]);
-void DotInt8x4Avx512VnniSimde(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                              std::int32_t sums[4]);
-void DotInt8x4NeonDotSimde(const std::int8_t* query, const std::int8_t* const rows[4], std::size_t dimension,
-                           std::int32_t sums[4]);
+void DotCodesOfFourAvx2Simde(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
+                            std::size_t dimension, std::int32_t sums[4]);
+void DotCodesOfFourAvx512VnniSimde(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
+                            std::size_t dimension, std::int32_t sums[4]);
+void DotCodesOfFourNeonDotSimde(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
+                            std::size_t dimension, std::int32_t sums[4]);
 
 namespace {
 
@@ -126,31 +127,34 @@ TEST_CASE("dot kernels: each position counts, once and with its sign") {
 }
 
 TEST_CASE("dot kernels: four rows at once give the four sums that one row at a time gives") {
-  std::vector<DotInt8x4> kernels = {&DotInt8x4Avx2Simde, &DotInt8x4Avx512VnniSimde, &DotInt8x4NeonDotSimde,
-                                    BestDotInt8x4()};
+  std::vector<DotCodesOfFour> kernels = {&DotCodesOfFourAvx2Simde, &DotCodesOfFourAvx512VnniSimde, &DotCodesOfFourNeonDotSimde,
+                                    BestDotCodesOfFour()};
   for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
-    if (CpuSupports(level) && DotInt8x4For(level) != nullptr) kernels.push_back(DotInt8x4For(level));
+    if (CpuSupports(level) && DotCodesOfFourFor(level) != nullptr) kernels.push_back(DotCodesOfFourFor(level));
   }
   std::mt19937 random(20261126);
   std::uniform_int_distribution<int> code(-127, 127);
   for (const std::size_t dimension : Dimensions()) {
-    // Blocks of the exact size, for the address sanitizer; the last row and the query at their largest, every other
-    // time.
-    std::vector<std::vector<std::int8_t>> blocks(5, std::vector<std::int8_t>(dimension));
+    // Blocks of whole lines and no more, for the address sanitizer, with anything behind the codes; the last row and the
+    // query at their largest, every other time.
+    std::vector<std::vector<std::int8_t>> blocks(5, std::vector<std::int8_t>((dimension + 63) / 64 * 64));
     for (auto& block : blocks) {
       for (std::int8_t& value : block) value = static_cast<std::int8_t>(code(random));
+      for (std::size_t i = dimension; i < block.size(); ++i) block[i] = -128;
     }
     for (int round = 0; round < 2; ++round) {
       const std::int8_t* const rows[4] = {blocks[0].data(), blocks[1].data(), blocks[2].data(), blocks[3].data()};
+      std::int32_t row_sums[4];
+      for (int row = 0; row < 4; ++row) row_sums[row] = std::accumulate(rows[row], rows[row] + dimension, 0);
       for (std::size_t kernel = 0; kernel < kernels.size(); ++kernel) {
         std::int32_t sums[4] = {7, 7, 7, 7};
-        kernels[kernel](blocks[4].data(), rows, dimension, sums);
+        kernels[kernel](blocks[4].data(), rows, row_sums, dimension, sums);
         CAPTURE(kernel);
         CAPTURE(dimension);
         for (int row = 0; row < 4; ++row) REQUIRE(sums[row] == DotInt8Scalar(blocks[4].data(), rows[row], dimension));
       }
-      blocks[3].assign(dimension, 127);
-      blocks[4].assign(dimension, -127);
+      std::fill_n(blocks[3].begin(), dimension, std::int8_t{127});
+      std::fill_n(blocks[4].begin(), dimension, std::int8_t{-127});
     }
   }
 }

@@ -1,0 +1,82 @@
+// Rows of equal size that stay where they are while more are added: they lie in segments, each twice as long as the one
+// before, so that a row's place is a few instructions away and nothing is ever copied. What a segment holds beyond the
+// rows in use is untouched memory, which the system does not provide.
+//
+// Threads: Reserve() must be alone; readers may go on beside it, on rows that were reserved before (in the sense of the
+// memory model: whoever reserved them told the reader by a release and an acquire).
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <type_traits>
+
+namespace foreshore {
+
+struct AlignedDelete {
+  std::size_t alignment = 1;
+  void operator()(char* bytes) const { ::operator delete (bytes, std::align_val_t{alignment}); }
+};
+
+class SegmentedRows {
+ public:
+  // Rows start at multiples of `alignment`, a power of two.
+  SegmentedRows(std::size_t row_bytes, std::size_t alignment)
+      : stride_bytes_((row_bytes + alignment - 1) / alignment * alignment), alignment_(alignment) {}
+
+  // Makes rows 0..row_count-1 exist; new ones hold anything. std::bad_alloc where memory is short; nothing is lost then.
+  void Reserve(std::uint32_t row_count) {
+    while (reserved_count_ < row_count) {
+      const std::uint64_t segment_rows = std::uint64_t{kFirstSegmentRows} << segment_count_;
+      auto* bytes = static_cast<char*>(::operator new (segment_rows* stride_bytes_, std::align_val_t{alignment_}));
+      segments_[segment_count_] = Segment(bytes, AlignedDelete{alignment_});
+      // Of row 0, if the segment reached back to it: a row's address is then one multiplication away.
+      origins_[segment_count_] = reinterpret_cast<std::uintptr_t>(bytes) - reserved_count_ * stride_bytes_;
+      reserved_count_ += segment_rows;
+      ++segment_count_;
+    }
+  }
+  char* operator[](std::uint32_t row) { return reinterpret_cast<char*>(AddressOf(row)); }
+  const char* operator[](std::uint32_t row) const { return reinterpret_cast<const char*>(AddressOf(row)); }
+  std::size_t stride_bytes() const { return stride_bytes_; }
+
+ private:
+  static constexpr std::uint32_t kFirstSegmentRows = 1024;
+  static constexpr std::size_t kSegmentCountMax = 22;  // 2^32 rows and more.
+  using Segment = std::unique_ptr<char, AlignedDelete>;
+
+  std::uintptr_t AddressOf(std::uint32_t row) const {
+    const auto segment = static_cast<std::size_t>(std::bit_width(row / kFirstSegmentRows + 1) - 1);
+    return origins_[segment] + static_cast<std::uintptr_t>(row) * stride_bytes_;
+  }
+
+  std::size_t stride_bytes_;
+  std::size_t alignment_;
+  std::uint64_t reserved_count_ = 0;
+  std::size_t segment_count_ = 0;
+  std::array<std::uintptr_t, kSegmentCountMax> origins_{};
+  std::array<Segment, kSegmentCountMax> segments_;
+};
+
+// The same for values of a type that needs no destructor.
+template <typename T>
+class SegmentedArray {
+  static_assert(std::is_trivially_destructible_v<T>);
+
+ public:
+  SegmentedArray() : rows_(sizeof(T), alignof(T)) {}
+  // Stores `value` at `index`, which is new or is overwritten.
+  void Put(std::uint32_t index, const T& value) {
+    rows_.Reserve(index + 1);
+    new (rows_[index]) T(value);
+  }
+  T& operator[](std::uint32_t index) { return *std::launder(reinterpret_cast<T*>(rows_[index])); }
+  const T& operator[](std::uint32_t index) const { return *std::launder(reinterpret_cast<const T*>(rows_[index])); }
+
+ private:
+  SegmentedRows rows_;
+};
+
+}  // namespace foreshore

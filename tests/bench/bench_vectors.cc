@@ -1,0 +1,221 @@
+// The vector index beside hnswlib over float32: build, bytes, and queries per second by recall.
+//
+//   bench_vectors FOLDER cosine|l2 [--rounds N] [--links M] [--ef-construction N] [--threads N] [--graph flat|hnswlib]
+//                 [--count N] [--parts LIST] [--no-peer]
+//
+// FOLDER is one that scripts/make_vectors.py made. One JSON object on standard output; tests/bench/vectors.py makes the
+// table of it. Both sides answer the same queries in turns, a round of all queries at a time.
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "index/quantizer.h"
+#include "index/vector_index.h"
+#include "storage/base/file.h"
+#include "tests/bench/hnswlib_side.h"
+#include "tests/bench/vector_set.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kK = 10;
+const std::vector<std::size_t> kEfs = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 900};
+
+struct Options {
+  std::string folder;
+  VectorMetric metric = VectorMetric::kCosine;
+  int rounds = 5;
+  std::uint32_t links = 16;
+  std::uint32_t ef_construction = 200;
+  int threads = 2;
+  VectorGraphKind graph = VectorGraphKind::kFlat;
+  std::size_t count = 0;  // Of the base; 0 for all.
+  bool peer = true;
+};
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+template <typename T>
+T Check(Result<T> result) {
+  if (result.ok()) return std::move(result).value();
+  std::cerr << "bench_vectors: " << result.status().ToString() << '\n';
+  std::exit(1);
+}
+
+void Check(const Status& status) {
+  if (status.ok()) return;
+  std::cerr << "bench_vectors: " << status.ToString() << '\n';
+  std::exit(1);
+}
+
+Options ParseOptions(int argc, char** argv) {
+  Options options;
+  if (argc < 3) {
+    std::cerr << "usage: bench_vectors FOLDER cosine|l2 [OPTION…]\n";
+    std::exit(2);
+  }
+  options.folder = argv[1];
+  options.metric = std::strcmp(argv[2], "l2") == 0 ? VectorMetric::kL2 : VectorMetric::kCosine;
+  for (int i = 3; i < argc; ++i) {
+    const std::string name = argv[i];
+    if (name == "--no-peer") {
+      options.peer = false;
+      continue;
+    }
+    const char* value = i + 1 < argc ? argv[++i] : "";
+    if (name == "--rounds") options.rounds = std::atoi(value);
+    if (name == "--links") options.links = static_cast<std::uint32_t>(std::atoi(value));
+    if (name == "--ef-construction") options.ef_construction = static_cast<std::uint32_t>(std::atoi(value));
+    if (name == "--threads") options.threads = std::atoi(value);
+    if (name == "--count") options.count = static_cast<std::size_t>(std::atoll(value));
+    if (name == "--graph" && std::strcmp(value, "hnswlib") == 0) options.graph = VectorGraphKind::kHnswlib;
+  }
+  return options;
+}
+
+using SearchFunction = std::function<void(std::size_t query, std::size_t ef, std::vector<std::int64_t>& found)>;
+
+struct Point {
+  std::size_t ef = 0;
+  double recall = 0;
+  std::vector<double> qps;  // One per round.
+};
+
+double RecallOf(const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& truth) {
+  std::size_t hits = 0;
+  for (std::size_t i = 0; i < kK; ++i) hits += std::count(found.begin(), found.end(), truth[i]) > 0 ? 1 : 0;
+  return static_cast<double>(hits) / kK;
+}
+
+void Measure(const SearchFunction& search, const std::vector<std::vector<std::int64_t>>& truth, Point& point) {
+  std::vector<std::vector<std::int64_t>> found(truth.size());
+  const auto start = Clock::now();
+  for (std::size_t query = 0; query < truth.size(); ++query) search(query, point.ef, found[query]);
+  point.qps.push_back(static_cast<double>(truth.size()) / SecondsSince(start));
+  double sum = 0;
+  for (std::size_t query = 0; query < truth.size(); ++query) sum += RecallOf(found[query], truth[query]);
+  point.recall = sum / static_cast<double>(truth.size());
+}
+
+void PrintPoints(const std::vector<Point>& points) {
+  std::cout << '[';
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    std::cout << (i == 0 ? "" : ", ") << R"({"ef": )" << points[i].ef << R"(, "recall": )" << points[i].recall
+              << R"(, "qps": [)";
+    for (std::size_t round = 0; round < points[i].qps.size(); ++round) {
+      std::cout << (round == 0 ? "" : ", ") << points[i].qps[round];
+    }
+    std::cout << "]}";
+  }
+  std::cout << ']';
+}
+
+std::unique_ptr<VectorIndex> BuildOurs(const Options& options, const VectorSet& set, double& seconds) {
+  VectorIndexConfig config;
+  config.metric = options.metric;
+  config.dimension = set.base.dimension;
+  config.links_per_node = options.links;
+  config.ef_construction = options.ef_construction;
+  config.graph = options.graph;
+  std::vector<ByteString> records;
+  for (std::size_t row = 0; row < set.base.count(); ++row) {
+    records.push_back(Check(EncodeVectorRecord(set.base[row], config.dimension)));
+  }
+  const auto start = Clock::now();
+  auto index = Check(CreateHnswIndex(config));
+  std::vector<VectorUpsert> upserts;
+  for (std::size_t row = 0; row < set.base.count(); ++row) {
+    upserts.push_back({static_cast<std::int64_t>(row), records[row], row + 1});
+  }
+  Check(index->UpsertMany(upserts, static_cast<unsigned>(options.threads)));
+  seconds = SecondsSince(start);
+  return index;
+}
+
+int Run(const Options& options) {
+  VectorSet set = ReadVectorSet(options.folder, options.metric);
+  if (options.count != 0 && options.count < set.base.count()) {
+    set.base.values.resize(options.count * set.base.dimension);
+  }
+  const auto truth = CachedTrueNeighbors(set, options.metric, options.folder);
+  const std::string scratch = options.folder + "/bench-" + std::to_string(::getpid());
+
+  double our_seconds = 0;
+  const auto ours = BuildOurs(options, set, our_seconds);
+  Check(ours->SaveSnapshot(scratch));
+  const std::uint64_t our_file_bytes = Check(FileSizeBytes(scratch));
+  Check(RemoveFile(scratch));
+  std::cerr << "ours built in " << our_seconds << " s, file "
+            << static_cast<double>(our_file_bytes) / static_cast<double>(set.base.count()) << " B a vector, memory "
+            << static_cast<double>(ours->memory_bytes()) / static_cast<double>(set.base.count()) << '\n';
+
+  std::unique_ptr<HnswlibSide> peer;
+  double peer_seconds = 0;
+  std::uint64_t peer_file_bytes = 0;
+  if (options.peer) {
+    peer = std::make_unique<HnswlibSide>(options.metric, set.base.dimension, set.base.count(), 16, 200);
+    const auto start = Clock::now();
+    peer->Build(set.base, options.threads);
+    peer_seconds = SecondsSince(start);
+    peer->Save(scratch);
+    peer_file_bytes = Check(FileSizeBytes(scratch));
+    Check(RemoveFile(scratch));
+    std::cerr << "hnswlib built in " << peer_seconds << " s\n";
+  }
+
+  const std::uint64_t snapshot = set.base.count() + 1;
+  const SearchFunction search_ours = [&](std::size_t query, std::size_t ef, std::vector<std::int64_t>& found) {
+    VectorSearchOptions search;
+    search.ef = ef;
+    search.k_hint = kK;
+    search.strategy = VectorStrategy::kGraph;
+    const auto cursor = Check(ours->NewCursor(set.queries[query], snapshot, search));
+    for (std::size_t i = 0; i < kK; ++i) {
+      const auto match = Check(cursor->Next());
+      if (!match) break;
+      found.push_back(match->docid);
+    }
+  };
+  const SearchFunction search_peer = [&](std::size_t query, std::size_t ef, std::vector<std::int64_t>& found) {
+    peer->Search(set.queries[query].data(), kK, std::max(ef, kK), found);
+  };
+  std::vector<Point> our_points;
+  std::vector<Point> peer_points;
+  for (const std::size_t ef : kEfs) {
+    our_points.push_back({ef, 0, {}});
+    if (options.peer) peer_points.push_back({ef, 0, {}});
+  }
+  for (int round = 0; round < options.rounds; ++round) {
+    for (std::size_t i = 0; i < kEfs.size(); ++i) {
+      Measure(search_ours, truth, our_points[i]);
+      if (options.peer) Measure(search_peer, truth, peer_points[i]);
+    }
+  }
+  std::cout << R"({"count": )" << set.base.count() << R"(, "dimension": )" << set.base.dimension
+            << R"(, "ours": {"build_s": )" << our_seconds << R"(, "file_bytes": )" << our_file_bytes
+            << R"(, "memory_bytes": )" << ours->memory_bytes() << R"(, "points": )";
+  PrintPoints(our_points);
+  std::cout << R"(}, "hnswlib": {"build_s": )" << peer_seconds << R"(, "file_bytes": )" << peer_file_bytes
+            << R"(, "points": )";
+  PrintPoints(peer_points);
+  std::cout << "}}\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace foreshore
+
+int main(int argc, char** argv) { return foreshore::Run(foreshore::ParseOptions(argc, argv)); }
