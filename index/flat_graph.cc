@@ -13,17 +13,6 @@
 namespace foreshore {
 namespace {
 
-// L2 is compared squared. An inner product has no slack that a factor could express: it may be of either sign.
-float AlphaOf(VectorMetric metric) {
-  constexpr float kAlpha = 1.1F;
-  switch (metric) {
-    case VectorMetric::kCosine: return kAlpha;
-    case VectorMetric::kL2: return kAlpha * kAlpha;
-    case VectorMetric::kDot: break;
-  }
-  return 1.0F;
-}
-
 // L2 is exactly 0 between equal codes, and a cosine is so far from 1 by rounding; inner products say nothing.
 float EqualOf(VectorMetric metric) {
   switch (metric) {
@@ -55,7 +44,6 @@ Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config
 FlatGraph::FlatGraph(const HnswGraphConfig& config)
     : config_(config),
       space_(config.metric, config.dimension),
-      alpha_(AlphaOf(config.metric)),
       equal_(EqualOf(config.metric)),
       codes_(space_.code_bytes(), kVectorCodeAlignment),
       base_links_(std::size_t{8} * config.links_per_node, kCacheLineBytes),

@@ -1,8 +1,9 @@
 // Our own HnswGraph. Codes and level-0 links lie in two arrays of aligned rows, so that a hop reads whole cache lines;
 // what a hop has not seen yet is collected, prefetched and scored four at a time.
 //
-// Links are chosen by the heuristic of the paper with slack (alpha): a candidate goes only where one that was chosen
-// before is nearer to it by that factor. The paper's rule is alpha = 1.
+// Links are chosen by the heuristic of the paper: a candidate goes where one that was chosen before is nearer to it than
+// what is linked. (Slack of 1.1 or 1.2 in that comparison makes rows fuller and searches slower at equal recall: GloVe,
+// M 24, 0.98 and 0.82 of the queries per second at recall 0.95.)
 //
 // No vector is out of reach: every node but the first has a parent, a node that was there before it, and the two link to
 // each other on level 0 for ever. So thousands of equal vectors, between which the heuristic sees no difference, hang
@@ -114,7 +115,6 @@ class FlatGraph final : public HnswGraph {
 
   const HnswGraphConfig config_;
   const CodeSpace space_;
-  const float alpha_;
   const float equal_;  // Two codes at most so far apart are taken for one.
   SegmentedRows codes_;
   SegmentedRows base_links_;

@@ -16,7 +16,7 @@ bool FlatGraph::IsCovered(const Candidate& candidate, std::span<const std::uint3
     ProximityOfSome(codes_[candidate.slot], kept.subspan(first), between);
     for (const float proximity : between) {
       // One link among equal vectors is enough: the tree holds them together.
-      if (proximity <= equal_ || alpha_ * proximity < candidate.proximity) return true;
+      if (proximity <= equal_ || proximity < candidate.proximity) return true;
     }
   }
   return false;

@@ -11,12 +11,6 @@ namespace {
 // Slots end below it (kHnswNodeCountMax), so that a candidate can carry whether its links were followed.
 constexpr std::uint32_t kExpanded = 0x80000000;
 
-// All of it: what ends a row is needed as well as what begins it.
-inline void PrefetchRow(const SegmentedRows& rows, std::uint32_t row) {
-  const char* bytes = rows[row];
-  for (std::size_t offset = 0; offset < rows.stride_bytes(); offset += 64) __builtin_prefetch(bytes + offset);
-}
-
 }  // namespace
 
 FlatGraph::BorrowedScratch::BorrowedScratch(const FlatGraph& graph) : graph_(graph) {
@@ -73,7 +67,7 @@ void FlatGraph::CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch
     word |= bit;
     scratch.met.push_back(link);
     scratch.unscored.push_back(link);
-    PrefetchRow(codes_, link);
+    codes_.Prefetch(link);
   });
 }
 
@@ -93,7 +87,7 @@ void FlatGraph::ScoreCollected(const void* code, std::size_t ef, Scratch& scratc
                                           [](float value, const Candidate& other) { return value < other.proximity; });
       next = std::min(next, static_cast<std::size_t>(place - pool.begin()));
       pool.insert(place, {proximities[i], slots[first + i]});
-      PrefetchRow(base_links_, slots[first + i]);  // It may be the next hop.
+      base_links_.Prefetch(slots[first + i]);  // It may be the next hop.
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "index/hnsw_index.h"
+#include "index/vector_code.h"
 
 namespace foreshore {
 namespace {
@@ -63,6 +64,7 @@ Status HnswIndex::Compact() {
     }
     const std::uint32_t capacity = kept_count + kept_count / 8;
     FORESHORE_ASSIGN_OR_RETURN(compaction.to->graph, HnswGraph::Create(compaction.from->graph->config(), capacity));
+    if (compaction.from->fine_codes) compaction.to->fine_codes.emplace(config_.dimension);
     FORESHORE_RETURN_IF_ERROR(BuildWithoutGarbage(compaction));
 
     const std::lock_guard lock(write_mutex_);
@@ -70,7 +72,11 @@ Status HnswIndex::Compact() {
     FORESHORE_RETURN_IF_ERROR(compaction.AddUpTo(compaction.from->graph->node_count()));
     // Read now, because entries may have died since their codes were taken over.
     for (std::uint32_t slot = 0; slot < compaction.old_slots.size(); ++slot) {
-      compaction.to->entries.Put(slot, compaction.from->entries[compaction.old_slots[slot]]);
+      const std::uint32_t old_slot = compaction.old_slots[slot];
+      compaction.to->entries.Put(slot, compaction.from->entries[old_slot]);
+      if (!compaction.from->fine_codes) continue;
+      const std::span<const std::int8_t> codes(CodeValues(compaction.to->graph->code(slot)), config_.dimension);
+      compaction.to->fine_codes->Put(slot, codes, (*compaction.from->fine_codes)[old_slot]);
     }
     {
       const std::lock_guard state_lock(state_mutex_);

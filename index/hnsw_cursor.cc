@@ -65,16 +65,12 @@ Status HnswCursor::SearchGraph() {
       return Status::Ok();
     }
   }
-  FORESHORE_ASSIGN_OR_RETURN(HnswIndex::Candidates found, index_.SearchGraph(query_, ef_, snapshot_sequence_));
-  // Of the first search as many as were hinted at are yielded even where they are more than the settled half.
-  if (first_ef_ == 0) {
-    first_ef_ = ef_;
-    found.settled_count = std::max(found.settled_count, std::min(options_.k_hint, found.visible.size()));
-  }
+  FORESHORE_ASSIGN_OR_RETURN(HnswIndex::Candidates found,
+                             index_.SearchGraph(query_, ef_, first_ef_ == 0 ? options_.k_hint : 0, snapshot_sequence_));
+  if (first_ef_ == 0) first_ef_ = ef_;
   last_ef_ = ef_;
   if (found.graph_exhausted) phase_ = Phase::kScan;  // For nodes that no path leads to.
-  found.visible.resize(found.settled_count);
-  pending_ = std::move(found.visible);
+  pending_ = std::move(found.settled);
   std::make_heap(pending_.begin(), pending_.end(), &Farther);
   return Status::Ok();
 }

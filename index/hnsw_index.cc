@@ -30,6 +30,7 @@ Result<HnswGraphConfig> GraphConfig(const VectorIndexConfig& config) {
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "links_per_node", config.links_per_node, 4, 64));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "ef_construction", config.ef_construction, 8, 4096));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "metric", static_cast<std::uint8_t>(config.metric), 0, 2));
+  FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "precision", static_cast<std::uint8_t>(config.precision), 0, 1));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "graph", static_cast<std::uint8_t>(config.graph), 0, 1));
   return HnswGraphConfig{config.metric, config.dimension, config.links_per_node, config.ef_construction, config.graph};
 }
@@ -40,19 +41,20 @@ Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config) {
   FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfig(config));
   HnswSnapshot empty;
   FORESHORE_ASSIGN_OR_RETURN(empty.graph, HnswGraph::Create(graph_config, 0));
+  if (config.precision == VectorPrecision::kInt16) empty.fine_codes.emplace(config.dimension);
   return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(empty)));
 }
 
 Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path) {
   FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfig(config));
-  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, ReadHnswSnapshot(config.name, graph_config, path));
+  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, ReadHnswSnapshot(config.name, graph_config, config.precision, path));
   return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(snapshot)));
 }
 
 HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot)
     : config_(std::move(config)),
       applied_seq_(snapshot.applied_seq),
-      state_(std::make_shared<State>(State{std::move(snapshot.graph), std::move(snapshot.entries)})) {
+      state_(std::make_shared<State>(State{std::move(snapshot.graph), std::move(snapshot.entries), std::move(snapshot.fine_codes)})) {
   CountLocked();
 }
 
@@ -136,19 +138,26 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, unsigned th
                          " more, expected at most " + std::to_string(kHnswNodeCountMax));
   }
   std::vector<const void*> added;
+  std::vector<std::int8_t> no_fine_codes(config_.dimension, 0);
   for (std::size_t i = 0; i < upserts.size(); ++i) {
     const VectorUpsert& upsert = upserts[i];
+    const VectorRecord record = DecodeVectorRecord(upsert.record, config_.dimension).value();  // Checked by the caller.
+    const std::span<const std::int8_t> fine =
+        record.fine_codes.empty() ? std::span<const std::int8_t>(no_fine_codes) : record.fine_codes;
     const char* code = codes_.data() + i * code_bytes;
     const auto old = live_.find(upsert.docid);
     if (old != live_.end()) {
       if (now->entries[old->second].born > upsert.sequence) continue;
       // A document that is written again with the same vector keeps its entry.
       const void* old_code = old->second < first ? now->graph->code(old->second) : added[old->second - first];
-      if (std::memcmp(old_code, code, code_bytes) == 0) continue;
+      const bool is_same = std::memcmp(old_code, code, code_bytes) == 0 &&
+                           (!now->fine_codes || std::equal(fine.begin(), fine.end(), (*now->fine_codes)[old->second].begin()));
+      if (is_same) continue;
       KillLocked(old->second, upsert.sequence);
     }
     const std::uint32_t slot = first + static_cast<std::uint32_t>(added.size());
     now->entries.Put(slot, {upsert.docid, upsert.sequence, kNeverDied});
+    if (now->fine_codes) now->fine_codes->Put(slot, record.codes, fine);
     live_[upsert.docid] = slot;
     added.push_back(code);
   }
@@ -197,7 +206,8 @@ std::uint64_t HnswIndex::memory_bytes() const {
   const std::lock_guard lock(write_mutex_);
   constexpr std::uint64_t kMapNodeBytes = 40;  // Key, value, link, and the share of the buckets.
   const std::shared_ptr<State> now = state();
-  return now->graph->memory_bytes() + now->graph->node_count() * sizeof(HnswEntry) + live_.size() * kMapNodeBytes +
+  const std::uint64_t node_bytes = sizeof(HnswEntry) + (now->fine_codes ? now->fine_codes->row_bytes() : 0);
+  return now->graph->memory_bytes() + now->graph->node_count() * node_bytes + live_.size() * kMapNodeBytes +
          deaths_.size() * sizeof(std::uint64_t);
 }
 
@@ -205,7 +215,8 @@ Status HnswIndex::SaveSnapshot(const std::string& path) const {
   const std::lock_guard lock(write_mutex_);
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const std::shared_ptr<State> now = state();
-  return WriteHnswSnapshot(path, *now->graph, now->entries, applied_seq_).WithContext(config_.name);
+  return WriteHnswSnapshot(path, *now->graph, now->entries, now->fine_codes ? &*now->fine_codes : nullptr, applied_seq_)
+      .WithContext(config_.name);
 }
 
 Result<std::unique_ptr<VectorCursor>> HnswIndex::NewCursor(std::span<const float> query,
@@ -225,30 +236,43 @@ std::string HnswIndex::DescribeStrategy(const VectorSearchOptions& options) cons
   return "hnsw ef=" + std::to_string(plan.ef) + " over " + std::to_string(nodes) + " codes";
 }
 
-Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, std::size_t ef,
+double HnswIndex::State::DistanceTo(const VectorQuery& query, std::uint32_t slot) const {
+  const char* code = graph->code(slot);
+  if (!fine_codes) return query.DistanceToCode(code);
+  return query.DistanceToFineCode(code, (*fine_codes)[slot].data(), fine_codes->squared_norm(slot));
+}
+
+Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, std::size_t ef, std::size_t wanted_count,
                                                      std::uint64_t snapshot_sequence) const {
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  const std::shared_ptr<const State> now = state();
+  const auto lock = now->graph->LockShared();
+  Result<std::vector<std::uint32_t>> slots = now->graph->Search(query.code(), ef);
+  if (!slots.ok()) return slots.status().WithContext(config_.name);
   Candidates candidates;
-  {
-    const std::shared_ptr<const State> now = state();
-    const auto lock = now->graph->LockShared();
-    Result<std::vector<std::uint32_t>> slots = now->graph->Search(query.code(), ef);
-    if (!slots.ok()) return slots.status().WithContext(config_.name);
-    candidates.graph_exhausted = slots->size() < ef;
-    const std::size_t settled = candidates.graph_exhausted ? slots->size() : (slots->size() + 1) / 2;
-    candidates.visible.reserve(slots->size());
-    for (std::size_t i = 0; i < slots->size(); ++i) {
-      const std::uint32_t slot = (*slots)[i];
-      const HnswEntry& entry = now->entries[slot];
-      if (!entry.VisibleAt(snapshot_sequence)) continue;
-      candidates.visible.push_back({entry.docid, query.DistanceToCode(now->graph->code(slot))});
-      if (i < settled) ++candidates.settled_count;
-    }
+  candidates.graph_exhausted = slots->size() < ef;
+  const std::size_t half = candidates.graph_exhausted ? slots->size() : (slots->size() + 1) / 2;
+  // What comes behind the nearer half may be before its end by the query's own distances, which are finer than those
+  // that led the walk. So some more are looked at than are settled.
+  const std::size_t looked_at_count = std::min(slots->size(), std::max(half, wanted_count) + half / 2);
+  std::size_t settled_count = 0;
+  candidates.settled.reserve(looked_at_count);
+  for (std::size_t i = 0; i < looked_at_count; ++i) {
+    now->entries.Prefetch((*slots)[i]);
+    if (now->fine_codes) now->fine_codes->Prefetch((*slots)[i]);
   }
-  // The query's own distances are finer than those that led the walk.
-  std::sort(candidates.visible.begin(), candidates.visible.end(), [](const VectorMatch& a, const VectorMatch& b) {
+  for (std::size_t i = 0; i < slots->size(); ++i) {
+    const std::uint32_t slot = (*slots)[i];
+    const HnswEntry& entry = now->entries[slot];
+    if (!entry.VisibleAt(snapshot_sequence)) continue;
+    if (candidates.settled.size() >= looked_at_count) break;
+    candidates.settled.push_back({entry.docid, now->DistanceTo(query, slot)});
+    if (i < half || settled_count < wanted_count) ++settled_count;
+  }
+  std::sort(candidates.settled.begin(), candidates.settled.end(), [](const VectorMatch& a, const VectorMatch& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
   });
+  candidates.settled.resize(settled_count);
   return candidates;
 }
 
@@ -262,7 +286,7 @@ Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, st
   for (std::uint32_t slot = 0; slot < count; ++slot) {
     const HnswEntry& entry = now->entries[slot];
     if (!entry.VisibleAt(snapshot_sequence)) continue;
-    matches.push_back({entry.docid, query.DistanceToCode(now->graph->code(slot))});
+    matches.push_back({entry.docid, now->DistanceTo(query, slot)});
   }
   return matches;
 }

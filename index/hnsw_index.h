@@ -12,6 +12,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <queue>
 #include <string>
 #include <unordered_map>
@@ -47,12 +48,13 @@ class HnswIndex final : public VectorIndex {
 
   // For the cursor. What one graph search found.
   struct Candidates {
-    std::vector<VectorMatch> visible;  // Nearest first.
-    // So many of them lay in the nearer half of what was found, where an approximate search is at its best.
-    std::size_t settled_count = 0;
+    // Nearest first: the visible ones of the nearer half of what was found, where an approximate search is at its best.
+    std::vector<VectorMatch> settled;
     bool graph_exhausted = false;  // The search met every node that it can reach.
   };
-  Result<Candidates> SearchGraph(const VectorQuery& query, std::size_t ef, std::uint64_t snapshot_sequence) const;
+  // At least `wanted_count` of those found are settled, where there are so many.
+  Result<Candidates> SearchGraph(const VectorQuery& query, std::size_t ef, std::size_t wanted_count,
+                                 std::uint64_t snapshot_sequence) const;
   // Every visible entry with its distance, in no order.
   Result<std::vector<VectorMatch>> ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const;
   std::uint32_t node_count() const;
@@ -62,6 +64,9 @@ class HnswIndex final : public VectorIndex {
   struct State {
     std::unique_ptr<HnswGraph> graph;
     HnswEntries entries;
+    std::optional<FineCodes> fine_codes;  // With VectorPrecision::kInt16.
+    // LockShared() of the graph is held.
+    double DistanceTo(const VectorQuery& query, std::uint32_t slot) const;
   };
   std::shared_ptr<State> state() const;
   // Those with write_mutex_ held:

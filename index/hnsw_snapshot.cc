@@ -19,6 +19,7 @@ namespace {
 
 constexpr Bytes kMagic = "FSVINDEX";
 constexpr std::uint32_t kVersion = 1;
+constexpr std::uint8_t kFlagFine = static_cast<std::uint8_t>(VectorPrecision::kInt16);
 constexpr std::size_t kHeaderBytes = 56;
 constexpr std::size_t kTrailerBytes = 4;
 constexpr std::size_t kChunkBytes = 1 << 20;
@@ -27,8 +28,9 @@ std::uint64_t NodeBytesMin(std::uint32_t dimension) {
   return 1 + 3 * 8 + 4 + dimension + 2;  // Its level byte, entry, scale, codes, and an empty list of links.
 }
 
-std::uint64_t SnapshotBytes(const HnswGraph& graph) {
+std::uint64_t SnapshotBytes(const HnswGraph& graph, bool is_fine) {
   std::uint64_t bytes = kHeaderBytes + kTrailerBytes;
+  if (is_fine) bytes += std::uint64_t{graph.node_count()} * graph.config().dimension;
   for (std::uint32_t slot = 0; slot < graph.node_count(); ++slot) {
     bytes += NodeBytesMin(graph.config().dimension) - 2;
     for (int level = 0; level <= graph.level(slot); ++level) bytes += 2 + 4 * graph.links(slot, level).size();
@@ -36,25 +38,26 @@ std::uint64_t SnapshotBytes(const HnswGraph& graph) {
   return bytes;
 }
 
-ByteString EncodeHeader(const HnswGraph& graph, std::uint64_t applied_seq) {
+ByteString EncodeHeader(const HnswGraph& graph, bool is_fine, std::uint64_t applied_seq) {
   const HnswGraphConfig& config = graph.config();
   ByteString header(kMagic);
   AppendFixed<std::uint32_t>(header, kVersion);
   AppendFixed<std::uint8_t>(header, static_cast<std::uint8_t>(config.metric));
-  AppendFixed<std::uint8_t>(header, 0);
+  AppendFixed<std::uint8_t>(header, is_fine ? kFlagFine : 0);
   AppendFixed<std::uint16_t>(header, static_cast<std::uint16_t>(config.dimension));
   AppendFixed<std::uint32_t>(header, config.links_per_node);
   AppendFixed<std::uint32_t>(header, config.ef_construction);
   AppendFixed<std::uint64_t>(header, applied_seq);
   AppendFixed<std::uint32_t>(header, graph.node_count());
   AppendFixed<std::uint32_t>(header, graph.entry_point());
-  AppendFixed<std::uint64_t>(header, SnapshotBytes(graph));
+  AppendFixed<std::uint64_t>(header, SnapshotBytes(graph, is_fine));
   AppendFixed<std::uint32_t>(header, 0);
   AppendFixed<std::uint32_t>(header, Crc32c(header));
   return header;
 }
 
-void AppendNode(ByteString& out, const HnswGraph& graph, const HnswEntry& entry, std::uint32_t slot) {
+void AppendNode(ByteString& out, const HnswGraph& graph, const HnswEntry& entry, const FineCodes* fine_codes,
+                std::uint32_t slot) {
   AppendFixed(out, entry.docid);
   AppendFixed(out, entry.born);
   AppendFixed(out, entry.LoadDied());
@@ -62,6 +65,7 @@ void AppendNode(ByteString& out, const HnswGraph& graph, const HnswEntry& entry,
   const CodeSpace space(graph.config().metric, graph.config().dimension);
   AppendFixed<float>(out, space.Scale(code));
   out.append(AsBytes(CodeValues(code), graph.config().dimension));
+  if (fine_codes != nullptr) out.append(AsBytes((*fine_codes)[slot].data(), graph.config().dimension));
   for (int level = 0; level <= graph.level(slot); ++level) {
     const std::span<const std::uint32_t> links = graph.links(slot, level);
     AppendFixed<std::uint16_t>(out, static_cast<std::uint16_t>(links.size()));
@@ -90,15 +94,15 @@ class SummedWriter {
 };
 
 Status WriteTo(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
-               std::uint64_t applied_seq) {
+               const FineCodes* fine_codes, std::uint64_t applied_seq) {
   FORESHORE_ASSIGN_OR_RETURN(auto file, File::Create(path));
-  FORESHORE_RETURN_IF_ERROR(file->Append(EncodeHeader(graph, applied_seq)));
+  FORESHORE_RETURN_IF_ERROR(file->Append(EncodeHeader(graph, fine_codes != nullptr, applied_seq)));
   SummedWriter writer(*file);
   for (std::uint32_t slot = 0; slot < graph.node_count(); ++slot) {
     AppendFixed<std::uint8_t>(writer.buffer(), static_cast<std::uint8_t>(graph.level(slot)));
   }
   for (std::uint32_t slot = 0; slot < graph.node_count(); ++slot) {
-    AppendNode(writer.buffer(), graph, entries[slot], slot);
+    AppendNode(writer.buffer(), graph, entries[slot], fine_codes, slot);
     FORESHORE_RETURN_IF_ERROR(writer.FlushIfLarge());
   }
   FORESHORE_RETURN_IF_ERROR(writer.Flush());
@@ -112,14 +116,15 @@ Status WriteTo(const std::string& path, const HnswGraph& graph, const HnswEntrie
 // Reads one snapshot. The checks run in the order of the file; `bytes_` outlives the decoder.
 class SnapshotDecoder {
  public:
-  SnapshotDecoder(const std::string& name, const HnswGraphConfig& config, Bytes bytes)
-      : name_(name), config_(config), bytes_(bytes), reader_(bytes) {}
+  SnapshotDecoder(const std::string& name, const HnswGraphConfig& config, VectorPrecision precision, Bytes bytes)
+      : name_(name), config_(config), precision_(precision), bytes_(bytes), reader_(bytes) {}
 
   Result<HnswSnapshot> Decode() {
     FORESHORE_RETURN_IF_ERROR(ReadHeader());
     FORESHORE_RETURN_IF_ERROR(CheckChecksum());
     FORESHORE_RETURN_IF_ERROR(ReadLevels());
     FORESHORE_ASSIGN_OR_RETURN(snapshot_.graph, HnswGraph::Create(config_, node_count_));
+    if (precision_ == VectorPrecision::kInt16) snapshot_.fine_codes.emplace(config_.dimension);
     FORESHORE_RETURN_IF_ERROR(ReadNodes());
     return std::move(snapshot_);
   }
@@ -145,10 +150,11 @@ class SnapshotDecoder {
     const auto version = reader_.Fixed<std::uint32_t>();
     const auto metric = reader_.Fixed<std::uint8_t>();
     const auto flags = reader_.Fixed<std::uint8_t>();
-    if (version != kVersion || flags != 0) {
+    if (version != kVersion || (flags & ~kFlagFine) != 0) {
       return Status::Unsupported(name_ + ": snapshot of version " + std::to_string(version) + " with flags " +
-                                 std::to_string(flags) + ", expected version 1 with flags 0");
+                                 std::to_string(flags) + ", expected version 1 with flags 0 or 1");
     }
+    FORESHORE_RETURN_IF_ERROR(CheckEqual("precision", flags, static_cast<std::uint8_t>(precision_)));
     FORESHORE_RETURN_IF_ERROR(CheckEqual("metric", metric, static_cast<std::uint8_t>(config_.metric)));
     FORESHORE_RETURN_IF_ERROR(CheckEqual("dimension", reader_.Fixed<std::uint16_t>(), config_.dimension));
     FORESHORE_RETURN_IF_ERROR(CheckEqual("links_per_node", reader_.Fixed<std::uint32_t>(), config_.links_per_node));
@@ -231,7 +237,20 @@ class SnapshotDecoder {
       return Corrupt("node " + std::to_string(slot) + ": " + valid.message());
     }
     PackVectorCode(scale, codes, code_.data());
+    if (snapshot_.fine_codes) FORESHORE_RETURN_IF_ERROR(ReadFineCodes(slot, codes));
     return snapshot_.graph->RestoreNode(code_.data(), LevelOf(slot));
+  }
+
+  Status ReadFineCodes(std::uint32_t slot, std::span<const std::int8_t> codes) {
+    const Bytes raw = reader_.Take(config_.dimension);
+    if (!reader_.ok()) return Truncated(slot);
+    const std::span<const std::int8_t> fine_codes(reinterpret_cast<const std::int8_t*>(raw.data()), raw.size());
+    // As codes of any scale: they must be in range.
+    if (Status valid = CheckVectorCode(1.0F, fine_codes); !valid.ok()) {
+      return Corrupt("node " + std::to_string(slot) + ": " + valid.message());
+    }
+    snapshot_.fine_codes->Put(slot, codes, fine_codes);
+    return Status::Ok();
   }
 
   Status ReadLinks(std::uint32_t slot, int level) {
@@ -261,6 +280,7 @@ class SnapshotDecoder {
 
   const std::string& name_;
   const HnswGraphConfig& config_;
+  const VectorPrecision precision_;
   Bytes bytes_;
   ByteReader reader_;
   HnswSnapshot snapshot_;
@@ -275,24 +295,26 @@ class SnapshotDecoder {
 }  // namespace
 
 Status WriteHnswSnapshot(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
-                         std::uint64_t applied_seq) {
+                         const FineCodes* fine_codes, std::uint64_t applied_seq) {
   static std::atomic<unsigned> counter{0};  // Two writers of one path must not share a temporary.
   const std::string temporary =
       path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
-  Status written = WriteTo(temporary, graph, entries, applied_seq);
+  Status written = WriteTo(temporary, graph, entries, fine_codes, applied_seq);
   if (written.ok()) written = RenameDurably(temporary, path);
   if (!written.ok()) RemoveFile(temporary).IgnoreError();
   return written;
 }
 
-Result<HnswSnapshot> ReadHnswSnapshot(const std::string& name, const HnswGraphConfig& config, const std::string& path) {
+Result<HnswSnapshot> ReadHnswSnapshot(const std::string& name, const HnswGraphConfig& config, VectorPrecision precision,
+                                      const std::string& path) {
   if (!FileExists(path)) return Status::NotFound(name + ": no snapshot at " + path);
   FORESHORE_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  return DecodeHnswSnapshot(name, config, file->bytes());
+  return DecodeHnswSnapshot(name, config, precision, file->bytes());
 }
 
-Result<HnswSnapshot> DecodeHnswSnapshot(const std::string& name, const HnswGraphConfig& config, Bytes bytes) {
-  return SnapshotDecoder(name, config, bytes).Decode();
+Result<HnswSnapshot> DecodeHnswSnapshot(const std::string& name, const HnswGraphConfig& config,
+                                        VectorPrecision precision, Bytes bytes) {
+  return SnapshotDecoder(name, config, precision, bytes).Decode();
 }
 
 }  // namespace foreshore

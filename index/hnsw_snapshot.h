@@ -5,7 +5,7 @@
 //          0    8 magic "FSVINDEX"
 //          8    4 version = 1
 //         12    1 metric: 0 cosine, 1 dot, 2 l2
-//         13    1 flags = 0
+//         13    1 flags: 1 with fine codes, else 0
 //         14    2 dimension, 2..4096
 //         16    4 links_per_node (M), 4..64
 //         20    4 ef_construction, 8..4096
@@ -22,6 +22,7 @@
 //            8    died, the sequence from which it no longer is, at least born; 2^64 - 1 while it lives
 //            4    scale, float, as in the vector record
 //            d    codes, d = dimension, int8 in -127..127
+//            d    fine codes (index/quantizer.h) with flag 1, the same
 //               then per level 0..level of the node:
 //            2    link_count: at most 2 * M on level 0, M above
 //          4 * c  links: slots below node_count, not the node itself, whose level reaches this one
@@ -35,12 +36,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
+#include "index/fine_codes.h"
 #include "index/hnsw_graph.h"
 #include "index/segmented_rows.h"
 
@@ -62,16 +65,19 @@ using HnswEntries = SegmentedArray<HnswEntry>;  // By slot.
 struct HnswSnapshot {
   std::unique_ptr<HnswGraph> graph;
   HnswEntries entries;  // As many as the graph has nodes.
+  std::optional<FineCodes> fine_codes;  // With VectorPrecision::kInt16, the same.
   std::uint64_t applied_seq = 0;
 };
 
 // Writes graph and entries to `path`: a temporary file beside it, synced, then renamed over it.
 Status WriteHnswSnapshot(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
-                         std::uint64_t applied_seq);
+                         const FineCodes* fine_codes, std::uint64_t applied_seq);
 
-// Reads a snapshot whose configuration must be `config`. `name` opens every message. kNotFound where there is no file.
-Result<HnswSnapshot> ReadHnswSnapshot(const std::string& name, const HnswGraphConfig& config, const std::string& path);
+// Reads a snapshot whose configuration must be `config` and `precision`. `name` opens every message. kNotFound where there is no file.
+Result<HnswSnapshot> ReadHnswSnapshot(const std::string& name, const HnswGraphConfig& config, VectorPrecision precision,
+                                      const std::string& path);
 // The same from bytes.
-Result<HnswSnapshot> DecodeHnswSnapshot(const std::string& name, const HnswGraphConfig& config, Bytes bytes);
+Result<HnswSnapshot> DecodeHnswSnapshot(const std::string& name, const HnswGraphConfig& config,
+                                        VectorPrecision precision, Bytes bytes);
 
 }  // namespace foreshore

@@ -6,13 +6,14 @@
 #include <limits>
 #include <string>
 
-#include "index/vector_metric.h"
+#include "index/kernels/dot_int8.h"
 #include "storage/base/coding.h"
 
 namespace foreshore {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kFlagFine = 1;
 
 Status CheckDimension(std::string_view what, std::uint32_t dimension) {
   if (dimension >= kVectorDimensionMin && dimension <= kVectorDimensionMax) return Status::Ok();
@@ -72,17 +73,43 @@ float QuantizeVector(std::span<const float> values, std::span<std::int8_t> codes
   return scale;
 }
 
-Result<ByteString> EncodeVectorRecord(std::span<const float> values, std::uint32_t dimension) {
+void QuantizeRest(std::span<const float> values, float scale, std::span<const std::int8_t> codes,
+                  std::span<std::int8_t> fine_codes) {
+  assert(values.size() == codes.size() && values.size() == fine_codes.size());
+  std::fill(fine_codes.begin(), fine_codes.end(), std::int8_t{0});
+  if (scale == 0.0F) return;
+  const double wide_scale = scale;
+  const double inverse = kFineCodesPerCode / wide_scale;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    // At most half a step is left over, give or take the rounding of the scale: the clamp costs at most that.
+    const long rest = std::lrint((values[i] - wide_scale * codes[i]) * inverse);
+    fine_codes[i] = static_cast<std::int8_t>(std::clamp<long>(rest, -kVectorCodeMax, kVectorCodeMax));
+  }
+}
+
+double FineSquaredNorm(std::span<const std::int8_t> codes, std::span<const std::int8_t> fine_codes) {
+  const DotInt8 dot = BestDotInt8();
+  const double squared_norm = dot(codes.data(), codes.data(), codes.size());
+  const double cross = dot(codes.data(), fine_codes.data(), codes.size());
+  const double fine_squared_norm = dot(fine_codes.data(), fine_codes.data(), codes.size());
+  return squared_norm + 2.0 * cross / kFineCodesPerCode + fine_squared_norm / (kFineCodesPerCode * kFineCodesPerCode);
+}
+
+Result<ByteString> EncodeVectorRecord(std::span<const float> values, std::uint32_t dimension,
+                                      VectorPrecision precision) {
   FORESHORE_RETURN_IF_ERROR(CheckVector("vector", values, dimension));
-  ByteString codes(values.size(), '\0');
-  const float scale = QuantizeVector(values, {reinterpret_cast<std::int8_t*>(codes.data()), codes.size()});
+  const bool is_fine = precision == VectorPrecision::kInt16;
+  ByteString bytes(values.size() * (is_fine ? 2 : 1), '\0');
+  const std::span<std::int8_t> codes(reinterpret_cast<std::int8_t*>(bytes.data()), values.size());
+  const float scale = QuantizeVector(values, codes);
+  if (is_fine) QuantizeRest(values, scale, codes, {codes.data() + codes.size(), codes.size()});
   ByteString record;
-  record.reserve(kVectorRecordHeaderBytes + codes.size());
+  record.reserve(kVectorRecordHeaderBytes + bytes.size());
   AppendFixed<std::uint8_t>(record, kVersion);
-  AppendFixed<std::uint8_t>(record, 0);
+  AppendFixed<std::uint8_t>(record, is_fine ? kFlagFine : 0);
   AppendFixed<std::uint16_t>(record, static_cast<std::uint16_t>(dimension));
   AppendFixed<float>(record, scale);
-  record += codes;
+  record += bytes;
   return record;
 }
 
@@ -97,24 +124,29 @@ Result<VectorRecord> DecodeVectorRecord(Bytes record, std::uint32_t dimension) {
     return Status::Corruption("vector record: " + std::to_string(record.size()) + " bytes, expected at least " +
                               std::to_string(kVectorRecordHeaderBytes));
   }
-  if (version != kVersion || flags != 0) {
+  if (version != kVersion || (flags & ~kFlagFine) != 0) {
     return Status::Unsupported("vector record: version " + std::to_string(version) + " with flags " +
-                               std::to_string(flags) + ", expected version 1 with flags 0");
+                               std::to_string(flags) + ", expected version 1 with flags 0 or 1");
   }
-  if (stored_dimension != dimension || reader.remaining_bytes() != dimension) {
+  const bool is_fine = (flags & kFlagFine) != 0;
+  const std::size_t code_count = is_fine ? std::size_t{2} * dimension : dimension;
+  if (stored_dimension != dimension || reader.remaining_bytes() != code_count) {
     return Status::Corruption("vector record: " + std::to_string(stored_dimension) + " dimensions and " +
                               std::to_string(reader.remaining_bytes()) + " codes, expected " +
-                              std::to_string(dimension) + " of each");
+                              std::to_string(dimension) + " and " + std::to_string(code_count));
   }
   const Bytes rest = reader.Rest();
   const std::span<const std::int8_t> codes(reinterpret_cast<const std::int8_t*>(rest.data()), rest.size());
   FORESHORE_RETURN_IF_ERROR(CheckVectorCode(scale, codes).WithContext("vector record"));
-  return VectorRecord{scale, codes};
+  return VectorRecord{scale, codes.first(dimension), codes.subspan(dimension)};
 }
 
 void DequantizeVector(const VectorRecord& record, std::span<float> values) {
   assert(values.size() == record.codes.size());
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = record.scale * static_cast<float>(record.codes[i]);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double fine = record.fine_codes.empty() ? 0.0 : record.fine_codes[i] / kFineCodesPerCode;
+    values[i] = static_cast<float>(record.scale * (record.codes[i] + fine));
+  }
 }
 
 }  // namespace foreshore

@@ -24,15 +24,11 @@
 
 namespace foreshore {
 
-enum class VectorGraphKind : std::uint8_t {
-  kFlat = 0,     // Ours (index/flat_graph.h).
-  kHnswlib = 1,  // hnswlib's.
-};
-
 struct VectorIndexConfig {
   std::string name = "vector index";  // Opens every message, such as: vector index "notes.embedding".
   VectorMetric metric = VectorMetric::kCosine;
   std::uint32_t dimension = 0;          // 2..4096.
+  VectorPrecision precision = VectorPrecision::kInt8;
   std::uint32_t links_per_node = 16;    // M of the HNSW paper (Malkov and Yashunin 2016), 4..64.
   std::uint32_t ef_construction = 128;  // Candidates kept while inserting, 8..4096.
   // Up to so many entries a scan of all codes is chosen over the graph.
@@ -134,8 +130,8 @@ class VectorIndex {
 Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config);
 
 // The index that SaveSnapshot() wrote. kNotFound where there is no file; kUnsupported for another version of the
-// format; kCorruption for a file that is damaged, or that was written with another metric, dimension, links_per_node or
-// ef_construction than `config` says. On any error the caller may delete the file and rebuild.
+// format; kCorruption for a file that is damaged, or that was written with another metric, dimension, precision,
+// links_per_node or ef_construction than `config` says. On any error the caller may delete the file and rebuild.
 Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path);
 
 }  // namespace foreshore

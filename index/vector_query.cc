@@ -17,33 +17,30 @@ Result<VectorQuery> VectorQuery::Prepare(VectorMetric metric, std::uint32_t dime
   }
   query.code_.resize(VectorCodeBytes(dimension));
   PackVectorCode(scale, codes, query.code_.data());
-  query.residual_.assign(dimension, 0);
+  query.fine_codes_.resize(dimension);
+  QuantizeRest(values, scale, codes, query.fine_codes_);
   query.scale_ = scale;
-  query.residual_scale_ = query.scale_ / (2.0 * kVectorCodeMax);
-  if (scale > 0.0F) {
-    for (std::uint32_t i = 0; i < dimension; ++i) {
-      // At most half a step is left over, give or take the rounding of the scale: the clamp costs at most that.
-      const long rest = std::lrint((values[i] - query.scale_ * codes[i]) / query.residual_scale_);
-      query.residual_[i] = static_cast<std::int8_t>(std::clamp<long>(rest, -kVectorCodeMax, kVectorCodeMax));
-    }
-  }
-  const double cross = query.dot_(codes.data(), query.residual_.data(), dimension);
-  const double residual_squared_norm = query.dot_(query.residual_.data(), query.residual_.data(), dimension);
-  query.squared_norm_ = query.scale_ * query.scale_ * query.space_.SquaredNorm(query.code_.data()) +
-                        2.0 * query.scale_ * query.residual_scale_ * cross +
-                        query.residual_scale_ * query.residual_scale_ * residual_squared_norm;
+  query.squared_norm_ = query.scale_ * query.scale_ * FineSquaredNorm(codes, query.fine_codes_);
   return query;
 }
 
 Result<double> VectorQuery::DistanceToRecord(Bytes record) const {
   FORESHORE_ASSIGN_OR_RETURN(const VectorRecord decoded, DecodeVectorRecord(record, space_.dimension()));
-  const std::int32_t squared_norm = dot_(decoded.codes.data(), decoded.codes.data(), space_.dimension());
-  return Distance(decoded.scale, squared_norm, decoded.codes.data());
+  const std::int8_t* codes = decoded.codes.data();
+  if (decoded.fine_codes.empty()) {
+    return Distance(decoded.scale, dot_(codes, codes, decoded.codes.size()), DotOf(codes));
+  }
+  return Distance(decoded.scale, FineSquaredNorm(decoded.codes, decoded.fine_codes),
+                  DotOf(codes) + DotOf(decoded.fine_codes.data()) / kFineCodesPerCode);
 }
 
-double VectorQuery::Distance(float scale, std::int32_t squared_norm, const std::int8_t* codes) const {
-  const double dot = scale_ * dot_(CodeValues(code_.data()), codes, space_.dimension()) +
-                     residual_scale_ * dot_(residual_.data(), codes, space_.dimension());
+double VectorQuery::DotOf(const std::int8_t* codes) const {
+  const std::uint32_t dimension = space_.dimension();
+  const double fine = dot_(fine_codes_.data(), codes, dimension);
+  return scale_ * (dot_(CodeValues(code_.data()), codes, dimension) + fine / kFineCodesPerCode);
+}
+
+double VectorQuery::Distance(float scale, double squared_norm, double dot) const {
   switch (space_.metric()) {
     case VectorMetric::kCosine: {
       if (squared_norm == 0) return 1.0;

@@ -2,9 +2,9 @@
 // see are made: the index, the scan of what is not yet indexed and a transaction's own writes all come here, so that
 // equal vectors have equal distances wherever they are found.
 //
-// The query keeps about 15 bits per component, as a first code and the code of what that left over; the dot product
-// with a stored code is then two exact integer sums and one rounding. So distances carry the error of the stored
-// side only, and are the same on every processor. A vector stored and then searched for is found at a small distance
+// The query keeps about 15 bits per component, as codes and fine codes (index/quantizer.h); the dot product with a stored
+// vector is then two exact integer sums, or four where it has fine codes too, and one rounding each. So distances carry
+// the error of the stored side only, and are the same on every processor. A vector stored and then searched for is found at a small distance
 // that need not be 0.
 //
 // Threads: const members are safe from any thread.
@@ -16,6 +16,7 @@
 
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
+#include "index/quantizer.h"
 #include "index/vector_code.h"
 #include "index/vector_metric.h"
 
@@ -30,7 +31,11 @@ class VectorQuery {
   Result<double> DistanceToRecord(Bytes record) const;
   // The same for a code of index/vector_code.h with this dimension.
   double DistanceToCode(const void* code) const {
-    return Distance(space_.Scale(code), space_.SquaredNorm(code), CodeValues(code));
+    return Distance(space_.Scale(code), space_.SquaredNorm(code), DotOf(CodeValues(code)));
+  }
+  // The same with its fine codes; `squared_norm` is FineSquaredNorm() of the two.
+  double DistanceToFineCode(const void* code, const std::int8_t* fine_codes, double squared_norm) const {
+    return Distance(space_.Scale(code), squared_norm, DotOf(CodeValues(code)) + DotOf(fine_codes) / kFineCodesPerCode);
   }
 
   VectorMetric metric() const { return space_.metric(); }
@@ -40,14 +45,15 @@ class VectorQuery {
 
  private:
   VectorQuery(VectorMetric metric, std::uint32_t dimension) : space_(metric, dimension), dot_(BestDotInt8()) {}
-  double Distance(float scale, std::int32_t squared_norm, const std::int8_t* codes) const;
+  // With codes, in units of their scale.
+  double DotOf(const std::int8_t* codes) const;
+  double Distance(float scale, double squared_norm, double dot) const;
 
   CodeSpace space_;
   DotInt8 dot_;
   std::vector<char> code_;             // The query, as a code.
-  std::vector<std::int8_t> residual_;  // What the code leaves over, in units of residual_scale_.
+  std::vector<std::int8_t> fine_codes_;
   double scale_ = 0;                   // Of code_.
-  double residual_scale_ = 0;          // scale_ / 254.
   double squared_norm_ = 0;            // Of the query as represented.
 };
 

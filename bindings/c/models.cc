@@ -15,6 +15,8 @@ namespace {
 static_assert(static_cast<int>(foreshore::VectorMetric::kCosine) == FORESHORE_METRIC_COSINE);
 static_assert(static_cast<int>(foreshore::VectorMetric::kDot) == FORESHORE_METRIC_DOT);
 static_assert(static_cast<int>(foreshore::VectorMetric::kL2) == FORESHORE_METRIC_L2);
+static_assert(static_cast<int>(foreshore::VectorGraphKind::kFlat) == FORESHORE_GRAPH_FLAT);
+static_assert(static_cast<int>(foreshore::VectorGraphKind::kHnswlib) == FORESHORE_GRAPH_HNSWLIB);
 
 constexpr std::size_t kSourcePathCountMax = 64;
 
@@ -28,6 +30,15 @@ foreshore::Result<foreshore::VectorFieldOptions> ToField(const foreshore_vector_
     return Status::InvalidArgument("metric is " + std::to_string(given.metric) + ", expected 0 to 2");
   }
   field.metric = static_cast<foreshore::VectorMetric>(given.metric);
+  if (given.bits != 0 && given.bits != 8 && given.bits != 16) {
+    return Status::InvalidArgument("bits is " + std::to_string(given.bits) + ", expected 8 or 16");
+  }
+  if (given.bits == 16) field.precision = foreshore::VectorPrecision::kInt16;
+  if (given.links_per_node != 0) field.links_per_node = given.links_per_node;
+  if (given.graph < FORESHORE_GRAPH_FLAT || given.graph > FORESHORE_GRAPH_HNSWLIB) {
+    return Status::InvalidArgument("graph is " + std::to_string(given.graph) + ", expected 0 or 1");
+  }
+  field.graph = static_cast<foreshore::VectorGraphKind>(given.graph);
   if (given.source_path_count > kSourcePathCountMax) {
     return Status::Limit("source_paths: found " + std::to_string(given.source_path_count) + ", expected at most " +
                          std::to_string(kSourcePathCountMax));

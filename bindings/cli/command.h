@@ -95,6 +95,9 @@ struct IndexCreateArguments {
   std::string name;
   std::uint32_t dimension = 0;
   std::string metric = "cosine";
+  unsigned bits = 8;
+  std::uint32_t links_per_node = 16;
+  std::string graph = "flat";
   std::string model;
   std::string sources;  // Paths, separated by commas.
   unsigned thread_count = 0;

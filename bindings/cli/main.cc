@@ -148,6 +148,15 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   create->add_option("--metric", all.index_create.metric, "cosine, dot or l2")
       ->check(CLI::IsMember({"cosine", "dot", "l2"}))
       ->capture_default_str();
+  create->add_option("--bits", all.index_create.bits, "kept of each number: 16 finds better, for twice the bytes")
+      ->check(CLI::IsMember({8U, 16U}))
+      ->capture_default_str();
+  create->add_option("--links", all.index_create.links_per_node, "of each vector in the graph: more finds better")
+      ->check(CLI::Range(4, 64))
+      ->capture_default_str();
+  create->add_option("--graph", all.index_create.graph, "flat or hnswlib: who keeps the graph")
+      ->check(CLI::IsMember({"flat", "hnswlib"}))
+      ->capture_default_str();
   create->add_option("--model", all.index_create.model, "embed on write with this model");
   create->add_option("--source", all.index_create.sources, "paths of the text to embed, with commas between");
   create->add_option("--threads", all.index_create.thread_count, "for embedding; else one per processor");

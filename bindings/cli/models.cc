@@ -123,6 +123,9 @@ Status RunIndexCreate(const IndexCreateArguments& arguments) {
     return Status::InvalidArgument("metric \"" + arguments.metric + "\": expected cosine, dot or l2");
   }
   options.metric = *metric;
+  if (arguments.bits == 16) options.precision = VectorPrecision::kInt16;
+  options.links_per_node = arguments.links_per_node;
+  if (arguments.graph == "hnswlib") options.graph = VectorGraphKind::kHnswlib;
   FORESHORE_ASSIGN_OR_RETURN(const auto database,
                              OpenExisting(arguments.database, ThreadCount(arguments.thread_count)));
   FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));

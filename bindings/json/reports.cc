@@ -53,6 +53,9 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.Key("field").Text(index.options.field);
   json.Key("dimension").Count(index.options.dimension);
   json.Key("metric").Text(VectorMetricName(index.options.metric));
+  json.Key("bits").Count(index.options.precision == VectorPrecision::kInt16 ? 16 : 8);
+  json.Key("links_per_node").Count(index.options.links_per_node);
+  json.Key("graph").Text(index.options.graph == VectorGraphKind::kHnswlib ? "hnswlib" : "flat");
   json.Key("model").Text(index.options.model);
   json.Key("source_paths").BeginArray();
   for (const std::string& path : index.options.source_paths) json.Text(path);

@@ -9,7 +9,7 @@ namespace foreshore {
 namespace {
 
 constexpr std::uint8_t kCollectionVersion = 1;
-constexpr std::uint8_t kVectorIndexVersion = 1;
+constexpr std::uint8_t kVectorIndexVersion = 2;  // 1 ends before the precision.
 constexpr std::uint8_t kTextIndexVersion = 1;
 constexpr std::size_t kTextFieldCountMax = 32;
 constexpr std::size_t kPrefixLengthMax = 31;
@@ -186,14 +186,18 @@ ByteString EncodeVectorIndex(const VectorIndexDefinition& index) {
   AppendVarint(out, index.paths.size());
   for (const std::string& path : index.paths) AppendPrefixed(out, path);
   AppendVarint(out, static_cast<std::uint64_t>(index.created_sequence));
+  AppendFixed(out, static_cast<std::uint8_t>(index.options.precision));
+  AppendVarint(out, index.options.links_per_node);
+  AppendFixed(out, static_cast<std::uint8_t>(index.options.graph));
   return out;
 }
 
 Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
   ByteReader reader(bytes);
   const auto version = reader.Fixed<std::uint8_t>();
-  if (reader.ok() && version != kVectorIndexVersion) {
-    return Status::Unsupported("catalogue row of a vector index: version " + std::to_string(version) + ", expected 1");
+  if (reader.ok() && (version == 0 || version > kVectorIndexVersion)) {
+    return Status::Unsupported("catalogue row of a vector index: version " + std::to_string(version) +
+                               ", expected 1 or 2");
   }
   VectorIndexDefinition index;
   index.id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
@@ -211,6 +215,14 @@ Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
   const std::uint64_t path_count = reader.VarintAtMost(kSourcePathCountMax);
   for (std::uint64_t i = 0; i < path_count && reader.ok(); ++i) index.paths.emplace_back(reader.Prefixed());
   index.created_sequence = static_cast<std::int64_t>(reader.VarintAtMost(INT64_MAX));
+  if (version > 1) {
+    const auto precision = reader.Fixed<std::uint8_t>();
+    index.options.precision = static_cast<VectorPrecision>(precision);
+    index.options.links_per_node = static_cast<std::uint32_t>(reader.VarintAtMost(kVectorLinksMax));
+    const auto graph = reader.Fixed<std::uint8_t>();
+    index.options.graph = static_cast<VectorGraphKind>(graph);
+    if (precision > 1 || graph > 1 || index.options.links_per_node < kVectorLinksMin) reader.Fail();
+  }
   if (!reader.ok() || !reader.at_end() || metric > static_cast<std::uint8_t>(VectorMetric::kL2) ||
       index.options.dimension < kVectorDimensionMin || index.paths.empty()) {
     return Status::Corruption("catalogue row of a vector index: " + std::to_string(bytes.size()) +

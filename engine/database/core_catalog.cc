@@ -26,6 +26,10 @@ Status RefuseBadField(const CollectionDefinition& collection, const VectorFieldO
   }
   if (collection.is_readings()) return Status::Unsupported(name + ": a collection of readings takes no index");
   if (collection.FindVectorIndex(options.field) != nullptr) return Status::AlreadyExists(name + " exists");
+  if (options.links_per_node < kVectorLinksMin || options.links_per_node > kVectorLinksMax) {
+    return Status::InvalidArgument(name + ": links_per_node is " + std::to_string(options.links_per_node) +
+                                   ", expected 4..64");
+  }
   if (options.model.empty() != options.source_paths.empty()) {
     return Status::InvalidArgument(name + ": a model and its source paths go together, found " +
                                    std::string(options.model.empty() ? "only paths" : "only a model"));
@@ -143,7 +147,8 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
     for (const auto& [docid, token] : documents) {
       auto values = ParseVectorArray(token, index);
       if (!values.ok()) return values.status().WithContext("document " + std::to_string(docid));
-      FORESHORE_ASSIGN_OR_RETURN(const ByteString record, EncodeVectorRecord(*values, index.options.dimension));
+      FORESHORE_ASSIGN_OR_RETURN(const ByteString record,
+                                 EncodeVectorRecord(*values, index.options.dimension, index.options.precision));
       StoredVector stored;
       stored.source_hash = Fnv1a64(token);
       stored.record = record;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <thread>
 
 #include "engine/database/stored_vector.h"
 #include "storage/base/file.h"
@@ -10,11 +11,16 @@
 namespace foreshore {
 namespace {
 
+constexpr std::size_t kRebuildBatch = 4096;  // Vectors inserted at a time, on all processors.
+
 VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition) {
   VectorIndexConfig config;
   config.name = "vector index \"" + definition.name + "\"";
   config.metric = definition.options.metric;
   config.dimension = definition.options.dimension;
+  config.precision = definition.options.precision;
+  config.links_per_node = definition.options.links_per_node;
+  config.graph = definition.options.graph;
   return config;
 }
 
@@ -86,12 +92,29 @@ Status DerivedVectorIndex::RebuildFrom(ReadTxn& txn, std::int64_t head) {
   FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_)));
   FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(definition_.vectors));
   FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
+  const unsigned thread_count = std::max(1U, std::thread::hardware_concurrency());
+  std::vector<VectorOperation> operations;
   while (cursor->valid()) {
-    FORESHORE_RETURN_IF_ERROR(ApplyOne({cursor->integer_key(), ByteString(cursor->value())}, head));
+    operations.push_back({cursor->integer_key(), ByteString(cursor->value())});
     FORESHORE_RETURN_IF_ERROR(cursor->Next());
+    if (operations.size() < kRebuildBatch && cursor->valid()) continue;
+    FORESHORE_RETURN_IF_ERROR(ApplyAll(operations, head, thread_count));
+    operations.clear();
   }
   graph_->SetAppliedSeq(static_cast<std::uint64_t>(head));
   return Status::Ok();
+}
+
+// Of different documents.
+Status DerivedVectorIndex::ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence,
+                                    unsigned thread_count) {
+  std::vector<VectorUpsert> upserts;
+  for (const VectorOperation& operation : operations) {
+    FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(operation.stored));
+    upserts.push_back({operation.docid, stored.record, static_cast<std::uint64_t>(sequence)});
+  }
+  unsaved_operation_count_ += operations.size();
+  return graph_->UpsertMany(upserts, thread_count);
 }
 
 Status DerivedVectorIndex::ApplyOne(const VectorOperation& operation, std::int64_t sequence) {

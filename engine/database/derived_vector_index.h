@@ -10,6 +10,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,7 @@ class DerivedVectorIndex : public DerivedConsumer {
   Status Load(Store& store, ChangeLog& log);
   Status CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t head);
   Status RebuildFrom(ReadTxn& txn, std::int64_t head);
+  Status ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence, unsigned thread_count);
   Status ApplyOne(const VectorOperation& operation, std::int64_t sequence);
   Status ApplyBatch(const Batch& batch);
 

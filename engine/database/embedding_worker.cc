@@ -207,7 +207,8 @@ Status EmbeddingWorker::Store(const CollectionDefinition& collection, const Vect
       FORESHORE_RETURN_IF_ERROR(view->PutVector(index, item.docid, {}));
       continue;
     }
-    FORESHORE_ASSIGN_OR_RETURN(const ByteString record, EncodeVectorRecord(values, index.options.dimension));
+    FORESHORE_ASSIGN_OR_RETURN(const ByteString record,
+                               EncodeVectorRecord(values, index.options.dimension, index.options.precision));
     StoredVector stored;
     stored.is_from_model = true;
     stored.source_hash = Fnv1a64(item.text);

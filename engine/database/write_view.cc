@@ -308,7 +308,8 @@ Status WriteView::FollowOwnVector(const VectorIndexDefinition& index, std::int64
     Log(LogLevel::kWarning, "sync", values.status().message());
     return old_token.empty() ? Status::Ok() : PutVector(index, docid, {});
   }
-  FORESHORE_ASSIGN_OR_RETURN(const ByteString record, EncodeVectorRecord(*values, index.options.dimension));
+  FORESHORE_ASSIGN_OR_RETURN(const ByteString record,
+                             EncodeVectorRecord(*values, index.options.dimension, index.options.precision));
   StoredVector stored;
   stored.source_hash = Fnv1a64(token);
   stored.record = record;

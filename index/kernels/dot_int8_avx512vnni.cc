@@ -1,7 +1,6 @@
 // The dot product on AVX-512 with VNNI. Its logic is tested under SIMDe, and natively wherever a processor has the
 // instructions.
 #include <cstring>
-#include <numeric>
 
 #include "index/kernels/dot_int8.h"
 #include "index/kernels/instruction_set.h"
@@ -39,6 +38,14 @@ inline __m512i LoadFirst(const std::int8_t* source, std::size_t count) {
 #endif
 }
 
+FORESHORE_KERNEL_TARGET("avx512f,avx512bw,avx512vnni")
+inline __m128i SumOfQuarters(__m512i sum) {
+  // With a mask that masks nothing, because GCC 12 warns of what the plain forms leave undefined.
+  const __m256i half = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xFF, sum, 0),
+                                        _mm512_maskz_extracti64x4_epi64(0xFF, sum, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
 }  // namespace
 
 FORESHORE_KERNEL_TARGET("avx512f,avx512bw,avx512vnni")
@@ -59,9 +66,9 @@ std::int32_t FORESHORE_KERNEL_NAME(DotInt8Avx512Vnni)(const std::int8_t* a, cons
   if (i < dimension) {
     sum_odd = Accumulate(sum_odd, LoadFirst(a + i, dimension - i), LoadFirst(b + i, dimension - i));
   }
-  std::int32_t lanes[16];
-  _mm512_storeu_si512(lanes, _mm512_add_epi32(sum_even, sum_odd));
-  return std::accumulate(lanes, lanes + 16, std::int32_t{0});
+  const __m128i quad = SumOfQuarters(_mm512_add_epi32(sum_even, sum_odd));
+  const __m128i pair = _mm_add_epi32(quad, _mm_shuffle_epi32(quad, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(pair, _mm_shuffle_epi32(pair, 0xB1)));
 }
 
 // q + 128 is unsigned: sum((q + 128) * row) is sum(q * row) + 128 * sum(row), so that the rows need no preparation.
@@ -79,12 +86,7 @@ void FORESHORE_KERNEL_NAME(DotCodesOfFourAvx512Vnni)(const std::int8_t* query, c
     }
   }
   __m128i quads[4];
-  for (int row = 0; row < 4; ++row) {
-    // With a mask that masks nothing, because GCC 12 warns of what the plain forms leave undefined.
-    const __m256i half = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xFF, lanes[row], 0),
-                                          _mm512_maskz_extracti64x4_epi64(0xFF, lanes[row], 1));
-    quads[row] = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-  }
+  for (int row = 0; row < 4; ++row) quads[row] = SumOfQuarters(lanes[row]);
   const __m128i total = _mm_hadd_epi32(_mm_hadd_epi32(quads[0], quads[1]), _mm_hadd_epi32(quads[2], quads[3]));
   const __m128i excess = _mm_slli_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row_sums)), 7);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(sums), _mm_sub_epi32(total, excess));

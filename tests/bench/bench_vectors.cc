@@ -1,6 +1,6 @@
 // The vector index beside hnswlib over float32: build, bytes, and queries per second by recall.
 //
-//   bench_vectors FOLDER cosine|l2 [--rounds N] [--links M] [--ef-construction N] [--threads N] [--graph flat|hnswlib]
+//   bench_vectors FOLDER cosine|l2 [--rounds N] [--links M] [--ef-construction N] [--threads N] [--bits 8|16] [--graph flat|hnswlib]
 //                 [--count N] [--parts LIST] [--no-peer]
 //
 // FOLDER is one that scripts/make_vectors.py made. One JSON object on standard output; tests/bench/vectors.py makes the
@@ -42,6 +42,7 @@ struct Options {
   VectorGraphKind graph = VectorGraphKind::kFlat;
   std::size_t count = 0;  // Of the base; 0 for all.
   bool peer = true;
+  VectorPrecision precision = VectorPrecision::kInt16;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -79,6 +80,7 @@ Options ParseOptions(int argc, char** argv) {
     if (name == "--rounds") options.rounds = std::atoi(value);
     if (name == "--links") options.links = static_cast<std::uint32_t>(std::atoi(value));
     if (name == "--ef-construction") options.ef_construction = static_cast<std::uint32_t>(std::atoi(value));
+    if (name == "--bits" && std::strcmp(value, "8") == 0) options.precision = VectorPrecision::kInt8;
     if (name == "--threads") options.threads = std::atoi(value);
     if (name == "--count") options.count = static_cast<std::size_t>(std::atoll(value));
     if (name == "--graph" && std::strcmp(value, "hnswlib") == 0) options.graph = VectorGraphKind::kHnswlib;
@@ -130,9 +132,10 @@ std::unique_ptr<VectorIndex> BuildOurs(const Options& options, const VectorSet& 
   config.links_per_node = options.links;
   config.ef_construction = options.ef_construction;
   config.graph = options.graph;
+  config.precision = options.precision;
   std::vector<ByteString> records;
   for (std::size_t row = 0; row < set.base.count(); ++row) {
-    records.push_back(Check(EncodeVectorRecord(set.base[row], config.dimension)));
+    records.push_back(Check(EncodeVectorRecord(set.base[row], config.dimension, config.precision)));
   }
   const auto start = Clock::now();
   auto index = Check(CreateHnswIndex(config));

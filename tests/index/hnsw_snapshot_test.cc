@@ -24,15 +24,15 @@ constexpr std::uint32_t kDimension = 8;
 constexpr std::size_t kHeaderBytes = 56;
 constexpr HnswGraphConfig kGraphConfig{VectorMetric::kCosine, kDimension, 16, 128, kGraphUnderTest};
 
-std::unique_ptr<VectorIndex> SmallIndex(std::int64_t count, SyntheticVectors& vectors) {
-  auto index = NewIndex(kDimension);
+std::unique_ptr<VectorIndex> SmallIndex(std::int64_t count, SyntheticVectors& vectors, VectorPrecision precision) {
+  auto index = NewIndex(kDimension, VectorMetric::kCosine, precision);
   std::uint64_t sequence = 0;
   for (std::int64_t docid = 0; docid < count; ++docid) {
-    REQUIRE(index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok());
+    REQUIRE(index->Upsert(docid, RecordOf(vectors.Next(), precision), ++sequence).ok());
   }
   for (std::int64_t docid = 0; docid < count; docid += 5) REQUIRE(index->Remove(docid, ++sequence).ok());
   for (std::int64_t docid = 1; docid < count; docid += 5) {
-    REQUIRE(index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok());
+    REQUIRE(index->Upsert(docid, RecordOf(vectors.Next(), precision), ++sequence).ok());
   }
   index->SetAppliedSeq(sequence);
   return index;
@@ -45,8 +45,8 @@ ByteString SavedBytes(const VectorIndex& index) {
   return ReadFile(path).value();
 }
 
-ErrorCode DecodeCode(Bytes bytes) {
-  const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, bytes);
+ErrorCode DecodeCode(Bytes bytes, VectorPrecision precision) {
+  const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, precision, bytes);
   return snapshot.ok() ? ErrorCode::kOk : snapshot.status().code();
 }
 
@@ -59,9 +59,10 @@ void RepairChecksums(ByteString& bytes) {
 }
 
 // Uses all of a decoded index, so that a bad link or count would be met.
-void Exercise(HnswSnapshot snapshot, const std::vector<float>& query) {
+void Exercise(HnswSnapshot snapshot, const std::vector<float>& query, VectorPrecision precision) {
   VectorIndexConfig config;
   config.dimension = kDimension;
+  config.precision = precision;
   HnswIndex index(config, std::move(snapshot));
   VectorSearchOptions options;
   options.strategy = VectorStrategy::kGraph;
@@ -75,8 +76,11 @@ void Exercise(HnswSnapshot snapshot, const std::vector<float>& query) {
 }  // namespace
 
 TEST_CASE("hnsw snapshot: a loaded index answers as the saved one did") {
+  VectorPrecision precision = VectorPrecision::kInt8;
+  SUBCASE("8 bits") {}
+  SUBCASE("16 bits") { precision = VectorPrecision::kInt16; }
   SyntheticVectors vectors(kDimension, 5, 21);
-  const auto saved = SmallIndex(2500, vectors);
+  const auto saved = SmallIndex(2500, vectors, precision);
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/snapshot";
   REQUIRE(saved->SaveSnapshot(path).ok());
@@ -105,12 +109,41 @@ TEST_CASE("hnsw snapshot: a loaded index answers as the saved one did") {
   CHECK(LoadHnswIndex(saved->config(), path).value()->entry_count() == saved->entry_count() + 1);
 }
 
+TEST_CASE("hnsw snapshot: either kind of graph opens what the other saved, and goes on") {
+  SyntheticVectors vectors(kDimension, 5, 31);
+  const auto saved = SmallIndex(2500, vectors, VectorPrecision::kInt16);
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/snapshot";
+  REQUIRE(saved->SaveSnapshot(path).ok());
+  VectorIndexConfig other = saved->config();
+  other.graph = kGraphUnderTest == VectorGraphKind::kFlat ? VectorGraphKind::kHnswlib : VectorGraphKind::kFlat;
+  const auto loaded = LoadHnswIndex(other, path).value();
+  VectorSearchOptions options;
+  options.strategy = VectorStrategy::kGraph;
+  int same_count = 0;
+  for (int round = 0; round < 100; ++round) {
+    const std::vector<float> query = vectors.Next();
+    const auto expected = Take(*saved->NewCursor(query, saved->applied_seq(), options).value(), 10);
+    const auto found = Take(*loaded->NewCursor(query, saved->applied_seq(), options).value(), 10);
+    REQUIRE(found.size() == expected.size());
+    for (const VectorMatch& match : found) {
+      same_count += std::find(expected.begin(), expected.end(), match) != expected.end() ? 1 : 0;
+    }
+  }
+  CHECK(same_count >= 980);  // They walk the same links, each in its own way.
+  for (std::int64_t docid = 10'000; docid < 10'300; ++docid) {
+    REQUIRE(loaded->Upsert(docid, RecordOf(vectors.Next(), VectorPrecision::kInt16), 6000).ok());
+  }
+  REQUIRE(loaded->SaveSnapshot(path).ok());
+  CHECK(LoadHnswIndex(saved->config(), path).value()->entry_count() == saved->entry_count() + 300);
+}
+
 TEST_CASE("hnsw snapshot: an empty index round trips") {
   const auto index = NewIndex(kDimension);
   index->SetAppliedSeq(17);
   const ByteString bytes = SavedBytes(*index);
   CHECK(bytes.size() == 60);
-  const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, bytes);
+  const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, VectorPrecision::kInt8, bytes);
   REQUIRE(snapshot.ok());
   CHECK(snapshot->applied_seq == 17);
   CHECK(snapshot->graph->node_count() == 0);
@@ -132,36 +165,46 @@ TEST_CASE("hnsw snapshot: a file that is not there, or of another index, is said
   other.dimension = 9;
   CHECK(LoadHnswIndex(other, path).status().code() == ErrorCode::kCorruption);
   other = index->config();
+  other.precision = VectorPrecision::kInt16;
+  CHECK(LoadHnswIndex(other, path).status().message().find("precision is 0, expected 1") != std::string::npos);
+  other = index->config();
   other.ef_construction = 64;
   CHECK(LoadHnswIndex(other, path).status().code() == ErrorCode::kCorruption);
 }
 
 TEST_CASE("hnsw snapshot: truncated at any length it is corrupt") {
-  SyntheticVectors vectors(kDimension, 5, 22);
-  const ByteString good = SavedBytes(*SmallIndex(20, vectors));
-  REQUIRE(DecodeCode(good) == ErrorCode::kOk);
-  for (std::size_t length = 0; length < good.size(); ++length) {
-    REQUIRE(DecodeCode(Bytes(good).substr(0, length)) == ErrorCode::kCorruption);
+  for (const VectorPrecision precision : kPrecisions) {
+    SyntheticVectors vectors(kDimension, 5, 22);
+    const ByteString good = SavedBytes(*SmallIndex(20, vectors, precision));
+    REQUIRE(DecodeCode(good, precision) == ErrorCode::kOk);
+    for (std::size_t length = 0; length < good.size(); ++length) {
+      REQUIRE(DecodeCode(Bytes(good).substr(0, length), precision) == ErrorCode::kCorruption);
+    }
+    CHECK(DecodeCode(good + '\0', precision) == ErrorCode::kCorruption);
   }
-  CHECK(DecodeCode(good + '\0') == ErrorCode::kCorruption);
 }
 
 TEST_CASE("hnsw snapshot: with any one bit flipped it is corrupt") {
-  SyntheticVectors vectors(kDimension, 5, 23);
-  ByteString bytes = SavedBytes(*SmallIndex(12, vectors));
-  for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
-    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
-    REQUIRE(DecodeCode(bytes) == ErrorCode::kCorruption);
-    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
+  for (const VectorPrecision precision : kPrecisions) {
+    SyntheticVectors vectors(kDimension, 5, 23);
+    ByteString bytes = SavedBytes(*SmallIndex(12, vectors, precision));
+    for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+      bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
+      REQUIRE(DecodeCode(bytes, precision) == ErrorCode::kCorruption);
+      bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
+    }
+    CHECK(DecodeCode(bytes, precision) == ErrorCode::kOk);
   }
-  CHECK(DecodeCode(bytes) == ErrorCode::kOk);
 }
 
 TEST_CASE("hnsw snapshot: damage under right checksums is refused or harmless") {
   constexpr unsigned kSeed = 24;
   CAPTURE(kSeed);
   SyntheticVectors vectors(kDimension, 5, kSeed);
-  const ByteString good = SavedBytes(*SmallIndex(40, vectors));
+  VectorPrecision precision = VectorPrecision::kInt8;
+  SUBCASE("8 bits") {}
+  SUBCASE("16 bits") { precision = VectorPrecision::kInt16; }
+  const ByteString good = SavedBytes(*SmallIndex(40, vectors, precision));
   const std::vector<float> query = vectors.Next();
   std::mt19937 random(kSeed);
   int refused_count = 0;
@@ -176,19 +219,19 @@ TEST_CASE("hnsw snapshot: damage under right checksums is refused or harmless") 
     }
     if (random() % 4 == 0) bytes.resize(60 + random() % (bytes.size() - 60));
     RepairChecksums(bytes);
-    Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, bytes);
+    Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, precision, bytes);
     if (!snapshot.ok()) {
       ++refused_count;
       continue;
     }
-    Exercise(std::move(snapshot).value(), query);
+    Exercise(std::move(snapshot).value(), query, precision);
   }
   CHECK(refused_count > 500);
 }
 
 TEST_CASE("hnsw snapshot: each check says what it found") {
   SyntheticVectors vectors(kDimension, 5, 25);
-  const ByteString good = SavedBytes(*SmallIndex(40, vectors));
+  const ByteString good = SavedBytes(*SmallIndex(40, vectors, VectorPrecision::kInt8));
   const auto node_count = LoadFixed<std::uint32_t>(good.data() + 32);
   const auto entry_point = LoadFixed<std::uint32_t>(good.data() + 36);
   const std::size_t first_node = kHeaderBytes + node_count;
@@ -198,7 +241,8 @@ TEST_CASE("hnsw snapshot: each check says what it found") {
     AppendFixed(piece, value);
     bytes.replace(offset, piece.size(), piece);
     RepairChecksums(bytes);
-    const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, bytes);
+    const Result<HnswSnapshot> snapshot =
+        DecodeHnswSnapshot("index", kGraphConfig, VectorPrecision::kInt8, bytes);
     REQUIRE(!snapshot.ok());
     const std::string prefix = "index: snapshot of " + std::to_string(good.size()) + " bytes: ";
     const std::string message = snapshot.status().message();
@@ -206,9 +250,10 @@ TEST_CASE("hnsw snapshot: each check says what it found") {
   };
   CHECK(message_with(0, std::uint8_t{'X'}) == "expected the magic \"FSVINDEX\"");
   CHECK(message_with(8, std::uint32_t{2}) ==
-        "index: snapshot of version 2 with flags 0, expected version 1 with flags 0");
-  CHECK(message_with(13, std::uint8_t{1}) ==
-        "index: snapshot of version 1 with flags 1, expected version 1 with flags 0");
+        "index: snapshot of version 2 with flags 0, expected version 1 with flags 0 or 1");
+  CHECK(message_with(13, std::uint8_t{2}) ==
+        "index: snapshot of version 1 with flags 2, expected version 1 with flags 0 or 1");
+  CHECK(message_with(13, std::uint8_t{1}) == "precision is 1, expected 0");
   CHECK(message_with(14, std::uint16_t{9}) == "dimension is 9, expected 8");
   CHECK(message_with(16, std::uint32_t{64}) == "links_per_node is 64, expected 16");
   CHECK(message_with(32, std::uint32_t{0x7FFFFFFF}).find("node_count is 2147483647, expected at most") == 0);

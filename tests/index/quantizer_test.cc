@@ -36,6 +36,31 @@ TEST_CASE("quantizer: every component comes back within half a step") {
   }
 }
 
+TEST_CASE("quantizer: with 16 bits every component comes back within half a fine step") {
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  for (const std::uint32_t dimension : {2U, 100U, 4096U}) {
+    for (const float magnitude : {1e-30F, 1.0F, 1e35F}) {
+      std::vector<float> values(dimension);
+      for (float& value : values) value = normal(random) * magnitude;
+      const ByteString bytes = RecordOf(values, VectorPrecision::kInt16);
+      CHECK(bytes.size() == kVectorRecordHeaderBytes + std::size_t{2} * dimension);
+      const Result<VectorRecord> record = DecodeVectorRecord(bytes, dimension);
+      REQUIRE(record.ok());
+      std::vector<float> back(dimension);
+      DequantizeVector(*record, back);
+      double squared_norm = 0;
+      for (std::uint32_t i = 0; i < dimension; ++i) {
+        REQUIRE(std::fabs(back[i] - values[i]) <= record->scale / 508 * 1.01F);
+        squared_norm += std::pow(back[i] / static_cast<double>(record->scale), 2);
+      }
+      CHECK(FineSquaredNorm(record->codes, record->fine_codes) == doctest::Approx(squared_norm));
+    }
+  }
+  const ByteString zeros = RecordOf({0.0F, 0.0F}, VectorPrecision::kInt16);
+  CHECK(DecodeVectorRecord(zeros, 2).value().fine_codes[1] == 0);
+}
+
 TEST_CASE("quantizer: the largest component gets the largest code") {
   const ByteString bytes = RecordOf({0.5F, -2.0F, 1.0F});
   const VectorRecord record = DecodeVectorRecord(bytes, 3).value();
@@ -97,7 +122,15 @@ TEST_CASE("vector record: bytes that are no record are an error of the right kin
     return record.ok() ? ErrorCode::kOk : record.status().code();
   };
   CHECK(code_with(0, "\x02") == ErrorCode::kUnsupported);
-  CHECK(code_with(1, "\x01") == ErrorCode::kUnsupported);
+  CHECK(code_with(1, "\x02") == ErrorCode::kUnsupported);
+  CHECK(code_with(1, "\x01") == ErrorCode::kCorruption);  // Then there are too few codes.
+  const ByteString fine = RecordOf({1.0F, 0.5F, -1.0F}, VectorPrecision::kInt16);
+  for (std::size_t length = 0; length < fine.size(); ++length) {
+    CHECK(DecodeVectorRecord(Bytes(fine).substr(0, length), 3).status().code() == ErrorCode::kCorruption);
+  }
+  ByteString bad_fine = fine;
+  bad_fine.back() = '\x80';
+  CHECK(DecodeVectorRecord(bad_fine, 3).status().code() == ErrorCode::kCorruption);
   CHECK(code_with(2, "\x04") == ErrorCode::kCorruption);
   CHECK(code_with(8, "\x80") == ErrorCode::kCorruption);
   for (const float scale :

@@ -44,8 +44,10 @@ class SyntheticVectors {
   std::vector<std::vector<float>> centres_;
 };
 
-inline ByteString RecordOf(const std::vector<float>& values) {
-  Result<ByteString> record = EncodeVectorRecord(values, static_cast<std::uint32_t>(values.size()));
+inline constexpr VectorPrecision kPrecisions[] = {VectorPrecision::kInt8, VectorPrecision::kInt16};
+
+inline ByteString RecordOf(const std::vector<float>& values, VectorPrecision precision = VectorPrecision::kInt8) {
+  Result<ByteString> record = EncodeVectorRecord(values, static_cast<std::uint32_t>(values.size()), precision);
   REQUIRE(record.ok());
   return std::move(record).value();
 }
@@ -57,11 +59,13 @@ inline constexpr VectorGraphKind kGraphUnderTest = VectorGraphKind::kHnswlib;
 inline constexpr VectorGraphKind kGraphUnderTest = VectorGraphKind::kFlat;
 #endif
 
-inline std::unique_ptr<VectorIndex> NewIndex(std::uint32_t dimension, VectorMetric metric = VectorMetric::kCosine) {
+inline std::unique_ptr<VectorIndex> NewIndex(std::uint32_t dimension, VectorMetric metric = VectorMetric::kCosine,
+                                             VectorPrecision precision = VectorPrecision::kInt8) {
   VectorIndexConfig config;
   config.name = "vector index \"notes.embedding\"";
   config.metric = metric;
   config.dimension = dimension;
+  config.precision = precision;
   config.graph = kGraphUnderTest;
   Result<std::unique_ptr<VectorIndex>> index = CreateHnswIndex(config);
   REQUIRE(index.ok());

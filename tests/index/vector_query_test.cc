@@ -21,6 +21,7 @@ TEST_CASE("vector query: distances are within the stored side's quantization err
   for (int round = 0; round < 50; ++round) {
     const std::vector<float> a = vectors.Next();
     const std::vector<float> b = vectors.Next();
+    const ByteString fine_record = EncodeVectorRecord(b, 384, VectorPrecision::kInt16).value();
     const ByteString record = EncodeVectorRecord(b, 384).value();
     const VectorRecord decoded = DecodeVectorRecord(record, 384).value();
     std::vector<float> stored(384);
@@ -34,6 +35,8 @@ TEST_CASE("vector query: distances are within the stored side's quantization err
       CHECK(std::fabs(distance - same) <= 1e-4 * (1.0 + std::fabs(same)));
       const double exact = ExactVectorDistance(metric, a, b).value();
       CHECK(std::fabs(distance - exact) <= 0.02 * (1.0 + std::fabs(exact)));
+      const double fine_distance = query.DistanceToRecord(fine_record).value();
+      CHECK(std::fabs(fine_distance - exact) <= 2e-4 * (1.0 + std::fabs(exact)));
     }
   }
 }
@@ -48,6 +51,11 @@ TEST_CASE("vector query: a record and its code in the index have the same distan
       std::vector<char> code(VectorCodeBytes(77));
       PackVectorCode(decoded.scale, decoded.codes, code.data());
       CHECK(query.DistanceToRecord(record).value() == query.DistanceToCode(code.data()));
+      const ByteString fine_record = EncodeVectorRecord(vectors.Next(), 77, VectorPrecision::kInt16).value();
+      const VectorRecord fine = DecodeVectorRecord(fine_record, 77).value();
+      PackVectorCode(fine.scale, fine.codes, code.data());
+      CHECK(query.DistanceToRecord(fine_record).value() ==
+            query.DistanceToFineCode(code.data(), fine.fine_codes.data(), FineSquaredNorm(fine.codes, fine.fine_codes)));
     }
   }
 }

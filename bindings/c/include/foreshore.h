@@ -160,6 +160,7 @@ FORESHORE_API int32_t foreshore_wait_indexed(foreshore_database* database, int64
 /* ---- Vectors ---- */
 
 enum { FORESHORE_METRIC_COSINE = 0, FORESHORE_METRIC_DOT = 1, FORESHORE_METRIC_L2 = 2 };
+enum { FORESHORE_GRAPH_FLAT = 0, FORESHORE_GRAPH_HNSWLIB = 1 };
 
 typedef struct foreshore_vector_index_options {
   uint32_t size_bytes;
@@ -169,6 +170,9 @@ typedef struct foreshore_vector_index_options {
   const char* const* source_paths;
   size_t source_path_count;
   int32_t metric;
+  int32_t bits;            /* Kept of each component: 8 (0 is the same) or 16. */
+  uint32_t links_per_node; /* 4 to 64; 0: 16. */
+  int32_t graph;           /* FORESHORE_GRAPH_… */
 } foreshore_vector_index_options;
 
 FORESHORE_API int32_t foreshore_create_vector_index(foreshore_database* database, const char* collection,
@@ -188,8 +192,8 @@ FORESHORE_API int32_t foreshore_create_text_index(foreshore_database* database, 
                                                   const foreshore_text_index_options* options, foreshore_error* error);
 FORESHORE_API int32_t foreshore_drop_text_index(foreshore_database* database, const char* collection,
                                                 foreshore_error* error);
-/* A JSON array of objects: name, collection, kind; of a "vector" also field, dimension, metric, model, source_paths,
- * vector_count, pending_count, memory_bytes, strategy, opened_from; of a "field" index also paths, unique, where,
+/* A JSON array of objects: name, collection, kind; of a "vector" also field, dimension, metric, bits, links_per_node,
+ * graph, model, source_paths, vector_count, pending_count, memory_bytes, strategy, opened_from; of a "field" index also paths, unique, where,
  * entry_count, conflict_count, is_ready; of full
  * text: name, collection, full_text, tokenizer, document_count, pending_count. */
 FORESHORE_API int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error);

@@ -423,8 +423,13 @@ class Database(AttachmentsMixin, _Writer):
     # Vectors and models
 
     def create_vector_index(self, collection: str, field: str, *, model: Optional[str] = None,
-                            sources: Sequence[str] = (), dimension: int = 0, metric: str = "cosine") -> None:
-        """With a model, the field is filled on write from the text at `sources`."""
+                            sources: Sequence[str] = (), dimension: int = 0, metric: str = "cosine", bits: int = 8,
+                            links: int = 16, graph: str = "flat") -> None:
+        """With a model, the field is filled on write from the text at `sources`. With 16 bits of each number and with more
+        links (4 to 64) of each vector in the graph, searches find better and cost more."""
+        graphs = {"flat": 0, "hnswlib": 1}
+        if graph not in graphs:
+            raise error_for(3, f"graph {graph!r}: expected one of {', '.join(graphs)}")
         metrics = {"cosine": 0, "dot": 1, "l2": 2}
         if metric not in metrics:
             raise error_for(3, f"metric {metric!r}: expected one of {', '.join(metrics)}")
@@ -433,7 +438,7 @@ class Database(AttachmentsMixin, _Writer):
             size_bytes=ctypes.sizeof(_library.VectorIndexOptions), dimension=dimension,
             field=_encoded(field, "field"), model=_optional(model, "model"),
             source_paths=ctypes.cast(paths, ctypes.POINTER(ctypes.c_char_p)), source_path_count=len(sources),
-            metric=metrics[metric])
+            metric=metrics[metric], bits=bits, links_per_node=links, graph=graphs[graph])
         _call("create_vector_index", self._open_handle(), _encoded(collection, "collection"), ctypes.byref(options))
 
     def drop_vector_index(self, collection: str, field: str) -> None:

@@ -64,6 +64,11 @@ struct VectorFieldOptions {
   VectorMetric metric = VectorMetric::kCosine;
   std::string model = {};
   std::vector<std::string> source_paths = {};  // "text", "site.name".
+  VectorPrecision precision = VectorPrecision::kInt8;
+  // M of the HNSW paper, 4..64. More finds better and costs memory and building: 16 for most, 24 to 32 for vectors that
+  // fill all of their dimensions, such as those of single words.
+  std::uint32_t links_per_node = 16;
+  VectorGraphKind graph = VectorGraphKind::kFlat;
 };
 
 // A secondary index over paths of a collection's documents. SQL uses it where it helps.

@@ -15,6 +15,21 @@ namespace foreshore {
 // Stored in snapshots and catalogs: never renumber one.
 enum class VectorMetric : std::uint8_t { kCosine = 0, kDot = 1, kL2 = 2 };
 
+// What is kept of each component. Graphs are walked over the 8 bits in either case; with 16 bits the distances of what
+// was found, and so its order, are about those of the float vectors.
+enum class VectorPrecision : std::uint8_t {  // Stored: never renumber.
+  kInt8 = 0,
+  kInt16 = 1,
+};
+
+// Which implementation of the graph an index has. What one saved the other opens.
+enum class VectorGraphKind : std::uint8_t {  // Stored: never renumber.
+  kFlat = 0,                                 // Ours (index/flat_graph.h).
+  kHnswlib = 1,                              // hnswlib's: searches and changes wait for each other.
+};
+
+inline constexpr std::uint32_t kVectorLinksMin = 4;
+inline constexpr std::uint32_t kVectorLinksMax = 64;
 inline constexpr std::uint32_t kVectorDimensionMin = 2;
 inline constexpr std::uint32_t kVectorDimensionMax = 4096;
 
