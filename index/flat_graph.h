@@ -1,21 +1,21 @@
 // Our own HnswGraph. Codes and level-0 links lie in two arrays of aligned rows, so that a hop reads whole cache lines;
 // what a hop has not seen yet is collected, prefetched and scored four at a time.
 //
-// Links are chosen by the heuristic of the paper: a candidate goes where one that was chosen before is nearer to it than
-// what is linked. (Slack of 1.1 or 1.2 in that comparison makes rows fuller and searches slower at equal recall: GloVe,
-// M 24, 0.98 and 0.82 of the queries per second at recall 0.95.)
+// Links are chosen by the heuristic of the paper: a candidate goes where one that was chosen before is nearer to it
+// than what is linked. (Slack of 1.1 or 1.2 in that comparison makes rows fuller and searches slower at equal recall:
+// GloVe, M 24, 0.98 and 0.82 of the queries per second at recall 0.95.)
 //
-// No vector is out of reach: every node but the first has a parent, a node that was there before it, and the two link to
-// each other on level 0 for ever. So thousands of equal vectors, between which the heuristic sees no difference, hang
-// together as well. A graph restored from hnswlib's links has as much of this as those links hold.
+// No vector is out of reach: every node but the first has a parent, a node that was there before it, and the two link
+// to each other on level 0 for ever. So thousands of equal vectors, between which the heuristic sees no difference,
+// hang together as well. A graph restored from hnswlib's links has as much of this as those links hold.
 //
 // Invariants: a link row holds its links first, then kNoSlot; parents have lower slots than their children;
 // Node::children counts whose parent a slot is.
 //
 // Threads: as HnswGraph says, and AddMany() inserts on several threads itself. A link row is written under its lock and
 // read without one: its words are stored with release and loaded with acquire, so that whoever finds a link finds what
-// it leads to. A reader may meet half of a change: each word is a link of before or of after, and either will do. A node
-// is linked to only once its own rows are complete. Lock order: entry_mutex_, then one row's lock.
+// it leads to. A reader may meet half of a change: each word is a link of before or of after, and either will do. A
+// node is linked to only once its own rows are complete. Lock order: entry_mutex_, then one row's lock.
 #pragma once
 
 #include <array>
@@ -53,8 +53,8 @@ class FlatGraph final : public HnswGraph {
 
  private:
   struct Node {
-    std::uint32_t parent = kNoSlot;      // Set before the node is linked, the same ever after.
-    std::uint32_t upper_first = 0;       // Of upper_links_: its row of level 1; those above follow.
+    std::uint32_t parent = kNoSlot;  // Set before the node is linked, the same ever after.
+    std::uint32_t upper_first = 0;   // Of upper_links_: its row of level 1; those above follow.
     std::uint8_t level = 0;
     std::uint8_t children = 0;           // Guarded by the lock of its row.
     std::atomic<bool> is_linked{false};  // Others may become its children.
@@ -157,8 +157,8 @@ void FlatGraph::ForEachLink(std::uint32_t slot, int level, Visit visit) const {
 }
 
 inline const std::uint32_t* FlatGraph::Row(std::uint32_t slot, int level) const {
-  const char* row = level == 0 ? base_links_[slot]
-                               : upper_links_[nodes_[slot].upper_first + static_cast<std::uint32_t>(level) - 1];
+  const char* row =
+      level == 0 ? base_links_[slot] : upper_links_[nodes_[slot].upper_first + static_cast<std::uint32_t>(level) - 1];
   return reinterpret_cast<const std::uint32_t*>(row);
 }
 

@@ -34,9 +34,7 @@ void FlatGraph::SelectLinks(std::span<const Candidate> near, std::size_t count_m
 
 // Whoever asks holds the lock of one of the two rows; both hold the parent of their own node.
 bool FlatGraph::IsTreeEdge(std::uint32_t a, std::uint32_t b) const {
-  const auto parent_of = [this](std::uint32_t slot) {
-    return __atomic_load_n(&nodes_[slot].parent, __ATOMIC_RELAXED);
-  };
+  const auto parent_of = [this](std::uint32_t slot) { return __atomic_load_n(&nodes_[slot].parent, __ATOMIC_RELAXED); };
   return parent_of(a) == b || parent_of(b) == a;
 }
 
@@ -98,7 +96,8 @@ void FlatGraph::AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch
   for (std::size_t first = 0; first < count; first += 4) {
     float proximities[4];
     ProximityOfSome(codes_[from], {row + first, count - first}, proximities);
-    for (std::size_t i = first; i < std::min(first + 4, count); ++i) relinked.push_back({proximities[i - first], row[i]});
+    for (std::size_t i = first; i < std::min(first + 4, count); ++i)
+      relinked.push_back({proximities[i - first], row[i]});
   }
   relinked.push_back({space_.Proximity(codes_[from], codes_[to]), to});
   std::sort(relinked.begin(), relinked.end(), [](const Candidate& a, const Candidate& b) {

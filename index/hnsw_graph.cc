@@ -3,8 +3,7 @@
 namespace foreshore {
 
 Result<std::unique_ptr<HnswGraph>> HnswGraph::Create(const HnswGraphConfig& config, std::uint32_t capacity) {
-  return config.kind == VectorGraphKind::kHnswlib ? CreateHnswlibGraph(config, capacity)
-                                                  : CreateFlatGraph(config);
+  return config.kind == VectorGraphKind::kHnswlib ? CreateHnswlibGraph(config, capacity) : CreateFlatGraph(config);
 }
 
 }  // namespace foreshore

@@ -5,8 +5,8 @@
 // A node is a slot: 0, 1, 2 … in order of insertion, for ever. Nodes are never removed and never change; what is dead
 // is known one level up, so that the graph keeps its paths.
 //
-// Threads: Search(), code(), level(), node_count() and entry_point() may run beside Add() and AddMany(), with LockShared()
-// held; whatever else is not const must be alone, and so must links() and AddMany() itself among changes.
+// Threads: Search(), code(), level(), node_count() and entry_point() may run beside Add() and AddMany(), with
+// LockShared() held; whatever else is not const must be alone, and so must links() and AddMany() itself among changes.
 #pragma once
 
 #include <cstdint>

@@ -47,14 +47,16 @@ Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config) {
 
 Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path) {
   FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfig(config));
-  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, ReadHnswSnapshot(config.name, graph_config, config.precision, path));
+  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot,
+                             ReadHnswSnapshot(config.name, graph_config, config.precision, path));
   return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(snapshot)));
 }
 
 HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot)
     : config_(std::move(config)),
       applied_seq_(snapshot.applied_seq),
-      state_(std::make_shared<State>(State{std::move(snapshot.graph), std::move(snapshot.entries), std::move(snapshot.fine_codes)})) {
+      state_(std::make_shared<State>(
+          State{std::move(snapshot.graph), std::move(snapshot.entries), std::move(snapshot.fine_codes)})) {
   CountLocked();
 }
 
@@ -150,8 +152,9 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, unsigned th
       if (now->entries[old->second].born > upsert.sequence) continue;
       // A document that is written again with the same vector keeps its entry.
       const void* old_code = old->second < first ? now->graph->code(old->second) : added[old->second - first];
-      const bool is_same = std::memcmp(old_code, code, code_bytes) == 0 &&
-                           (!now->fine_codes || std::equal(fine.begin(), fine.end(), (*now->fine_codes)[old->second].begin()));
+      const bool is_same =
+          std::memcmp(old_code, code, code_bytes) == 0 &&
+          (!now->fine_codes || std::equal(fine.begin(), fine.end(), (*now->fine_codes)[old->second].begin()));
       if (is_same) continue;
       KillLocked(old->second, upsert.sequence);
     }

@@ -1,8 +1,8 @@
 // VectorIndex over HnswGraph: keeps, beside the graph, who each slot is and in which snapshots it is visible.
 //
 // Invariants: the entry of a slot describes the graph's slot and is there before it; live_ maps each docid to its only
-// entry that has not died; a slot's code never changes and, until Compact() replaces graph and entries, neither does its
-// number.
+// entry that has not died; a slot's code never changes and, until Compact() replaces graph and entries, neither does
+// its number.
 //
 // Threads: as VectorIndex says. Searches take no lock that a change holds (over hnswlib's graph they do): they borrow
 // graph and entries, which stay with them if they are replaced meanwhile. Lock order: compact_mutex_, write_mutex_,

@@ -93,8 +93,8 @@ class SummedWriter {
   std::uint32_t crc_ = 0;
 };
 
-Status WriteTo(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
-               const FineCodes* fine_codes, std::uint64_t applied_seq) {
+Status WriteTo(const std::string& path, const HnswGraph& graph, const HnswEntries& entries, const FineCodes* fine_codes,
+               std::uint64_t applied_seq) {
   FORESHORE_ASSIGN_OR_RETURN(auto file, File::Create(path));
   FORESHORE_RETURN_IF_ERROR(file->Append(EncodeHeader(graph, fine_codes != nullptr, applied_seq)));
   SummedWriter writer(*file);

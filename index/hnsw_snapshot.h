@@ -64,7 +64,7 @@ using HnswEntries = SegmentedArray<HnswEntry>;  // By slot.
 
 struct HnswSnapshot {
   std::unique_ptr<HnswGraph> graph;
-  HnswEntries entries;  // As many as the graph has nodes.
+  HnswEntries entries;                  // As many as the graph has nodes.
   std::optional<FineCodes> fine_codes;  // With VectorPrecision::kInt16, the same.
   std::uint64_t applied_seq = 0;
 };
@@ -73,7 +73,8 @@ struct HnswSnapshot {
 Status WriteHnswSnapshot(const std::string& path, const HnswGraph& graph, const HnswEntries& entries,
                          const FineCodes* fine_codes, std::uint64_t applied_seq);
 
-// Reads a snapshot whose configuration must be `config` and `precision`. `name` opens every message. kNotFound where there is no file.
+// Reads a snapshot whose configuration must be `config` and `precision`. `name` opens every message. kNotFound where
+// there is no file.
 Result<HnswSnapshot> ReadHnswSnapshot(const std::string& name, const HnswGraphConfig& config, VectorPrecision precision,
                                       const std::string& path);
 // The same from bytes.

@@ -26,7 +26,8 @@ class SegmentedRows {
   SegmentedRows(std::size_t row_bytes, std::size_t alignment)
       : stride_bytes_((row_bytes + alignment - 1) / alignment * alignment), alignment_(alignment) {}
 
-  // Makes rows 0..row_count-1 exist; new ones hold anything. std::bad_alloc where memory is short; nothing is lost then.
+  // Makes rows 0..row_count-1 exist; new ones hold anything. std::bad_alloc where memory is short; nothing is lost
+  // then.
   void Reserve(std::uint32_t row_count) {
     while (reserved_count_ < row_count) {
       const std::uint64_t segment_rows = std::uint64_t{kFirstSegmentRows} << segment_count_;

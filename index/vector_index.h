@@ -27,7 +27,7 @@ namespace foreshore {
 struct VectorIndexConfig {
   std::string name = "vector index";  // Opens every message, such as: vector index "notes.embedding".
   VectorMetric metric = VectorMetric::kCosine;
-  std::uint32_t dimension = 0;          // 2..4096.
+  std::uint32_t dimension = 0;  // 2..4096.
   VectorPrecision precision = VectorPrecision::kInt8;
   std::uint32_t links_per_node = 16;    // M of the HNSW paper (Malkov and Yashunin 2016), 4..64.
   std::uint32_t ef_construction = 128;  // Candidates kept while inserting, 8..4096.

@@ -2,10 +2,10 @@
 // see are made: the index, the scan of what is not yet indexed and a transaction's own writes all come here, so that
 // equal vectors have equal distances wherever they are found.
 //
-// The query keeps about 15 bits per component, as codes and fine codes (index/quantizer.h); the dot product with a stored
-// vector is then two exact integer sums, or four where it has fine codes too, and one rounding each. So distances carry
-// the error of the stored side only, and are the same on every processor. A vector stored and then searched for is found at a small distance
-// that need not be 0.
+// The query keeps about 15 bits per component, as codes and fine codes (index/quantizer.h); the dot product with a
+// stored vector is then two exact integer sums, or four where it has fine codes too, and one rounding each. So
+// distances carry the error of the stored side only, and are the same on every processor. A vector stored and then
+// searched for is found at a small distance that need not be 0.
 //
 // Threads: const members are safe from any thread.
 #pragma once
@@ -51,10 +51,10 @@ class VectorQuery {
 
   CodeSpace space_;
   DotInt8 dot_;
-  std::vector<char> code_;             // The query, as a code.
+  std::vector<char> code_;  // The query, as a code.
   std::vector<std::int8_t> fine_codes_;
-  double scale_ = 0;                   // Of code_.
-  double squared_norm_ = 0;            // Of the query as represented.
+  double scale_ = 0;         // Of code_.
+  double squared_norm_ = 0;  // Of the query as represented.
 };
 
 // The distance between two float vectors without quantization, in double: for SQL's vector_distance() and as the

@@ -21,8 +21,8 @@ namespace foreshore {
 using DotInt8 = std::int32_t (*)(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 
 // One code with four others at once: the query is prepared once, and four chains of additions overlap. `query` and the
-// rows are readable up to the next multiple of 64 bytes, where anything may stand behind `dimension`; row_sums[i] is the
-// sum of the codes of rows[i]. Each of the four sums is what DotInt8 gives.
+// rows are readable up to the next multiple of 64 bytes, where anything may stand behind `dimension`; row_sums[i] is
+// the sum of the codes of rows[i]. Each of the four sums is what DotInt8 gives.
 using DotCodesOfFour = void (*)(const std::int8_t* query, const std::int8_t* const rows[4],
                                 const std::int32_t row_sums[4], std::size_t dimension, std::int32_t sums[4]);
 
@@ -30,7 +30,7 @@ using DotCodesOfFour = void (*)(const std::int8_t* query, const std::int8_t* con
 std::int32_t DotInt8Scalar(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 
 void DotCodesOfFourScalar(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
-                       std::size_t dimension, std::int32_t sums[4]);
+                          std::size_t dimension, std::int32_t sums[4]);
 
 // The kernel for `level`, or null where this build has none. Whether the machine can run it is CpuSupports().
 DotInt8 DotInt8For(CpuLevel level);
@@ -44,14 +44,14 @@ DotCodesOfFour BestDotCodesOfFour();
 #if defined(__x86_64__)
 std::int32_t DotInt8Avx2(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 void DotCodesOfFourAvx2(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
-                       std::size_t dimension, std::int32_t sums[4]);
+                        std::size_t dimension, std::int32_t sums[4]);
 std::int32_t DotInt8Avx512Vnni(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
-void DotCodesOfFourAvx512Vnni(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
-                       std::size_t dimension, std::int32_t sums[4]);
+void DotCodesOfFourAvx512Vnni(const std::int8_t* query, const std::int8_t* const rows[4],
+                              const std::int32_t row_sums[4], std::size_t dimension, std::int32_t sums[4]);
 #elif defined(__aarch64__)
 std::int32_t DotInt8NeonDot(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 void DotCodesOfFourNeonDot(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
-                       std::size_t dimension, std::int32_t sums[4]);
+                           std::size_t dimension, std::int32_t sums[4]);
 #endif
 
 }  // namespace foreshore

@@ -41,8 +41,8 @@ inline __m512i LoadFirst(const std::int8_t* source, std::size_t count) {
 FORESHORE_KERNEL_TARGET("avx512f,avx512bw,avx512vnni")
 inline __m128i SumOfQuarters(__m512i sum) {
   // With a mask that masks nothing, because GCC 12 warns of what the plain forms leave undefined.
-  const __m256i half = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xFF, sum, 0),
-                                        _mm512_maskz_extracti64x4_epi64(0xFF, sum, 1));
+  const __m256i half =
+      _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xFF, sum, 0), _mm512_maskz_extracti64x4_epi64(0xFF, sum, 1));
   return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 

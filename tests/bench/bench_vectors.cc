@@ -1,6 +1,7 @@
 // The vector index beside hnswlib over float32: build, bytes, and queries per second by recall.
 //
-//   bench_vectors FOLDER cosine|l2 [--rounds N] [--links M] [--ef-construction N] [--threads N] [--bits 8|16] [--graph flat|hnswlib]
+//   bench_vectors FOLDER cosine|l2 [--rounds N] [--links M] [--ef-construction N] [--threads N] [--bits 8|16] [--graph
+//   flat|hnswlib]
 //                 [--count N] [--parts LIST] [--no-peer]
 //
 // FOLDER is one that scripts/make_vectors.py made. One JSON object on standard output; tests/bench/vectors.py makes the
@@ -47,7 +48,9 @@ struct Options {
 
 using Clock = std::chrono::steady_clock;
 
-double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 template <typename T>
 T Check(Result<T> result) {
@@ -221,4 +224,6 @@ int Run(const Options& options) {
 }  // namespace
 }  // namespace foreshore
 
-int main(int argc, char** argv) { return foreshore::Run(foreshore::ParseOptions(argc, argv)); }
+int main(int argc, char** argv) {
+  return foreshore::Run(foreshore::ParseOptions(argc, argv));
+}

@@ -26,8 +26,7 @@ HnswlibSide::HnswlibSide(VectorMetric metric, std::uint32_t dimension, std::size
                          std::uint32_t ef_construction)
     : HnswlibSide() {
   impl_->MakeSpace(metric, dimension);
-  impl_->graph =
-      std::make_unique<hnswlib::HierarchicalNSW<float>>(impl_->space.get(), count, links, ef_construction);
+  impl_->graph = std::make_unique<hnswlib::HierarchicalNSW<float>>(impl_->space.get(), count, links, ef_construction);
 }
 
 void HnswlibSide::Build(const FloatRows& rows, int thread_count) {
@@ -48,7 +47,9 @@ void HnswlibSide::Search(const float* query, std::size_t k, std::size_t ef, std:
   for (; !found.empty(); found.pop()) labels.push_back(static_cast<std::int64_t>(found.top().second));
 }
 
-void HnswlibSide::Save(const std::string& path) { impl_->graph->saveIndex(path); }
+void HnswlibSide::Save(const std::string& path) {
+  impl_->graph->saveIndex(path);
+}
 
 std::unique_ptr<HnswlibSide> HnswlibSide::Load(VectorMetric metric, std::uint32_t dimension, const std::string& path) {
   std::unique_ptr<HnswlibSide> side(new HnswlibSide());

@@ -97,8 +97,7 @@ VectorSet ReadVectorSet(const std::string& folder, VectorMetric metric) {
   const std::string query_labels = ReadAll(folder + "/query.labels");
   set.base_labels.assign(base_labels.begin(), base_labels.end());
   set.query_labels.assign(query_labels.begin(), query_labels.end());
-  if (!base_labels.empty() &&
-      (base_labels.size() != set.base.count() || query_labels.size() != set.queries.count())) {
+  if (!base_labels.empty() && (base_labels.size() != set.base.count() || query_labels.size() != set.queries.count())) {
     Fail(folder + ": expected a label per vector");
   }
   if (metric == VectorMetric::kCosine) {

@@ -97,7 +97,8 @@ TEST_CASE("flat graph: built on several threads while it is searched, it keeps e
       const auto found = graph->Search(pointers[i], 20);
       if (!found.ok()) ++failure_count;
       for (const std::uint32_t slot : found.value()) {
-        if (slot >= codes.size() || std::memcmp(graph->code(slot), pointers[slot], codes[slot].size()) != 0) ++failure_count;
+        if (slot >= codes.size() || std::memcmp(graph->code(slot), pointers[slot], codes[slot].size()) != 0)
+          ++failure_count;
       }
     }
   });

@@ -78,7 +78,9 @@ void Exercise(HnswSnapshot snapshot, const std::vector<float>& query, VectorPrec
 TEST_CASE("hnsw snapshot: a loaded index answers as the saved one did") {
   VectorPrecision precision = VectorPrecision::kInt8;
   SUBCASE("8 bits") {}
-  SUBCASE("16 bits") { precision = VectorPrecision::kInt16; }
+  SUBCASE("16 bits") {
+    precision = VectorPrecision::kInt16;
+  }
   SyntheticVectors vectors(kDimension, 5, 21);
   const auto saved = SmallIndex(2500, vectors, precision);
   const TemporaryDirectory directory;
@@ -203,7 +205,9 @@ TEST_CASE("hnsw snapshot: damage under right checksums is refused or harmless") 
   SyntheticVectors vectors(kDimension, 5, kSeed);
   VectorPrecision precision = VectorPrecision::kInt8;
   SUBCASE("8 bits") {}
-  SUBCASE("16 bits") { precision = VectorPrecision::kInt16; }
+  SUBCASE("16 bits") {
+    precision = VectorPrecision::kInt16;
+  }
   const ByteString good = SavedBytes(*SmallIndex(40, vectors, precision));
   const std::vector<float> query = vectors.Next();
   std::mt19937 random(kSeed);
@@ -241,8 +245,7 @@ TEST_CASE("hnsw snapshot: each check says what it found") {
     AppendFixed(piece, value);
     bytes.replace(offset, piece.size(), piece);
     RepairChecksums(bytes);
-    const Result<HnswSnapshot> snapshot =
-        DecodeHnswSnapshot("index", kGraphConfig, VectorPrecision::kInt8, bytes);
+    const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, VectorPrecision::kInt8, bytes);
     REQUIRE(!snapshot.ok());
     const std::string prefix = "index: snapshot of " + std::to_string(good.size()) + " bytes: ";
     const std::string message = snapshot.status().message();

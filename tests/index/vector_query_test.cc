@@ -54,8 +54,9 @@ TEST_CASE("vector query: a record and its code in the index have the same distan
       const ByteString fine_record = EncodeVectorRecord(vectors.Next(), 77, VectorPrecision::kInt16).value();
       const VectorRecord fine = DecodeVectorRecord(fine_record, 77).value();
       PackVectorCode(fine.scale, fine.codes, code.data());
-      CHECK(query.DistanceToRecord(fine_record).value() ==
-            query.DistanceToFineCode(code.data(), fine.fine_codes.data(), FineSquaredNorm(fine.codes, fine.fine_codes)));
+      CHECK(
+          query.DistanceToRecord(fine_record).value() ==
+          query.DistanceToFineCode(code.data(), fine.fine_codes.data(), FineSquaredNorm(fine.codes, fine.fine_codes)));
     }
   }
 }

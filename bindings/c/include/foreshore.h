@@ -193,9 +193,9 @@ FORESHORE_API int32_t foreshore_create_text_index(foreshore_database* database, 
 FORESHORE_API int32_t foreshore_drop_text_index(foreshore_database* database, const char* collection,
                                                 foreshore_error* error);
 /* A JSON array of objects: name, collection, kind; of a "vector" also field, dimension, metric, bits, links_per_node,
- * graph, model, source_paths, vector_count, pending_count, memory_bytes, strategy, opened_from; of a "field" index also paths, unique, where,
- * entry_count, conflict_count, is_ready; of full
- * text: name, collection, full_text, tokenizer, document_count, pending_count. */
+ * graph, model, source_paths, vector_count, pending_count, memory_bytes, strategy, opened_from; of a "field" index also
+ * paths, unique, where, entry_count, conflict_count, is_ready; of full text: name, collection, full_text, tokenizer,
+ * document_count, pending_count. */
 FORESHORE_API int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error);
 typedef struct foreshore_search_request {
   uint32_t size_bytes;

@@ -17,11 +17,11 @@ std::int32_t DotInt8Avx2Simde(const std::int8_t* a, const std::int8_t* b, std::s
 std::int32_t DotInt8Avx512VnniSimde(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 std::int32_t DotInt8NeonDotSimde(const std::int8_t* a, const std::int8_t* b, std::size_t dimension);
 void DotCodesOfFourAvx2Simde(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
-                            std::size_t dimension, std::int32_t sums[4]);
-void DotCodesOfFourAvx512VnniSimde(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
-                            std::size_t dimension, std::int32_t sums[4]);
-void DotCodesOfFourNeonDotSimde(const std::int8_t* query, const std::int8_t* const rows[4], const std::int32_t row_sums[4],
-                            std::size_t dimension, std::int32_t sums[4]);
+                             std::size_t dimension, std::int32_t sums[4]);
+void DotCodesOfFourAvx512VnniSimde(const std::int8_t* query, const std::int8_t* const rows[4],
+                                   const std::int32_t row_sums[4], std::size_t dimension, std::int32_t sums[4]);
+void DotCodesOfFourNeonDotSimde(const std::int8_t* query, const std::int8_t* const rows[4],
+                                const std::int32_t row_sums[4], std::size_t dimension, std::int32_t sums[4]);
 
 namespace {
 
@@ -127,16 +127,16 @@ TEST_CASE("dot kernels: each position counts, once and with its sign") {
 }
 
 TEST_CASE("dot kernels: four rows at once give the four sums that one row at a time gives") {
-  std::vector<DotCodesOfFour> kernels = {&DotCodesOfFourAvx2Simde, &DotCodesOfFourAvx512VnniSimde, &DotCodesOfFourNeonDotSimde,
-                                    BestDotCodesOfFour()};
+  std::vector<DotCodesOfFour> kernels = {&DotCodesOfFourAvx2Simde, &DotCodesOfFourAvx512VnniSimde,
+                                         &DotCodesOfFourNeonDotSimde, BestDotCodesOfFour()};
   for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
     if (CpuSupports(level) && DotCodesOfFourFor(level) != nullptr) kernels.push_back(DotCodesOfFourFor(level));
   }
   std::mt19937 random(20261126);
   std::uniform_int_distribution<int> code(-127, 127);
   for (const std::size_t dimension : Dimensions()) {
-    // Blocks of whole lines and no more, for the address sanitizer, with anything behind the codes; the last row and the
-    // query at their largest, every other time.
+    // Blocks of whole lines and no more, for the address sanitizer, with anything behind the codes; the last row and
+    // the query at their largest, every other time.
     std::vector<std::vector<std::int8_t>> blocks(5, std::vector<std::int8_t>((dimension + 63) / 64 * 64));
     for (auto& block : blocks) {
       for (std::int8_t& value : block) value = static_cast<std::int8_t>(code(random));
