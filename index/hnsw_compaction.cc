@@ -78,11 +78,7 @@ Status HnswIndex::Compact() {
       const std::span<const std::int8_t> codes(CodeValues(compaction.to->graph->code(slot)), config_.dimension);
       compaction.to->fine_codes->Put(slot, codes, (*compaction.from->fine_codes)[old_slot]);
     }
-    {
-      const std::lock_guard state_lock(state_mutex_);
-      state_ = std::move(compaction.to);
-    }
-    CountLocked();
+    AdoptLocked(std::move(compaction.to));
     return Status::Ok();
   } catch (const std::exception& exception) {
     return Status::Internal(config_.name + ": compacting: " + exception.what());

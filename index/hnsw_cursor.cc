@@ -32,7 +32,7 @@ HnswCursor::HnswCursor(const HnswIndex& index, VectorQuery query, std::uint64_t 
                        VectorSearchOptions options)
     : index_(index), query_(std::move(query)), snapshot_sequence_(snapshot_sequence), options_(std::move(options)) {
   const HnswPlan plan = PlanHnswSearch(options_, index.node_count(), index.config().exact_scan_entries_max);
-  phase_ = plan.starts_with_graph ? Phase::kGraph : Phase::kScan;
+  phase_ = plan.starts_with_graph && !options_.among ? Phase::kGraph : Phase::kScan;
   ef_ = plan.ef;
 }
 
@@ -85,7 +85,11 @@ std::size_t HnswCursor::WiderEf() const {
 }
 
 Status HnswCursor::ScanRest() {
-  FORESHORE_ASSIGN_OR_RETURN(pending_, index_.ScanAll(query_, snapshot_sequence_));
+  if (options_.among) {
+    FORESHORE_ASSIGN_OR_RETURN(pending_, index_.ScanAmong(query_, snapshot_sequence_, *options_.among));
+  } else {
+    FORESHORE_ASSIGN_OR_RETURN(pending_, index_.ScanAll(query_, snapshot_sequence_));
+  }
   scanned_count_ = pending_.size();
   std::erase_if(pending_, [this](const VectorMatch& match) { return seen_.count(match.docid) != 0; });
   std::make_heap(pending_.begin(), pending_.end(), &Farther);

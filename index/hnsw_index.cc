@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <mutex>
+#include <shared_mutex>
 #include <utility>
 
 #include "index/hnsw_cursor.h"
@@ -16,6 +18,7 @@ namespace {
 constexpr std::uint64_t kGarbageMin = 256;
 constexpr std::uint64_t kGarbageFraction = 3;
 constexpr std::size_t kSearchEfMax = 100'000;
+constexpr std::size_t kPrefetchAhead = 8;  // Slots, in a scan of some.
 
 Status CheckRange(const std::string& name, const char* field, std::uint64_t found, std::uint64_t min,
                   std::uint64_t max) {
@@ -53,11 +56,9 @@ Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, con
 }
 
 HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot)
-    : config_(std::move(config)),
-      applied_seq_(snapshot.applied_seq),
-      state_(std::make_shared<State>(
-          State{std::move(snapshot.graph), std::move(snapshot.entries), std::move(snapshot.fine_codes)})) {
-  CountLocked();
+    : config_(std::move(config)), applied_seq_(snapshot.applied_seq) {
+  AdoptLocked(std::make_shared<State>(
+      State{std::move(snapshot.graph), std::move(snapshot.entries), std::move(snapshot.fine_codes)}));
 }
 
 std::shared_ptr<HnswIndex::State> HnswIndex::state() const {
@@ -70,33 +71,45 @@ Status HnswIndex::CheckUsable() const {
   return Status::Internal(config_.name + ": an insertion failed half-way, expected the index to be rebuilt");
 }
 
-void HnswIndex::CountLocked() {
-  const std::shared_ptr<State> now = state();
-  const std::uint32_t count = now->graph->node_count();
-  live_.clear();
-  live_.reserve(count);
-  deaths_ = {};
-  garbage_count_ = 0;
+void HnswIndex::AdoptLocked(std::shared_ptr<State> state) {
+  const std::uint32_t count = state->graph->node_count();
+  std::unordered_map<std::int64_t, std::uint32_t> live;
+  std::unordered_multimap<std::int64_t, std::uint32_t> superseded;
+  std::vector<Death> deaths;
+  std::uint64_t garbage_count = 0;
+  live.reserve(count);
   for (std::uint32_t slot = 0; slot < count; ++slot) {
-    const HnswEntry& entry = now->entries[slot];
+    const HnswEntry& entry = state->entries[slot];
     const std::uint64_t died = entry.LoadDied();
     if (died == kNeverDied) {
-      live_.emplace(entry.docid, slot);
+      live.emplace(entry.docid, slot);
     } else if (died <= forgotten_seq_) {
-      ++garbage_count_;
+      ++garbage_count;
     } else {
-      deaths_.push(died);
+      deaths.push_back({died, slot});
+      superseded.emplace(entry.docid, slot);
     }
   }
+  decltype(deaths_) queue(std::greater<>(), std::move(deaths));
+  const std::unique_lock live_lock(live_mutex_);
+  live_.swap(live);
+  superseded_.swap(superseded);
+  deaths_.swap(queue);
+  garbage_count_ = garbage_count;
+  const std::lock_guard state_lock(state_mutex_);
+  state_ = std::move(state);
 }
 
+// With live_mutex_ held as well.
 void HnswIndex::KillLocked(std::uint32_t slot, std::uint64_t sequence) {
-  state()->entries[slot].StoreDied(sequence);
-  if (sequence <= forgotten_seq_) {
-    ++garbage_count_;
+  HnswEntry& entry = state()->entries[slot];
+  if (sequence > forgotten_seq_) {
+    superseded_.emplace(entry.docid, slot);
+    deaths_.push({sequence, slot});
   } else {
-    deaths_.push(sequence);
+    ++garbage_count_;
   }
+  entry.StoreDied(sequence);
 }
 
 Status HnswIndex::Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) {
@@ -147,6 +160,7 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, unsigned th
     const std::span<const std::int8_t> fine =
         record.fine_codes.empty() ? std::span<const std::int8_t>(no_fine_codes) : record.fine_codes;
     const char* code = codes_.data() + i * code_bytes;
+    const std::unique_lock live_lock(live_mutex_);
     const auto old = live_.find(upsert.docid);
     if (old != live_.end()) {
       if (now->entries[old->second].born > upsert.sequence) continue;
@@ -170,6 +184,7 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, unsigned th
 Status HnswIndex::Remove(std::int64_t docid, std::uint64_t sequence) {
   const std::lock_guard lock(write_mutex_);
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  const std::unique_lock live_lock(live_mutex_);
   const auto found = live_.find(docid);
   if (found == live_.end() || state()->entries[found->second].born > sequence) return Status::Ok();
   KillLocked(found->second, sequence);
@@ -180,9 +195,12 @@ Status HnswIndex::Remove(std::int64_t docid, std::uint64_t sequence) {
 void HnswIndex::ForgetBefore(std::uint64_t sequence) {
   const std::lock_guard lock(write_mutex_);
   forgotten_seq_ = std::max(forgotten_seq_, sequence);
-  while (!deaths_.empty() && deaths_.top() <= forgotten_seq_) {
-    deaths_.pop();
-    ++garbage_count_;
+  const std::unique_lock live_lock(live_mutex_);
+  for (; !deaths_.empty() && deaths_.top().sequence <= forgotten_seq_; deaths_.pop(), ++garbage_count_) {
+    const std::uint32_t slot = deaths_.top().slot;
+    const auto [first, last] = superseded_.equal_range(state()->entries[slot].docid);
+    const auto found = std::find_if(first, last, [slot](const auto& entry) { return entry.second == slot; });
+    if (found != last) superseded_.erase(found);
   }
 }
 
@@ -192,7 +210,7 @@ bool HnswIndex::ShouldCompact() const {
 }
 
 std::uint64_t HnswIndex::entry_count() const {
-  const std::lock_guard lock(write_mutex_);
+  const std::shared_lock lock(live_mutex_);
   return live_.size();
 }
 
@@ -208,10 +226,11 @@ std::uint32_t HnswIndex::node_count() const {
 std::uint64_t HnswIndex::memory_bytes() const {
   const std::lock_guard lock(write_mutex_);
   constexpr std::uint64_t kMapNodeBytes = 40;  // Key, value, link, and the share of the buckets.
+  const std::shared_lock live_lock(live_mutex_);
   const std::shared_ptr<State> now = state();
   const std::uint64_t node_bytes = sizeof(HnswEntry) + (now->fine_codes ? now->fine_codes->row_bytes() : 0);
-  return now->graph->memory_bytes() + now->graph->node_count() * node_bytes + live_.size() * kMapNodeBytes +
-         deaths_.size() * sizeof(std::uint64_t);
+  return now->graph->memory_bytes() + now->graph->node_count() * node_bytes +
+         (live_.size() + superseded_.size()) * kMapNodeBytes + deaths_.size() * sizeof(Death);
 }
 
 Status HnswIndex::SaveSnapshot(const std::string& path) const {
@@ -234,9 +253,19 @@ Result<std::unique_ptr<VectorCursor>> HnswIndex::NewCursor(std::span<const float
 
 std::string HnswIndex::DescribeStrategy(const VectorSearchOptions& options) const {
   const std::uint32_t nodes = node_count();
+  if (options.among) return "exact scan of " + std::to_string(options.among->size()) + " codes";
   const HnswPlan plan = PlanHnswSearch(options, nodes, config_.exact_scan_entries_max);
   if (!plan.starts_with_graph) return "exact scan of " + std::to_string(nodes) + " codes";
   return "hnsw ef=" + std::to_string(plan.ef) + " over " + std::to_string(nodes) + " codes";
+}
+
+void HnswIndex::State::Prefetch(std::uint32_t slot) const {
+  entries.Prefetch(slot);
+  if (fine_codes) fine_codes->Prefetch(slot);
+  const char* code = graph->code(slot);
+  for (std::size_t offset = 0; offset < VectorCodeBytes(graph->config().dimension); offset += 64) {
+    __builtin_prefetch(code + offset);
+  }
 }
 
 double HnswIndex::State::DistanceTo(const VectorQuery& query, std::uint32_t slot) const {
@@ -260,10 +289,7 @@ Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, s
   const std::size_t looked_at_count = std::min(slots->size(), std::max(half, wanted_count) + half / 2);
   std::size_t settled_count = 0;
   candidates.settled.reserve(looked_at_count);
-  for (std::size_t i = 0; i < looked_at_count; ++i) {
-    now->entries.Prefetch((*slots)[i]);
-    if (now->fine_codes) now->fine_codes->Prefetch((*slots)[i]);
-  }
+  for (std::size_t i = 0; i < looked_at_count; ++i) now->Prefetch((*slots)[i]);
   for (std::size_t i = 0; i < slots->size(); ++i) {
     const std::uint32_t slot = (*slots)[i];
     const HnswEntry& entry = now->entries[slot];
@@ -290,6 +316,38 @@ Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, st
     const HnswEntry& entry = now->entries[slot];
     if (!entry.VisibleAt(snapshot_sequence)) continue;
     matches.push_back({entry.docid, now->DistanceTo(query, slot)});
+  }
+  return matches;
+}
+
+Result<std::vector<VectorMatch>> HnswIndex::ScanAmong(const VectorQuery& query, std::uint64_t snapshot_sequence,
+                                                      std::span<const std::int64_t> docids) const {
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  std::vector<std::uint32_t> slots;
+  slots.reserve(docids.size());
+  std::shared_ptr<const State> now;
+  {
+    const std::shared_lock live_lock(live_mutex_);
+    now = state();
+    for (const std::int64_t docid : docids) {
+      const auto live = live_.find(docid);
+      if (live != live_.end() && now->entries[live->second].VisibleAt(snapshot_sequence)) {
+        slots.push_back(live->second);
+        continue;
+      }
+      const auto [first, last] = superseded_.equal_range(docid);
+      for (auto it = first; it != last; ++it) {
+        if (now->entries[it->second].VisibleAt(snapshot_sequence)) slots.push_back(it->second);
+      }
+    }
+  }
+  const auto lock = now->graph->LockShared();
+  std::sort(slots.begin(), slots.end());  // In the order of memory.
+  std::vector<VectorMatch> matches;
+  matches.reserve(slots.size());
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (i + kPrefetchAhead < slots.size()) now->Prefetch(slots[i + kPrefetchAhead]);
+    matches.push_back({now->entries[slots[i]].docid, now->DistanceTo(query, slots[i])});
   }
   return matches;
 }

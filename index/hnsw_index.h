@@ -5,8 +5,8 @@
 // its number.
 //
 // Threads: as VectorIndex says. Searches take no lock that a change holds (over hnswlib's graph they do): they borrow
-// graph and entries, which stay with them if they are replaced meanwhile. Lock order: compact_mutex_, write_mutex_,
-// state_mutex_.
+// graph and entries, which stay with them if they are replaced meanwhile. Where documents are looked up by docid, that
+// is under a lock that changes hold for moments. Lock order: compact_mutex_, write_mutex_, live_mutex_, state_mutex_.
 #pragma once
 
 #include <atomic>
@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "index/fair_shared_mutex.h"
 #include "index/hnsw_graph.h"
 #include "index/hnsw_snapshot.h"
 #include "index/vector_index.h"
@@ -57,6 +58,9 @@ class HnswIndex final : public VectorIndex {
                                  std::uint64_t snapshot_sequence) const;
   // Every visible entry with its distance, in no order.
   Result<std::vector<VectorMatch>> ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const;
+  // Those of `docids` that are visible, the same way.
+  Result<std::vector<VectorMatch>> ScanAmong(const VectorQuery& query, std::uint64_t snapshot_sequence,
+                                             std::span<const std::int64_t> docids) const;
   std::uint32_t node_count() const;
 
  private:
@@ -67,12 +71,14 @@ class HnswIndex final : public VectorIndex {
     std::optional<FineCodes> fine_codes;  // With VectorPrecision::kInt16.
     // LockShared() of the graph is held.
     double DistanceTo(const VectorQuery& query, std::uint32_t slot) const;
+    void Prefetch(std::uint32_t slot) const;
   };
   std::shared_ptr<State> state() const;
   // Those with write_mutex_ held:
   Status ApplyLocked(std::span<const VectorUpsert> upserts, unsigned thread_count);
   void KillLocked(std::uint32_t slot, std::uint64_t sequence);
-  void CountLocked();  // Makes live_, deaths_ and garbage_count_ from the entries.
+  // Puts `state` in place, and makes live_, superseded_, deaths_ and garbage_count_ from its entries.
+  void AdoptLocked(std::shared_ptr<State> state);
 
   Status CheckUsable() const;
   Status BuildWithoutGarbage(Compaction& compaction) const;
@@ -82,15 +88,24 @@ class HnswIndex final : public VectorIndex {
   std::atomic<bool> is_broken_{false};  // An insertion ran out of memory half-way.
   std::mutex compact_mutex_;            // Held by the one Compact().
 
+  struct Death {
+    std::uint64_t sequence = 0;
+    std::uint32_t slot = 0;
+    bool operator>(const Death& other) const { return sequence > other.sequence; }
+  };
   mutable std::mutex write_mutex_;  // Held by changes, and guards what follows.
-  std::unordered_map<std::int64_t, std::uint32_t> live_;
   // The deaths that some reader may still see past, earliest first.
-  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> deaths_;
+  std::priority_queue<Death, std::vector<Death>, std::greater<>> deaths_;
   std::uint64_t forgotten_seq_ = 0;  // The greatest ForgetBefore().
   std::uint64_t garbage_count_ = 0;  // Entries with died <= forgotten_seq_.
   std::vector<char> codes_;          // Scratch of ApplyLocked().
 
-  mutable std::mutex state_mutex_;  // Guards the pointer, which only Compact() changes, with write_mutex_ held too.
+  // Guards what follows; changes of it, and of the pointer below, hold write_mutex_ too.
+  mutable FairSharedMutex live_mutex_;
+  std::unordered_map<std::int64_t, std::uint32_t> live_;             // The slot of each document.
+  std::unordered_multimap<std::int64_t, std::uint32_t> superseded_;  // Slots of it that are in deaths_.
+
+  mutable std::mutex state_mutex_;  // Guards the pointer.
   std::shared_ptr<State> state_;
 };
 

@@ -50,6 +50,9 @@ struct VectorSearchOptions {
   // Where set, only documents for which it returns true are yielded. Called once per document at most, nearest
   // first, on the thread of Next() and without a lock; it must not throw.
   std::function<bool(std::int64_t docid)> predicate;
+  // Where set, only these documents, each once, are yielded: by a scan of their codes, whatever the strategy. For
+  // filters that let little through.
+  std::optional<std::vector<std::int64_t>> among;
 };
 
 struct VectorMatch {

@@ -185,6 +185,7 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   }());
   const auto add = [&](std::int64_t docid, Bytes stored_bytes) -> Status {
     if (!merged->hidden.insert(docid).second || stored_bytes.empty()) return Status::Ok();
+    if (options.among && !std::binary_search(options.among->begin(), options.among->end(), docid)) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(stored_bytes));
     FORESHORE_ASSIGN_OR_RETURN(const double distance, prepared.DistanceToRecord(stored.record));
     merged->overlay.push_back({docid, distance});
@@ -217,7 +218,10 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   std::sort(merged->overlay.begin(), merged->overlay.end(),
             [](const Neighbour& a, const Neighbour& b) { return a.distance > b.distance; });
   VectorSearchOptions search = SearchOptionsFor(options.k_hint, options.ef);
-  if (!merged->hidden.empty()) {
+  if (options.among) {
+    search.among = options.among;
+    std::erase_if(*search.among, [&](std::int64_t docid) { return merged->hidden.contains(docid); });
+  } else if (!merged->hidden.empty()) {
     search.predicate = [hidden = &merged->hidden](std::int64_t docid) { return !hidden->contains(docid); };
   }
   FORESHORE_ASSIGN_OR_RETURN(

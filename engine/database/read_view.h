@@ -42,6 +42,8 @@ class NeighbourCursor {
 struct NeighbourOptions {
   std::size_t k_hint = 10;  // How many the caller expects to take.
   std::size_t ef = 0;       // 0: chosen.
+  // Where set, only these documents: ascending, each once. Their codes are scanned.
+  std::optional<std::vector<std::int64_t>> among = {};
 };
 
 // Documents of one collection in docid order, the living only.

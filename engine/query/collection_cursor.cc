@@ -91,7 +91,7 @@ Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sql
     case ScanKind::kByRowid:
       if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) return Status::Ok();
       return StandOn(sqlite3_value_int64(arguments[0]));
-    case ScanKind::kNearest: return StartNearest(plan, arguments);
+    case ScanKind::kNearest: return StartNearest(plan, text, arguments);
     case ScanKind::kByIdOrder: return StartIdOrder(plan, arguments);
     case ScanKind::kField: return StartField(text, arguments);
     case ScanKind::kText: return StartText(plan, arguments);
@@ -205,7 +205,31 @@ Status CollectionCursor::NextField() {
   return Status::Ok();
 }
 
-Status CollectionCursor::StartNearest(const ScanPlan& plan, sqlite3_value** arguments) {
+// What the filter's scan of a secondary index finds, ascending; nothing where that is more than `count_max`, or where
+// this snapshot does not have the index.
+Result<std::optional<std::vector<std::int64_t>>> CollectionCursor::FilterDocids(std::string_view text,
+                                                                                std::size_t count_max,
+                                                                                sqlite3_value** arguments) {
+  std::optional<std::vector<std::int64_t>> docids;
+  FORESHORE_ASSIGN_OR_RETURN(const FieldScanPlan* plan, FindFieldScan(text));
+  const FieldIndexDefinition* index = definition_->FindFieldIndex(plan->index_id);
+  if (index == nullptr || !index->is_ready) return docids;
+  FORESHORE_ASSIGN_OR_RETURN(auto ranges, RangesOf(*plan, arguments));
+  FieldScanCursor scan(*view_, *definition_, *index, *plan, std::move(ranges));
+  docids.emplace();
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool found, scan.Next(false));
+    if (!found) break;
+    if (docids->size() % 256 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
+    if (docids->size() >= count_max) return std::optional<std::vector<std::int64_t>>();
+    docids->push_back(scan.docid());
+  }
+  std::sort(docids->begin(), docids->end());
+  docids->erase(std::unique(docids->begin(), docids->end()), docids->end());
+  return docids;
+}
+
+Status CollectionCursor::StartNearest(const ScanPlan& plan, std::string_view text, sqlite3_value** arguments) {
   const TableColumn* column = nullptr;
   int vector_number = 0;
   for (const TableColumn& candidate : table_.columns) {
@@ -237,6 +261,12 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, sqlite3_value** argu
   if (plan.has_count) {
     FORESHORE_RETURN_IF_ERROR(SetCount(arguments[1]));
     options.k_hint = static_cast<std::size_t>(std::min<std::int64_t>(count_, 100'000));
+  }
+  if (plan.has_filter) {
+    // Estimates may be far off: above so many, neighbours are streamed, and SQLite tests the terms as it does anyway.
+    const double rows_max = NearestFilterRowsMax(static_cast<double>(table_.session.core.VectorCount(*index)));
+    const auto count_max = 1000 + static_cast<std::size_t>(4 * rows_max);
+    FORESHORE_ASSIGN_OR_RETURN(options.among, FilterDocids(text, count_max, arguments + 1));
   }
   FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));
   at_end_ = false;

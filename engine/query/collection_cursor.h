@@ -53,7 +53,9 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   bool Passes() const { return !tests_documents_ || field_terms_.Pass(body_); }
   Status NextField();
   Status NextSorted();
-  Status StartNearest(const ScanPlan& plan, sqlite3_value** arguments);
+  Status StartNearest(const ScanPlan& plan, std::string_view text, sqlite3_value** arguments);
+  Result<std::optional<std::vector<std::int64_t>>> FilterDocids(std::string_view text, std::size_t count_max,
+                                                                sqlite3_value** arguments);
   Status StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments);
   Status StartText(const ScanPlan& plan, sqlite3_value** arguments);
   Status NextText();

@@ -66,6 +66,7 @@ class Planner {
     return column != nullptr && column->kind == kind;
   }
   void ChooseNearest(const CollectionDefinition& definition);
+  std::optional<FieldCandidate> NearestFilter(const CollectionDefinition& definition, double vector_count);
   void ChooseIdOrder(double rows);
   bool ChooseField(const CollectionDefinition& definition, double rows);
   void Finish(const ScanPlan& plan, double cost, double rows, const std::string& text);
@@ -194,6 +195,17 @@ void Planner::Finish(const ScanPlan& plan, double cost, double rows, const std::
   info_.estimatedRows = std::max<sqlite3_int64>(1, static_cast<sqlite3_int64>(std::ceil(rows)));
 }
 
+// A secondary index that finds so few of the documents that measuring all of them is quicker than streaming neighbours
+// until enough of them pass.
+std::optional<FieldCandidate> Planner::NearestFilter(const CollectionDefinition& definition, double vector_count) {
+  // What is found is narrowed, and k counts neighbours before any other term.
+  if (definition.field_indexes.empty() || found_.count >= 0 || found_.id_equal >= 0) return std::nullopt;
+  const double documents = static_cast<double>(table_.session.EstimateRows(definition));
+  auto best = BestFieldScan(table_, definition, info_, documents);
+  if (!best || best->positions.empty() || best->rows > NearestFilterRowsMax(vector_count)) return std::nullopt;
+  return best;
+}
+
 void Planner::ChooseNearest(const CollectionDefinition& definition) {
   const auto& constraint = info_.aConstraint[found_.match];
   const TableColumn& column = table_.columns[static_cast<std::size_t>(constraint.iColumn)];
@@ -224,12 +236,23 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
     rows = plan.id_is_list ? kIdListRows : 1;
     cost = (kLookUpCost + 2) * rows;
     text += plan.id_is_list ? "distances of listed documents" : "distance of one document";
+  } else if (auto filter = index ? NearestFilter(definition, rows) : std::nullopt) {
+    plan.has_filter = true;
+    for (std::size_t i = 0; i < filter->positions.size(); ++i) {
+      if (i < filter->plan.matches.size() && filter->plan.matches[i] == FieldMatch::kInList) {
+        sqlite3_vtab_in(&info_, filter->positions[i], 1);
+      }
+      Use(filter->positions[i], false);
+    }
+    rows = std::max(1.0, filter->rows);
+    cost = kNearestSetUpCost + kNearestStepCost * rows;
+    text = table_.KeepFieldScan(filter->plan, text + "exact scan of the codes of " + filter->text);
   } else {
     text += index ? table_.session.core.NearestStrategy(*index, k_hint) : "no index";
   }
   info_.orderByConsumed = OrdersBy(ColumnKind::kDistance) && info_.aOrderBy[0].desc == 0;
   table_.session.plans_nearest = true;
-  Finish(plan, cost, rows * found_.selectivity, text);
+  Finish(plan, cost, plan.has_filter ? rows : rows * found_.selectivity, text);
 }
 
 bool Planner::Reads(ColumnKind kind) const {

@@ -133,6 +133,37 @@ TEST_CASE("vector cursor: changes and a compaction between two steps are not see
   CHECK(*Docids(matches).rbegin() == kCount - 1);
 }
 
+TEST_CASE("vector cursor: a search among some documents is exact in every snapshot") {
+  SyntheticVectors vectors(kDimension, 20, 9);
+  const auto index = FilledIndex(vectors);
+  std::vector<std::int64_t> some;
+  for (std::int64_t docid = 0; docid < kCount + 500; docid += 7) some.push_back(docid);
+  std::uint64_t sequence = kCount;
+  for (int round = 0; round < 3; ++round) {
+    for (std::int64_t docid = 0; docid < kCount; docid += 14) {
+      REQUIRE(index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok());
+    }
+    for (std::int64_t docid = 21; docid < kCount; docid += 700) REQUIRE(index->Remove(docid, ++sequence).ok());
+  }
+  const auto check_all = [&](std::uint64_t from) {
+    for (std::uint64_t snapshot = from; snapshot <= sequence; snapshot += 97) {
+      CAPTURE(snapshot);
+      const std::vector<float> query = vectors.Next();
+      VectorSearchOptions options;
+      options.among = some;
+      const auto cursor = index->NewCursor(query, snapshot, options).value();
+      const auto found = Take(*cursor, SIZE_MAX);
+      const auto passes = [](std::int64_t docid) { return docid % 7 == 0; };
+      REQUIRE(found == index->ExactSearch(query, snapshot, SIZE_MAX, passes).value());
+    }
+  };
+  check_all(1);
+  index->ForgetBefore(kCount + 300);
+  check_all(kCount + 300);
+  REQUIRE(index->Compact().ok());
+  check_all(kCount + 300);
+}
+
 TEST_CASE("vector cursor: many equal vectors are all found") {
   const auto index = NewIndex(kDimension);
   const std::vector<float> same(kDimension, 0.25F);
