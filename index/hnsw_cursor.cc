@@ -42,8 +42,12 @@ Result<std::optional<VectorMatch>> HnswCursor::Next() {
       std::pop_heap(pending_.begin(), pending_.end(), &Farther);
       const VectorMatch match = pending_.back();
       pending_.pop_back();
-      // What the scan found was cleared of what was seen, and nothing comes after it.
-      if (phase_ != Phase::kDone && !seen_.insert(match.docid).second) continue;
+      if (match.distance > options_.distance_max) {
+        pending_.clear();
+        break;
+      }
+      // Behind what was cleared nothing comes that could meet it again.
+      if (!pending_was_cleared_ && !seen_.insert(match.docid).second) continue;
       if (options_.predicate && !options_.predicate(match.docid)) continue;
       ++accepted_count_;
       return std::optional<VectorMatch>(match);
@@ -71,6 +75,8 @@ Status HnswCursor::SearchGraph() {
   last_ef_ = ef_;
   if (found.graph_exhausted) phase_ = Phase::kScan;  // For nodes that no path leads to.
   pending_ = std::move(found.settled);
+  // An eighth of them lies beyond the bound: then a wider search would hardly find more that lie within.
+  if (!pending_.empty() && pending_[pending_.size() * 7 / 8].distance > options_.distance_max) phase_ = Phase::kDone;
   std::make_heap(pending_.begin(), pending_.end(), &Farther);
   return Status::Ok();
 }
@@ -91,6 +97,7 @@ Status HnswCursor::ScanRest() {
     FORESHORE_ASSIGN_OR_RETURN(pending_, index_.ScanAll(query_, snapshot_sequence_));
   }
   scanned_count_ = pending_.size();
+  pending_was_cleared_ = true;
   std::erase_if(pending_, [this](const VectorMatch& match) { return seen_.count(match.docid) != 0; });
   std::make_heap(pending_.begin(), pending_.end(), &Farther);
   phase_ = Phase::kDone;
@@ -103,7 +110,7 @@ std::string HnswCursor::strategy() const {
     text = "hnsw ef=" + std::to_string(first_ef_);
     if (last_ef_ != first_ef_) text += ".." + std::to_string(last_ef_);
   }
-  if (phase_ == Phase::kDone) {
+  if (pending_was_cleared_) {
     if (!text.empty()) text += ", then ";
     text += "exact scan of " + std::to_string(scanned_count_) + " codes";
   }

@@ -279,10 +279,14 @@ Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, s
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const std::shared_ptr<const State> now = state();
   const auto lock = now->graph->LockShared();
-  Result<std::vector<std::uint32_t>> slots = now->graph->Search(query.code(), ef);
+  // Garbage takes places among the candidates until it is compacted away.
+  const std::uint64_t node_count = std::max<std::uint64_t>(1, now->graph->node_count());
+  const std::uint64_t useful_count = node_count - std::min<std::uint64_t>(garbage_count_, node_count - 1);
+  const std::size_t widened_ef = ef * node_count / useful_count;
+  Result<std::vector<std::uint32_t>> slots = now->graph->Search(query.code(), widened_ef);
   if (!slots.ok()) return slots.status().WithContext(config_.name);
   Candidates candidates;
-  candidates.graph_exhausted = slots->size() < ef;
+  candidates.graph_exhausted = slots->size() < widened_ef;
   const std::size_t half = candidates.graph_exhausted ? slots->size() : (slots->size() + 1) / 2;
   // What comes behind the nearer half may be before its end by the query's own distances, which are finer than those
   // that led the walk. So some more are looked at than are settled.

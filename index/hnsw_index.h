@@ -97,8 +97,9 @@ class HnswIndex final : public VectorIndex {
   // The deaths that some reader may still see past, earliest first.
   std::priority_queue<Death, std::vector<Death>, std::greater<>> deaths_;
   std::uint64_t forgotten_seq_ = 0;  // The greatest ForgetBefore().
-  std::uint64_t garbage_count_ = 0;  // Entries with died <= forgotten_seq_.
-  std::vector<char> codes_;          // Scratch of ApplyLocked().
+  // Entries with died <= forgotten_seq_. Changed with the lock held, read by searches without.
+  std::atomic<std::uint64_t> garbage_count_{0};
+  std::vector<char> codes_;  // Scratch of ApplyLocked().
 
   // Guards what follows; changes of it, and of the pointer below, hold write_mutex_ too.
   mutable FairSharedMutex live_mutex_;

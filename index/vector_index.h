@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -50,6 +51,8 @@ struct VectorSearchOptions {
   // Where set, only documents for which it returns true are yielded. Called once per document at most, nearest
   // first, on the thread of Next() and without a lock; it must not throw.
   std::function<bool(std::int64_t docid)> predicate;
+  // The stream ends before what is farther: all within a distance, as far as an approximate search knows.
+  double distance_max = std::numeric_limits<double>::infinity();
   // Where set, only these documents, each once, are yielded: by a scan of their codes, whatever the strategy. For
   // filters that let little through.
   std::optional<std::vector<std::int64_t>> among;

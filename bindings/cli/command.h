@@ -120,6 +120,15 @@ struct NameArguments {
   Format format = Format::kTable;
 };
 Status RunIndexDrop(const NameArguments& arguments);
+
+struct IndexTuneArguments {
+  std::string database;
+  std::string name;
+  double recall = 0.95;
+  std::size_t sample_count = 200;
+  Format format = Format::kTable;
+};
+Status RunIndexTune(const IndexTuneArguments& arguments);
 Status RunModelShow(const NameArguments& arguments);
 Status RunModelRemove(const NameArguments& arguments);
 

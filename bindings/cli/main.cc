@@ -21,6 +21,7 @@ struct Arguments {
   ExportArguments export_;
   AttachArguments attach;
   IndexCreateArguments index_create;
+  IndexTuneArguments index_tune;
   ListArguments list;
   NameArguments name;
   ModelAddArguments model_add;
@@ -165,6 +166,17 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   CLI::App* list = AddVerb(index, "list", "the indexes", &all.list.database);
   AddFormat(list, &all.list.format);
   list->callback([&all] { all.run = [&all] { return RunIndexList(all.list); }; });
+
+  CLI::App* tune = AddVerb(index, "tune", "measure recall, and search as much as it takes", &all.index_tune.database);
+  tune->add_option("NAME", all.index_tune.name, "COLLECTION.FIELD, a vector field")->required();
+  tune->add_option("--recall", all.index_tune.recall, "share of the true ten nearest to be found")
+      ->check(CLI::Range(0.5, 1.0))
+      ->capture_default_str();
+  tune->add_option("--samples", all.index_tune.sample_count, "stored vectors that serve as queries")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  AddFormat(tune, &all.index_tune.format);
+  tune->callback([&all] { all.run = [&all] { return RunIndexTune(all.index_tune); }; });
 
   CLI::App* drop = AddVerb(index, "drop", "remove an index", &all.name.database);
   drop->add_option("NAME", all.name.name, "COLLECTION.FIELD; a collection's name drops its full-text index")

@@ -188,6 +188,27 @@ Status RunIndexDrop(const NameArguments& arguments) {
   return NoSuchIndex(arguments.name, indexes);
 }
 
+Status RunIndexTune(const IndexTuneArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListIndexes());
+  for (const IndexInfo& index : indexes) {
+    if (index.name != arguments.name) continue;
+    if (index.kind != IndexKind::kVector) {
+      return Status::InvalidArgument("index \"" + index.name + "\": is of fields, expected one of vectors");
+    }
+    FORESHORE_ASSIGN_OR_RETURN(
+        const VectorTuningResult result,
+        database->TuneVectorIndex(index.collection, index.options.field, arguments.recall, arguments.sample_count));
+    RowPrinter printer(stdout, arguments.format);
+    printer.Begin({"name", "ef", "recall", "search_us", "samples"});
+    printer.Row({index.name, std::int64_t(result.ef), result.recall, result.search_us,
+                 static_cast<std::int64_t>(result.sample_count)});
+    FORESHORE_RETURN_IF_ERROR(printer.End());
+    return database->Close();
+  }
+  return NoSuchIndex(arguments.name, indexes);
+}
+
 Status RunModelAdd(const ModelAddArguments& arguments) {
   ModelImportOptions options;
   if (arguments.quantization == "none") {

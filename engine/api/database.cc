@@ -190,6 +190,11 @@ Status Database::DropVectorIndex(const std::string& collection, const std::strin
   return core_->DropVectorIndex(collection, field);
 }
 
+Result<VectorTuningResult> Database::TuneVectorIndex(const std::string& collection, const std::string& field,
+                                                     double recall, std::size_t sample_count) {
+  return core_->TuneVectorIndex(collection, field, recall, sample_count);
+}
+
 Status Database::CreateTextIndex(const std::string& collection, const TextIndexOptions& options) {
   return core_->CreateTextIndex(collection, options);
 }

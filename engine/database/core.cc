@@ -243,6 +243,8 @@ Status DatabaseCore::OpenIndexes() {
       const std::string file = SnapshotPath(index.id);
       expected.insert(file);
       FORESHORE_ASSIGN_OR_RETURN(auto derived, DerivedVectorIndex::Open(index, *store_, *log_, file));
+      FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
+      FORESHORE_RETURN_IF_ERROR(ReadTuning(*txn, index.id, *derived));
       derived_[index.id] = std::move(derived);
     }
   }

@@ -97,6 +97,8 @@ class DatabaseCore {
   Result<std::uint64_t> PurgeExpiredNowAndThen();
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
+  Result<VectorTuningResult> TuneVectorIndex(const std::string& collection, const std::string& field, double recall,
+                                             std::size_t sample_count);
   Result<std::vector<IndexInfo>> ListIndexes();
   Status CreateFieldIndex(const std::string& collection, const FieldIndexOptions& options);
   Status DropFieldIndex(const std::string& collection, const std::string& name);
@@ -191,6 +193,8 @@ class DatabaseCore {
   Status FillFromDocuments(const VectorIndexDefinition& index);
   std::string SnapshotPath(std::uint32_t index_id) const;
   std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;
+  static std::string TuningSetting(std::uint32_t index_id);
+  Status ReadTuning(ReadTxn& txn, std::uint32_t index_id, DerivedVectorIndex& index);
   std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>> derived_by_id() const;
   std::int64_t OldestSnapshot();
   // All that follow the commits.

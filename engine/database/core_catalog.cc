@@ -201,6 +201,7 @@ Status DatabaseCore::DropVectorIndex(const std::string& collection_name, const s
     FORESHORE_RETURN_IF_ERROR(log_->DropCursor(*view->write_txn_, "index." + std::to_string(id)));
     FORESHORE_RETURN_IF_ERROR(log_->DropCursor(*view->write_txn_, EmbeddingWorker::CursorName(id)));
     FORESHORE_RETURN_IF_ERROR(view->DropSetting(EmbeddingWorker::FillSetting(id)));
+    FORESHORE_RETURN_IF_ERROR(view->DropSetting(TuningSetting(id)));
     Change change;
     change.kind = ChangeKind::kCatalog;
     change.collection_id = collection->id;
@@ -232,6 +233,9 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       info.memory_bytes = derived->graph().memory_bytes();
       info.strategy = NearestStrategy(index, 10);
       info.opened_from = derived->opened_from();
+      const VectorTuning tuning = derived->tuning();
+      info.ef = tuning.ef;
+      info.recall = tuning.recall;
       if (index.has_model()) {
         FORESHORE_ASSIGN_OR_RETURN(info.pending_count, embedder_->PendingCount(*view, collection, index));
       }
@@ -245,7 +249,7 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
 std::string DatabaseCore::NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint) {
   const auto derived = FindDerived(index.id);
   if (!derived) return "no index";
-  return derived->graph().DescribeStrategy(SearchOptionsFor(k_hint, 0));
+  return derived->DescribeSearch(k_hint);
 }
 
 std::uint64_t DatabaseCore::VectorCount(const VectorIndexDefinition& index) {

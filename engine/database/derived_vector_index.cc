@@ -1,6 +1,7 @@
 #include "engine/database/derived_vector_index.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 #include <thread>
 
@@ -26,11 +27,34 @@ VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition) {
 
 }  // namespace
 
-VectorSearchOptions SearchOptionsFor(std::size_t k_hint, std::size_t ef) {
+VectorSearchOptions DerivedVectorIndex::SearchOptions(std::size_t k_hint, std::size_t ef) const {
+  constexpr std::size_t kTunedFor = 10;  // Neighbours.
+  const std::size_t tuned = tuning().ef;
+  if (ef == 0 && tuned != 0) ef = std::max(tuned, tuned * k_hint / kTunedFor);
+  if (ef == 0) ef = std::max<std::size_t>(96, k_hint * 4);
   VectorSearchOptions options;
   options.k_hint = std::max<std::size_t>(1, k_hint);
-  options.ef = std::clamp<std::size_t>(ef != 0 ? ef : std::max<std::size_t>(96, k_hint * 4), 1, 100'000);
+  options.ef = std::clamp<std::size_t>(ef, 1, 100'000);
   return options;
+}
+
+std::string DerivedVectorIndex::DescribeSearch(std::size_t k_hint) const {
+  const VectorTuning tuned = tuning();
+  std::string text = graph_->DescribeStrategy(SearchOptions(k_hint, 0));
+  if (tuned.ef == 0 || !text.starts_with("hnsw")) return text;
+  char recall[32];
+  std::snprintf(recall, sizeof(recall), "%.3f", tuned.recall);
+  return text + ", recall " + recall + " when tuned";
+}
+
+VectorTuning DerivedVectorIndex::tuning() const {
+  const std::lock_guard lock(tuning_mutex_);
+  return tuning_;
+}
+
+void DerivedVectorIndex::SetTuning(const VectorTuning& tuning) {
+  const std::lock_guard lock(tuning_mutex_);
+  tuning_ = tuning;
 }
 
 Result<std::shared_ptr<DerivedVectorIndex>> DerivedVectorIndex::Open(const VectorIndexDefinition& definition,

@@ -23,8 +23,11 @@
 
 namespace foreshore {
 
-// How an index is searched for a caller that expects to take `k_hint` neighbours; `ef` 0 means chosen here.
-VectorSearchOptions SearchOptionsFor(std::size_t k_hint, std::size_t ef);
+// What DatabaseCore::TuneVectorIndex() found: with `ef` candidates a search for ten finds this share of them.
+struct VectorTuning {
+  std::uint32_t ef = 0;  // 0: never tuned.
+  double recall = 0;
+};
 
 struct VectorOperation {
   std::int64_t docid = 0;
@@ -45,6 +48,13 @@ class DerivedVectorIndex : public DerivedConsumer {
   Status Apply() override;
   // The last sequence that a search in the graph covers.
   std::int64_t applied_sequence() const { return static_cast<std::int64_t>(graph_->applied_seq()); }
+
+  // How the index is searched for a caller that expects to take `k_hint` neighbours; `ef` 0 means chosen here.
+  VectorSearchOptions SearchOptions(std::size_t k_hint, std::size_t ef) const;
+  // How such a search would run now; for EXPLAIN QUERY PLAN.
+  std::string DescribeSearch(std::size_t k_hint) const;
+  VectorTuning tuning() const;
+  void SetTuning(const VectorTuning& tuning);
 
   // Writes the snapshot if anything was applied since the last one. Returns the sequence it holds.
   Result<std::int64_t> Save() override;
@@ -75,6 +85,8 @@ class DerivedVectorIndex : public DerivedConsumer {
   std::unique_ptr<VectorIndex> graph_;
   std::string opened_from_;
 
+  mutable std::mutex tuning_mutex_;
+  VectorTuning tuning_;  // Guarded by tuning_mutex_.
   std::mutex queue_mutex_;
   std::deque<Batch> queue_;  // Guarded by queue_mutex_.
   mutable std::mutex apply_mutex_;

@@ -217,7 +217,8 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   }
   std::sort(merged->overlay.begin(), merged->overlay.end(),
             [](const Neighbour& a, const Neighbour& b) { return a.distance > b.distance; });
-  VectorSearchOptions search = SearchOptionsFor(options.k_hint, options.ef);
+  VectorSearchOptions search = merged->index->SearchOptions(options.k_hint, options.ef);
+  search.distance_max = options.distance_max;
   if (options.among) {
     search.among = options.among;
     std::erase_if(*search.among, [&](std::int64_t docid) { return merged->hidden.contains(docid); });

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -42,6 +43,7 @@ class NeighbourCursor {
 struct NeighbourOptions {
   std::size_t k_hint = 10;  // How many the caller expects to take.
   std::size_t ef = 0;       // 0: chosen.
+  double distance_max = std::numeric_limits<double>::infinity();
   // Where set, only these documents: ascending, each once. Their codes are scanned.
   std::optional<std::vector<std::int64_t>> among = {};
 };

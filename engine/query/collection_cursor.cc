@@ -257,16 +257,23 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, std::string_view tex
     return Next();
   }
   NeighbourOptions options;
+  int next_argument = 1;
   remaining_ = INT64_MAX;
   if (plan.has_count) {
-    FORESHORE_RETURN_IF_ERROR(SetCount(arguments[1]));
+    FORESHORE_RETURN_IF_ERROR(SetCount(arguments[next_argument++]));
     options.k_hint = static_cast<std::size_t>(std::min<std::int64_t>(count_, 100'000));
+  }
+  if (plan.has_bound) {
+    sqlite3_value* bound = arguments[next_argument++];
+    // A number is less than any text or blob, so that those bound nothing.
+    const int type = sqlite3_value_type(bound);
+    if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) options.distance_max = sqlite3_value_double(bound);
   }
   if (plan.has_filter) {
     // Estimates may be far off: above so many, neighbours are streamed, and SQLite tests the terms as it does anyway.
     const double rows_max = NearestFilterRowsMax(static_cast<double>(table_.session.core.VectorCount(*index)));
     const auto count_max = 1000 + static_cast<std::size_t>(4 * rows_max);
-    FORESHORE_ASSIGN_OR_RETURN(options.among, FilterDocids(text, count_max, arguments + 1));
+    FORESHORE_ASSIGN_OR_RETURN(options.among, FilterDocids(text, count_max, arguments + next_argument));
   }
   FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));
   at_end_ = false;

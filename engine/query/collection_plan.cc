@@ -15,6 +15,7 @@ constexpr double kLookUpCost = 4;
 constexpr double kOrderedStepCost = 3;
 constexpr double kNearestSetUpCost = 300;
 constexpr double kNearestStepCost = 3;
+constexpr double kDistanceSelectivity = 0.05;  // Of the vectors, within a distance that is not known.
 constexpr double kTextSetUpCost = 100;
 constexpr double kTextSelectivity = 0.05;  // Of the documents with text; what a query's words find is not known.
 constexpr double kIdListRows = 20;         // An IN list's length is not known when a plan is made.
@@ -27,6 +28,7 @@ struct Constraints {
   int id_lower = -1;
   int id_upper = -1;
   int rowid_equal = -1;
+  int distance_upper = -1;
   int vector_number = 0;
   bool is_text = false;    // The match is of full text; vector_number is its column, or 0.
   int rank_match = -1;     // The rank expression of full text.
@@ -169,6 +171,10 @@ Status Planner::Collect() {
         return Status::InvalidArgument("collection \"" + table_.name + "\": the hidden column k takes only k = number");
       }
       count_position = i;
+    } else if (column->kind == ColumnKind::kDistance && constraint.usable &&
+               (constraint.op == SQLITE_INDEX_CONSTRAINT_LT || constraint.op == SQLITE_INDEX_CONSTRAINT_LE)) {
+      found_.distance_upper = i;
+      found_.selectivity *= kDistanceSelectivity;
     } else if (constraint.usable) {
       found_.selectivity *= equal ? 0.1 : 0.5;
     }
@@ -227,6 +233,13 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
     rows = std::min(rows, static_cast<double>(k_hint));
   }
   std::string text = "k-NN " + column.name + ": ";
+  // SQLite tests it again; here it says where to stop.
+  const auto use_bound = [&] {
+    if (found_.distance_upper < 0 || plan.has_id) return;
+    plan.has_bound = true;
+    Use(found_.distance_upper, false);
+    text += "within a distance: ";
+  };
   double cost = kNearestSetUpCost + kNearestStepCost * rows;
   // Distances of named documents need no search; with k only a search knows whether they are among the nearest.
   if (found_.id_equal >= 0 && found_.count < 0) {
@@ -237,6 +250,7 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
     cost = (kLookUpCost + 2) * rows;
     text += plan.id_is_list ? "distances of listed documents" : "distance of one document";
   } else if (auto filter = index ? NearestFilter(definition, rows) : std::nullopt) {
+    use_bound();
     plan.has_filter = true;
     for (std::size_t i = 0; i < filter->positions.size(); ++i) {
       if (i < filter->plan.matches.size() && filter->plan.matches[i] == FieldMatch::kInList) {
@@ -248,6 +262,7 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
     cost = kNearestSetUpCost + kNearestStepCost * rows;
     text = table_.KeepFieldScan(filter->plan, text + "exact scan of the codes of " + filter->text);
   } else {
+    use_bound();
     text += index ? table_.session.core.NearestStrategy(*index, k_hint) : "no index";
   }
   info_.orderByConsumed = OrdersBy(ColumnKind::kDistance) && info_.aOrderBy[0].desc == 0;

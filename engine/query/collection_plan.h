@@ -31,6 +31,7 @@ struct ScanPlan {
   bool best_first = false;  // kText.
   bool by_rank = false;     // kText: SQLite counts on the order of rank, which hybrid() does not have.
   bool reads_rank = false;  // kText.
+  bool has_bound = false;   // kNearest: distances up to the argument.
   bool has_filter = false;  // kNearest: only what a scan of a secondary index finds, of the table's field_scans.
   int vector_number = 0;    // kNearest: which of the table's vector columns. kText: the column of MATCH, 0 for all.
 
@@ -38,7 +39,7 @@ struct ScanPlan {
     return static_cast<int>(kind) | (has_count ? 8 : 0) | (has_id ? 16 : 0) | (has_lower ? 32 : 0) |
            (has_upper ? 64 : 0) | (descending ? 128 : 0) | (id_is_list ? 256 : 0) | (has_rank ? 512 : 0) |
            (best_first ? 1024 : 0) | (by_rank ? 2048 : 0) | (reads_rank ? 4096 : 0) | (has_filter ? 8192 : 0) |
-           (vector_number << 14);
+           (has_bound ? 16384 : 0) | (vector_number << 15);
   }
   static ScanPlan Decode(int number) {
     ScanPlan plan;
@@ -54,7 +55,8 @@ struct ScanPlan {
     plan.by_rank = (number & 2048) != 0;
     plan.reads_rank = (number & 4096) != 0;
     plan.has_filter = (number & 8192) != 0;
-    plan.vector_number = number >> 14;
+    plan.has_bound = (number & 16384) != 0;
+    plan.vector_number = number >> 15;
     return plan;
   }
 };

@@ -164,6 +164,34 @@ TEST_CASE("vector cursor: a search among some documents is exact in every snapsh
   check_all(kCount + 300);
 }
 
+TEST_CASE("vector cursor: a search within a distance yields what lies within, and looks at little more") {
+  SyntheticVectors vectors(kDimension, 20, 10);
+  const auto index = FilledIndex(vectors);
+  std::size_t expected_count = 0;
+  std::size_t found_count = 0;
+  for (int round = 0; round < 40; ++round) {
+    const std::vector<float> query = vectors.Next();
+    const auto exact = index->ExactSearch(query, kCount, SIZE_MAX).value();
+    for (const std::size_t size : {std::size_t{3}, std::size_t{20}}) {
+      VectorSearchOptions options;
+      options.strategy = VectorStrategy::kGraph;
+      options.distance_max = exact[size].distance;
+      const auto cursor = index->NewCursor(query, kCount, options).value();
+      const auto found = Take(*cursor, SIZE_MAX);
+      for (const VectorMatch& match : found) REQUIRE(match.distance <= options.distance_max);
+      REQUIRE(Docids(found).size() == found.size());
+      found_count += found.size();
+      expected_count += size + 1;
+      CHECK(cursor->strategy().find("scan") == std::string::npos);
+    }
+  }
+  CHECK(found_count <= expected_count);
+  CHECK(found_count * 100 >= expected_count * 99);
+  VectorSearchOptions nothing;
+  nothing.distance_max = -1;
+  CHECK(Take(*index->NewCursor(vectors.Next(), kCount, nothing).value(), SIZE_MAX).empty());
+}
+
 TEST_CASE("vector cursor: many equal vectors are all found") {
   const auto index = NewIndex(kDimension);
   const std::vector<float> same(kDimension, 0.25F);

@@ -100,8 +100,18 @@ struct IndexInfo {
   std::uint64_t vector_count = 0;
   std::uint64_t pending_count = 0;  // Documents whose vector is missing or stale.
   std::uint64_t memory_bytes = 0;
-  std::string strategy;     // How a search would run now, as EXPLAIN prints it.
+  std::string strategy;  // How a search would run now, as EXPLAIN prints it.
+  // What TuneVectorIndex() chose last, and the recall that it measured; 0: never tuned.
+  std::uint32_t ef = 0;
+  double recall = 0;
   std::string opened_from;  // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open.
+};
+
+struct VectorTuningResult {
+  std::uint32_t ef = 0;  // Candidates that a search for ten neighbours keeps from now on.
+  double recall = 0;     // The share of the true ten nearest that it finds: of `sample_count` stored vectors.
+  double search_us = 0;  // What one search in the graph takes, microseconds.
+  std::size_t sample_count = 0;
 };
 
 struct TextIndexInfo {
@@ -262,6 +272,11 @@ class Database {
   // Fills in the background for what is already there. kAlreadyExists for a field that has an index.
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
+  // Measures recall@10 with up to `sample_count` stored vectors as queries, each without itself, and makes the smallest
+  // search that reaches `recall` (0.5 to 1) the index's own. kLimit, with what was reached, where none does: then more
+  // links, or 16 bits, would. kNotFound; kInvalidArgument also for fewer than eleven vectors.
+  Result<VectorTuningResult> TuneVectorIndex(const std::string& collection, const std::string& field, double recall,
+                                             std::size_t sample_count = 200);
   Result<std::vector<IndexInfo>> ListIndexes();
   // Indexes what is there in the background, except small collections, which are done on return, and unique indexes: of
   // two documents with one value the call fails with kAlreadyExists and leaves no index. kAlreadyExists too where the

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <random>
 
 #include "engine/database/derived_vector_index.h"
 #include "storage/base/file.h"
@@ -193,6 +194,68 @@ TEST_CASE("compact: replaced vectors leave the graph, and searches find the same
   CHECK(memory() < memory_before);
   CHECK(nearest() == before);
   db.CheckVerified();
+}
+
+TEST_CASE("vectors: an index is tuned to the recall that is asked for, and stays so") {
+  for (const StorageKind kind : kKinds) {
+    CoreFixture db(kind);
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    VectorFieldOptions field;
+    field.field = "v";
+    field.dimension = 16;
+    field.precision = VectorPrecision::kInt16;
+    field.links_per_node = 4;  // Few, so that little search is not enough.
+    REQUIRE(db.core->CreateVectorIndex("a", field).ok());
+    const auto tune = [&](double recall) { return db.core->TuneVectorIndex("a", "v", recall, 50); };
+    CHECK(tune(0.9).status().code() == ErrorCode::kInvalidArgument);  // There is nothing to measure.
+    {
+      std::mt19937 random(3);
+      std::normal_distribution<float> normal;
+      auto view = *db.core->BeginWrite();
+      const auto* collection = view->catalog().Find("a");
+      for (int i = 0; i < 4000; ++i) {
+        std::string body = R"({"v":[)";
+        for (int n = 0; n < 16; ++n) body += (n == 0 ? "" : ",") + std::to_string(normal(random));
+        REQUIRE(view->Put(*collection, std::to_string(i), body + "]}").ok());
+      }
+      REQUIRE(view->Commit().ok());
+    }
+    const auto strategy = [&] { return db.core->ListIndexes()->at(0).strategy; };
+    CHECK(strategy() == "hnsw ef=96 over 4000 codes");
+    const auto little = tune(0.6);
+    REQUIRE_MESSAGE(little.ok(), little.status().ToString());
+    const auto much = tune(0.98);
+    REQUIRE_MESSAGE(much.ok(), much.status().ToString());
+    CHECK(little->recall >= 0.6);
+    CHECK(much->recall >= 0.98);
+    CHECK(much->ef > little->ef);
+    CHECK(much->sample_count == 50);
+    CHECK(tune(0.3).status().code() == ErrorCode::kInvalidArgument);
+    CHECK(tune(NAN).status().code() == ErrorCode::kInvalidArgument);
+    CHECK(db.core->TuneVectorIndex("a", "w", 0.9, 50).status().code() == ErrorCode::kNotFound);
+    CHECK(db.core->TuneVectorIndex("b", "v", 0.9, 50).status().code() == ErrorCode::kNotFound);
+    for (int round = 0; round < 2; ++round) {
+      const IndexInfo info = db.core->ListIndexes()->at(0);
+      CHECK(info.ef == much->ef);
+      CHECK(info.recall == much->recall);
+      if (much->ef <= 4000 / 32) {
+        CHECK(info.strategy.find("hnsw ef=" + std::to_string(much->ef) + " over 4000 codes, recall 0.9") == 0);
+      }
+      CHECK(info.options.precision == VectorPrecision::kInt16);
+      CHECK(info.options.links_per_node == 4);
+      db.Reopen();
+    }
+    // Another index of that name knows nothing of it.
+    REQUIRE(db.core->DropVectorIndex("a", "v").ok());
+    field.graph = VectorGraphKind::kHnswlib;
+    REQUIRE(db.core->CreateVectorIndex("a", field).ok());
+    CHECK(strategy() == "hnsw ef=96 over 4000 codes");
+    CHECK(tune(0.6).ok());
+    db.Reopen();
+    CHECK(db.core->ListIndexes()->at(0).options.graph == VectorGraphKind::kHnswlib);
+    db.CheckVerified();
+  }
 }
 
 TEST_CASE("backup: the copy opens as a new replica with the same documents and vectors") {

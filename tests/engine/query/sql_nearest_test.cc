@@ -125,6 +125,22 @@ TEST_CASE_FIXTURE(NearestFixture, "k-NN: a filtered search that is open keeps it
   CHECK(Rows(**reader, query) != before);
 }
 
+TEST_CASE_FIXTURE(NearestFixture, "k-NN: a bound on the distance ends the search and changes no answer") {
+  for (const char* bound : {"0.5", "1", "0", "-1", "9", "NULL", "'x'", "x'00'", "0.3 + 0.4"}) {
+    CAPTURE(bound);
+    for (const char* comparison : {" < ", " <= "}) {
+      const std::string sql = "SELECT id, distance FROM points WHERE v MATCH '[0.1,0.2,0.3,0.4]' AND ";
+      const std::string bounded = sql + "distance" + comparison + bound + " ORDER BY distance";
+      const std::string tested = sql + "+distance" + comparison + bound + " ORDER BY distance";
+      CHECK(Rows(*session, bounded) == Rows(*session, tested));
+      CHECK(Plan(bounded).find("k-NN v: within a distance: ") != std::string::npos);
+      CHECK(Plan(tested).find("within a distance") == std::string::npos);
+    }
+  }
+  // An integer bound of a column without affinity: text is never less.
+  CHECK(Rows(*session, "SELECT count(*) FROM points WHERE v MATCH '[0,0,0,0]' AND k = 7 AND distance < 100") == "7");
+}
+
 TEST_CASE_FIXTURE(NearestFixture, "k-NN: the stream holds every document once") {
   CHECK(Rows(*session, "SELECT count(*), count(DISTINCT id) FROM points WHERE v MATCH '[0,0,0,0]'") == "300|300");
 }
