@@ -272,7 +272,7 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, std::string_view tex
   if (plan.has_filter) {
     // Estimates may be far off: above so many, neighbours are streamed, and SQLite tests the terms as it does anyway.
     const double rows_max = NearestFilterRowsMax(static_cast<double>(table_.session.core.VectorCount(*index)));
-    const auto count_max = 1000 + static_cast<std::size_t>(4 * rows_max);
+    const auto count_max = 1000 + static_cast<std::size_t>(2 * rows_max);
     FORESHORE_ASSIGN_OR_RETURN(options.among, FilterDocids(text, count_max, arguments + next_argument));
   }
   FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));

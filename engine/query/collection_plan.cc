@@ -208,7 +208,9 @@ std::optional<FieldCandidate> Planner::NearestFilter(const CollectionDefinition&
   if (definition.field_indexes.empty() || found_.count >= 0 || found_.id_equal >= 0) return std::nullopt;
   const double documents = static_cast<double>(table_.session.EstimateRows(definition));
   auto best = BestFieldScan(table_, definition, info_, documents);
-  if (!best || best->positions.empty() || best->rows > NearestFilterRowsMax(vector_count)) return std::nullopt;
+  if (!best || best->positions.empty()) return std::nullopt;
+  // Where nothing is known it is tried: the scan gives up when it finds too many.
+  if (best->is_known && best->visited > NearestFilterRowsMax(vector_count)) return std::nullopt;
   return best;
 }
 

@@ -337,6 +337,8 @@ class IndexPlanner {
     const double list_count = has_list_ ? std::max(1.0, std::min(kInListCount, document_count_)) : 1;
     double visited = entry_count * VisitedFraction(statistics.get(), list_count);
     if (index_.options.unique && position_count() == index_.paths.size()) visited = std::min(visited, list_count);
+    candidate_.visited = visited;
+    candidate_.is_known = statistics != nullptr;
     double passing = visited;
     for (int i = 0; i < info_.nConstraint; ++i) {
       const Constraint& constraint = info_.aConstraint[i];

@@ -20,7 +20,9 @@ struct FieldCandidate {
   std::vector<bool> checked;   // By argument: SQLite need not test the term again.
   bool orders = false;         // Gives the rows in the order that is asked for.
   double cost = 0;
-  double rows = 0;  // That pass every usable term.
+  double rows = 0;        // That pass every usable term.
+  double visited = 0;     // That the index finds.
+  bool is_known = false;  // By statistics, not guessed.
   std::string text;
 };
 
