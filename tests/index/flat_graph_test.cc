@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <span>
 #include <thread>
@@ -118,6 +119,46 @@ TEST_CASE("flat graph: built on several threads while it is searched, it keeps e
   }
   // Of those asked for, those of number 4 n + 1 and 4 n + 3 are no copies.
   CHECK(found_count * 100 >= asked_count * 99);
+}
+
+TEST_CASE("flat graph: what is found, and its distances, are the same bits on every processor") {
+  // Multiples of 1/64 from a linear congruence, so that the input is the same everywhere too.
+  std::uint32_t state = 12345;
+  const auto next_vector = [&state](std::uint32_t dimension) {
+    std::vector<float> values(dimension);
+    for (float& value : values) {
+      state = state * 1664525 + 1013904223;
+      value = static_cast<float>(static_cast<int>(state >> 22) - 512) / 64.0F;
+    }
+    return values;
+  };
+  std::uint64_t hash = 14695981039346656037ULL;
+  const auto mix = [&hash](std::uint64_t value) {
+    for (int byte = 0; byte < 8; ++byte) hash = (hash ^ (value >> (8 * byte) & 0xFF)) * 1099511628211ULL;
+  };
+  for (const VectorMetric metric : {VectorMetric::kCosine, VectorMetric::kDot, VectorMetric::kL2}) {
+    for (const VectorPrecision precision : kPrecisions) {
+      for (const std::uint32_t dimension : {7U, 64U, 100U}) {
+        const auto index = NewIndex(dimension, metric, precision);
+        for (std::int64_t docid = 0; docid < 600; ++docid) {
+          REQUIRE(index->Upsert(docid, RecordOf(next_vector(dimension), precision), 1).ok());
+        }
+        for (int query = 0; query < 20; ++query) {
+          VectorSearchOptions options;
+          options.ef = 20;
+          options.strategy = VectorStrategy::kGraph;
+          const auto cursor = index->NewCursor(next_vector(dimension), 1, options).value();
+          for (int k = 0; k < 10; ++k) {
+            const auto match = cursor->Next().value();
+            REQUIRE(match.has_value());
+            mix(static_cast<std::uint64_t>(match->docid));
+            mix(std::bit_cast<std::uint64_t>(match->distance));
+          }
+        }
+      }
+    }
+  }
+  CHECK(hash == 3168525766296478493ULL);
 }
 
 }  // namespace foreshore
