@@ -112,6 +112,18 @@ int32_t foreshore_drop_vector_index(foreshore_database* database, const char* co
   });
 }
 
+int32_t foreshore_tune_vector_index(foreshore_database* database, const char* collection, const char* field,
+                                    double recall, size_t sample_count, char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection", field, "field", json, "json"));
+    constexpr std::size_t kSampleCount = 200;
+    FORESHORE_ASSIGN_OR_RETURN(const auto tuning,
+                               database->database->TuneVectorIndex(collection, field, recall,
+                                                                   sample_count == 0 ? kSampleCount : sample_count));
+    return CopyOut(foreshore::TuningJson(tuning), json);
+  });
+}
+
 int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error) {
   return Call(error, [&]() -> Status {
     FORESHORE_RETURN_IF_ERROR(Required(database, "database", json, "json"));

@@ -64,6 +64,8 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.Key("pending_count").Count(index.pending_count);
   json.Key("memory_bytes").Count(index.memory_bytes);
   json.Key("strategy").Text(index.strategy);
+  json.Key("ef").Count(index.ef);
+  json.Key("recall").Value(index.recall);
   json.Key("opened_from").Text(index.opened_from);
   json.EndObject();
 }
@@ -107,6 +109,17 @@ std::string ModelsJson(std::span<const ModelInfo> models) {
 std::string IndexJson(const IndexInfo& index) {
   JsonWriter json;
   Write(json, index);
+  return json.Take();
+}
+
+std::string TuningJson(const VectorTuningResult& tuning) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Key("ef").Count(tuning.ef);
+  json.Key("recall").Value(tuning.recall);
+  json.Key("search_us").Value(tuning.search_us);
+  json.Key("sample_count").Count(tuning.sample_count);
+  json.EndObject();
   return json.Take();
 }
 

@@ -360,7 +360,10 @@ static void test_vectors(foreshore_database* db) {
 
   CHECK_OK(foreshore_list_indexes(db, &json, &error));
   CHECK(contains(json, "\"points.place\"") && contains(json, "\"l2\""));
+  CHECK(contains(json, "\"bits\":8,\"links_per_node\":16,\"graph\":\"flat\"") && contains(json, "\"ef\":0"));
   foreshore_free(json);
+  CHECK_CODE(foreshore_tune_vector_index(db, "points", "place", 0.9, 0, &json, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_tune_vector_index(db, "points", "nowhere", 0.9, 0, &json, &error), FORESHORE_NOT_FOUND);
   CHECK_OK(foreshore_drop_vector_index(db, "points", "place", &error));
   CHECK_CODE(foreshore_drop_vector_index(db, "points", "place", &error), FORESHORE_NOT_FOUND);
 }

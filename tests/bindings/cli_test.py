@@ -102,7 +102,9 @@ class DatabaseTest(CommandLineTest):
         self.ok("create", self.db, "--collection", "notes")
         lines = [{"id": f"n{n}", "n": n, "site": f"s{n % 4}"} for n in range(200)]
         self.ok("import", self.db, "notes", "-", stdin="".join(json.dumps(line) + "\n" for line in lines))
+        self.fails("index", "tune", self.db, "notes.site,n", says="notes.site,n")
         self.ok("index", "create", self.db, "notes", "site,n")
+        self.fails("index", "tune", self.db, "notes.site,n", says="expected one of vectors")
         self.ok("index", "create", self.db, "notes", "n", "--unique", "--where", "n > 100", "--name", "late")
         self.fails("index", "create", self.db, "notes", "site", "--unique", says=["notes.site", "n0"])
         self.fails("index", "create", self.db, "notes", "n", "--where", "n >", says=["byte 3"])

@@ -273,8 +273,25 @@ class PythonTest(unittest.TestCase):
             self.db.search("points", vector=[1, 2, 3])
         (index,) = self.db.indexes()
         self.assertEqual((index["name"], index["vector_count"]), ("points.place", 10))
+        self.assertEqual((index["bits"], index["links_per_node"], index["graph"], index["ef"]), (8, 16, "flat", 0))
         self.db.drop_vector_index("points", "place")
         self.assertEqual(self.db.indexes(), [])
+
+    def test_an_index_of_vectors_is_tuned(self):
+        self.db.create_collection("points")
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.create_vector_index("points", "place", dimension=2, graph="tree")
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.create_vector_index("points", "place", dimension=2, bits=4)
+        self.db.create_vector_index("points", "place", dimension=2, metric="l2", bits=16, links=8, graph="hnswlib")
+        for number in range(30):
+            self.db.put("points", f"p{number}", {"place": [number, number * number % 7]})
+        tuned = self.db.tune_vector_index("points", "place", recall=0.9, samples=5)
+        self.assertGreaterEqual(tuned["recall"], 0.9)
+        self.assertEqual(tuned["sample_count"], 5)
+        (index,) = self.db.indexes()
+        self.assertEqual((index["bits"], index["links_per_node"], index["graph"]), (16, 8, "hnswlib"))
+        self.assertEqual((index["ef"], index["recall"]), (tuned["ef"], tuned["recall"]))
 
     def test_words_are_searched(self):
         self.db.create_collection("texts")

@@ -145,6 +145,7 @@ _CALLS = {
     "wait_indexed": [_HANDLE, ctypes.c_int64],
     "create_vector_index": [_HANDLE, _TEXT, ctypes.POINTER(VectorIndexOptions)],
     "drop_vector_index": [_HANDLE, _TEXT, _TEXT],
+    "tune_vector_index": [_HANDLE, _TEXT, _TEXT, ctypes.c_double, ctypes.c_size_t, _OUT],
     "create_text_index": [_HANDLE, _TEXT, ctypes.POINTER(TextIndexOptions)],
     "drop_text_index": [_HANDLE, _TEXT],
     "list_indexes": [_HANDLE, _OUT],

@@ -444,6 +444,11 @@ class Database(AttachmentsMixin, _Writer):
     def drop_vector_index(self, collection: str, field: str) -> None:
         _call("drop_vector_index", self._open_handle(), _encoded(collection, "collection"), _encoded(field, "field"))
 
+    def tune_vector_index(self, collection: str, field: str, recall: float = 0.95, samples: int = 200) -> Json:
+        """Makes the smallest search that reaches this recall@10 the index's own; stored vectors serve as queries."""
+        return json.loads(_text("tune_vector_index", self._open_handle(), _encoded(collection, "collection"),
+                                _encoded(field, "field"), recall, samples))
+
     def create_text_index(self, collection: str, fields: Sequence[str], *, tokenizer: str = "unicode",
                           keep_diacritics: bool = False, prefix_lengths: Sequence[int] = ()) -> None:
         """Full-text search over the fields, asked by SQL: `WHERE notes MATCH 'pump'`."""
