@@ -115,6 +115,8 @@ Status FlatGraph::AddMany(std::span<const void* const> codes, unsigned thread_co
     return Status::Limit("graph has " + std::to_string(first) + " nodes and is given " + std::to_string(codes.size()) +
                          " more, expected at most " + std::to_string(kHnswNodeCountMax));
   }
+  if (!has_parents_) FindParents();
+  has_parents_ = true;
   try {
     for (const void* code : codes) AppendNode(code, DrawLevel());
   } catch (const std::exception& exception) {
@@ -173,7 +175,7 @@ void FlatGraph::RestoreLinks(std::uint32_t slot, int level, std::span<const std:
 void FlatGraph::RestoreEntryPoint(std::uint32_t slot) {
   entry_point_ = slot;
   random_.seed(node_count());  // Else a restored graph would draw the levels of its first nodes again.
-  FindParents();
+  has_parents_ = false;
 }
 
 std::uint64_t FlatGraph::memory_bytes() const {

@@ -121,6 +121,7 @@ class FlatGraph final : public HnswGraph {
   SegmentedRows upper_links_;
   SegmentedArray<Node> nodes_;
   std::uint32_t upper_row_count_ = 0;
+  bool has_parents_ = true;  // False from a restoration to the next insertion: searches need none.
   std::atomic<std::uint32_t> node_count_{0};
   std::atomic<std::uint32_t> entry_point_{kNoSlot};
   std::mutex entry_mutex_;  // Held by who may become the entry point.
