@@ -1,6 +1,7 @@
 #include "index/quantizer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cmath>
 #include <limits>
@@ -14,6 +15,21 @@ namespace {
 
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kFlagFine = 1;
+
+// The bits of floats that are not negative are in the order of the floats, and compilers compare several at once.
+float LargestMagnitude(std::span<const float> values) {
+  std::int32_t largest = 0;
+  for (const float value : values) largest = std::max(largest, std::bit_cast<std::int32_t>(value) & 0x7FFFFFFF);
+  return std::bit_cast<float>(largest);
+}
+
+// The nearest whole number, ties to even, of one that is small, and that clamped to a code. Adding 1.5 * 2^52 leaves the
+// whole number in the low bits of the sum; unlike a call of lrint() compilers do this for several at once.
+inline std::int8_t RoundToCode(double value) {
+  const auto bits = std::bit_cast<std::int64_t>(value + 0x1.8p52);
+  const auto whole = static_cast<std::int32_t>(bits);
+  return static_cast<std::int8_t>(std::clamp<std::int32_t>(whole, -kVectorCodeMax, kVectorCodeMax));
+}
 
 Status CheckDimension(std::string_view what, std::uint32_t dimension) {
   if (dimension >= kVectorDimensionMin && dimension <= kVectorDimensionMax) return Status::Ok();
@@ -29,6 +45,7 @@ Status CheckVector(std::string_view what, std::span<const float> values, std::ui
     return Status::InvalidArgument(std::string(what) + " has " + std::to_string(values.size()) +
                                    " dimensions, expected " + std::to_string(dimension));
   }
+  if (std::isfinite(LargestMagnitude(values))) return Status::Ok();  // What is not finite has the largest bits.
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
     return Status::InvalidArgument(std::string(what) + ": component " + std::to_string(i) + " is " +
@@ -58,8 +75,7 @@ Status CheckVectorCode(float scale, std::span<const std::int8_t> codes) {
 
 float QuantizeVector(std::span<const float> values, std::span<std::int8_t> codes) {
   assert(values.size() == codes.size());
-  float largest = 0;
-  for (const float value : values) largest = std::max(largest, std::fabs(value));
+  const float largest = LargestMagnitude(values);
   const auto scale = static_cast<float>(static_cast<double>(largest) / kVectorCodeMax);
   if (scale < std::numeric_limits<float>::min()) {
     std::fill(codes.begin(), codes.end(), std::int8_t{0});
@@ -67,8 +83,7 @@ float QuantizeVector(std::span<const float> values, std::span<std::int8_t> codes
   }
   const double inverse = kVectorCodeMax / static_cast<double>(largest);
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const long code = std::lrint(values[i] * inverse);
-    codes[i] = static_cast<std::int8_t>(std::clamp<long>(code, -kVectorCodeMax, kVectorCodeMax));
+    codes[i] = RoundToCode(values[i] * inverse);
   }
   return scale;
 }
@@ -82,8 +97,7 @@ void QuantizeRest(std::span<const float> values, float scale, std::span<const st
   const double inverse = kFineCodesPerCode / wide_scale;
   for (std::size_t i = 0; i < values.size(); ++i) {
     // At most half a step is left over, give or take the rounding of the scale: the clamp costs at most that.
-    const long rest = std::lrint((values[i] - wide_scale * codes[i]) * inverse);
-    fine_codes[i] = static_cast<std::int8_t>(std::clamp<long>(rest, -kVectorCodeMax, kVectorCodeMax));
+    fine_codes[i] = RoundToCode((values[i] - wide_scale * codes[i]) * inverse);
   }
 }
 
