@@ -23,8 +23,8 @@ float LargestMagnitude(std::span<const float> values) {
   return std::bit_cast<float>(largest);
 }
 
-// The nearest whole number, ties to even, of one that is small, and that clamped to a code. Adding 1.5 * 2^52 leaves the
-// whole number in the low bits of the sum; unlike a call of lrint() compilers do this for several at once.
+// The nearest whole number, ties to even, of one that is small, and that clamped to a code. Adding 1.5 * 2^52 leaves
+// the whole number in the low bits of the sum; unlike a call of lrint() compilers do this for several at once.
 inline std::int8_t RoundToCode(double value) {
   const auto bits = std::bit_cast<std::int64_t>(value + 0x1.8p52);
   const auto whole = static_cast<std::int32_t>(bits);

@@ -12,7 +12,7 @@
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kRebuildBatch = 4096;  // Vectors inserted at a time, on all processors.
+constexpr std::size_t kBatchMax = 4096;  // Vectors inserted at a time.
 
 VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition) {
   VectorIndexConfig config;
@@ -106,7 +106,8 @@ Status DerivedVectorIndex::CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t he
   for (auto it = changed.rbegin(); it != changed.rend(); ++it) {
     if (!seen.insert(it->first).second) continue;
     FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn.Get(definition_.vectors, it->first));
-    FORESHORE_RETURN_IF_ERROR(ApplyOne({it->first, stored ? ByteString(*stored) : ByteString()}, it->second));
+    const VectorOperation operation{it->first, stored ? ByteString(*stored) : ByteString()};
+    FORESHORE_RETURN_IF_ERROR(ApplyAll({&operation, 1}, it->second));
   }
   graph_->SetAppliedSeq(static_cast<std::uint64_t>(head));
   return Status::Ok();
@@ -116,37 +117,36 @@ Status DerivedVectorIndex::RebuildFrom(ReadTxn& txn, std::int64_t head) {
   FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_)));
   FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(definition_.vectors));
   FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
-  const unsigned thread_count = std::max(1U, std::thread::hardware_concurrency());
   std::vector<VectorOperation> operations;
   while (cursor->valid()) {
     operations.push_back({cursor->integer_key(), ByteString(cursor->value())});
     FORESHORE_RETURN_IF_ERROR(cursor->Next());
-    if (operations.size() < kRebuildBatch && cursor->valid()) continue;
-    FORESHORE_RETURN_IF_ERROR(ApplyAll(operations, head, thread_count));
+    if (operations.size() < kBatchMax && cursor->valid()) continue;
+    FORESHORE_RETURN_IF_ERROR(ApplyAll(operations, head));
     operations.clear();
   }
   graph_->SetAppliedSeq(static_cast<std::uint64_t>(head));
   return Status::Ok();
 }
 
-// Of different documents.
-Status DerivedVectorIndex::ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence,
-                                    unsigned thread_count) {
+// In order; runs of vectors that are not removed go in on all processors.
+Status DerivedVectorIndex::ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence) {
+  const unsigned thread_count = std::max(1U, std::thread::hardware_concurrency());
+  const auto at = static_cast<std::uint64_t>(sequence);
   std::vector<VectorUpsert> upserts;
-  for (const VectorOperation& operation : operations) {
-    FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(operation.stored));
-    upserts.push_back({operation.docid, stored.record, static_cast<std::uint64_t>(sequence)});
+  for (std::size_t i = 0; i <= operations.size(); ++i) {
+    const bool is_upsert = i < operations.size() && !operations[i].stored.empty();
+    if (is_upsert) {
+      FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(operations[i].stored));
+      upserts.push_back({operations[i].docid, stored.record, at});
+    }
+    if (is_upsert && upserts.size() < kBatchMax) continue;
+    FORESHORE_RETURN_IF_ERROR(graph_->UpsertMany(upserts, thread_count));
+    upserts.clear();
+    if (i < operations.size() && !is_upsert) FORESHORE_RETURN_IF_ERROR(graph_->Remove(operations[i].docid, at));
   }
   unsaved_operation_count_ += operations.size();
-  return graph_->UpsertMany(upserts, thread_count);
-}
-
-Status DerivedVectorIndex::ApplyOne(const VectorOperation& operation, std::int64_t sequence) {
-  ++unsaved_operation_count_;
-  const auto at = static_cast<std::uint64_t>(sequence);
-  if (operation.stored.empty()) return graph_->Remove(operation.docid, at);
-  FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(operation.stored));
-  return graph_->Upsert(operation.docid, stored.record, at);
+  return Status::Ok();
 }
 
 void DerivedVectorIndex::Enqueue(std::int64_t sequence, std::vector<VectorOperation> operations) {
@@ -160,10 +160,7 @@ void DerivedVectorIndex::Enqueue(std::int64_t sequence, std::vector<VectorOperat
 
 Status DerivedVectorIndex::ApplyBatch(const Batch& batch) {
   try {
-    for (const VectorOperation& operation : batch.operations) {
-      FORESHORE_RETURN_IF_ERROR(ApplyOne(operation, batch.sequence));
-    }
-    return Status::Ok();
+    return ApplyAll(batch.operations, batch.sequence);
   } catch (const std::bad_alloc&) {
     return Status(ErrorCode::kLimit, "memory: none left");
   }

@@ -76,8 +76,7 @@ class DerivedVectorIndex : public DerivedConsumer {
   Status Load(Store& store, ChangeLog& log);
   Status CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t head);
   Status RebuildFrom(ReadTxn& txn, std::int64_t head);
-  Status ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence, unsigned thread_count);
-  Status ApplyOne(const VectorOperation& operation, std::int64_t sequence);
+  Status ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence);
   Status ApplyBatch(const Batch& batch);
 
   VectorIndexDefinition definition_;

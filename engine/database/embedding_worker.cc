@@ -79,7 +79,9 @@ void EmbeddingWorker::TendGraphs() {
         Log(LogLevel::kWarning, "index", compacted.ToString());
     }
     if (derived->unsaved_operation_count() >= kSaveOperationCount) {
-      if (const Status saved = core_.Checkpoint(); !saved.ok()) Log(LogLevel::kWarning, "index", saved.ToString());
+      const Status saved = core_.Checkpoint();
+      // Cancelled: the database is being closed, which saves too.
+      if (!saved.ok() && saved.code() != ErrorCode::kCancelled) Log(LogLevel::kWarning, "index", saved.ToString());
     }
   }
 }
