@@ -7,7 +7,7 @@ packages=(
   build-essential cmake ninja-build pkg-config git ca-certificates ccache xz-utils
   libsqlite3-dev librocksdb-dev libhnswlib-dev libprotobuf-dev protobuf-compiler libsimdjson-dev libzstd-dev zlib1g-dev
   libcurl4-openssl-dev libboost-dev libssl-dev libutf8proc-dev libedit-dev libcli11-dev
-  doctest-dev librapidcheck-dev libsimde-dev
+  doctest-dev librapidcheck-dev libsimde-dev libonnx-testdata
   python3 python3-venv
   clang-format-14
 )

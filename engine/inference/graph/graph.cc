@@ -1,0 +1,282 @@
+#include "engine/inference/graph/graph.h"
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <utility>
+
+#include "engine/inference/tensor.h"
+
+namespace foreshore::graph {
+
+namespace {
+
+constexpr std::size_t kNamedMax = 16;
+// A constant computed from others may be larger than they are by this factor, and is always computed below 64 KiB.
+constexpr std::uint64_t kFoldGrowthMax = 4;
+constexpr std::uint64_t kFoldBytesFree = 65'536;
+
+std::string Quoted(std::string_view name) {
+  return "\"" + std::string(name.substr(0, 128)) + "\"";
+}
+
+std::string UnsupportedReason(const OnnxNode& node, const Operator* op, std::int64_t opset) {
+  if (!node.domain.empty()) return "domain " + std::string(node.domain.substr(0, 64));
+  if (op == nullptr) return "operator not known";
+  if (op->since > opset) return "operator of set " + std::to_string(op->since);
+  for (const OnnxAttribute& attribute : node.attributes) {
+    if (attribute.holds_graph) return "holds a graph";
+    if (!op->KnowsAttribute(attribute.name)) return "attribute " + std::string(attribute.name.substr(0, 64));
+  }
+  if (node.outputs.size() > op->outputs_max) return std::to_string(node.outputs.size()) + " outputs";
+  return "";
+}
+
+}  // namespace
+
+Result<Graph> Graph::Build(std::string_view file, OnnxModel model, const GraphLimits& limits) {
+  Graph graph;
+  graph.file_ = file;
+  graph.opset_ = model.opset_version();
+  graph.limits_ = limits;
+  graph.model_ = std::move(model);
+  if (graph.opset_ < kOpsetMin || graph.opset_ > kOpsetMax) {
+    return Status::Unsupported(graph.file_ + ": operator set " + std::to_string(graph.opset_) + ", expected " +
+                               std::to_string(kOpsetMin) + ".." + std::to_string(kOpsetMax));
+  }
+  FORESHORE_RETURN_IF_ERROR(graph.Declare());
+  FORESHORE_RETURN_IF_ERROR(graph.Order());
+  FORESHORE_RETURN_IF_ERROR(graph.CheckNodes());
+  FORESHORE_RETURN_IF_ERROR(graph.FoldConstants());
+  return graph;
+}
+
+Result<ValueIndex> Graph::Define(std::string_view name) {
+  const auto index = static_cast<ValueIndex>(values_.size());
+  if (name.empty()) return Status::Corruption(file_ + ": a value has no name");
+  if (!ids_.emplace(name, index).second)
+    return Status::Corruption(file_ + ": value " + Quoted(name) + " is made twice");
+  values_.emplace_back().name = name;
+  return index;
+}
+
+Status Graph::Declare() {
+  for (const OnnxTensor& tensor : model_.initializers) {
+    FORESHORE_ASSIGN_OR_RETURN(const ValueIndex index, Define(tensor.name));
+    FORESHORE_RETURN_IF_ERROR(TakeInitializer(tensor, values_[index]));
+  }
+  for (const OnnxValueInfo& info : model_.inputs) {
+    // Up to IR version 3 initializers are listed as inputs too.
+    const auto known = ids_.find(info.name);
+    if (known != ids_.end() && values_[known->second].is_constant) continue;
+    FORESHORE_ASSIGN_OR_RETURN(const ValueIndex index, Define(info.name));
+    inputs_.push_back({info.name, index, info.type, info.has_shape, info.dims});
+  }
+  for (const OnnxNode& node : model_.nodes) {
+    GraphStep& step = steps_.emplace_back();
+    step.node = &node;
+    step.op = node.domain.empty() ? FindOperator(node.op_type) : nullptr;
+    for (const std::string_view output : node.outputs) {
+      ValueIndex index = kNoValue;
+      if (!output.empty()) {
+        FORESHORE_ASSIGN_OR_RETURN(index, Define(output));
+      }
+      step.outputs.push_back(index);
+    }
+  }
+  for (GraphStep& step : steps_) {
+    for (const std::string_view input : step.node->inputs) {
+      const auto known = ids_.find(input);
+      if (!input.empty() && known == ids_.end()) {
+        return Status::Corruption(file_ + ": " + Describe(*step.node) + ": input " + Quoted(input) +
+                                  " is made by no node");
+      }
+      step.inputs.push_back(input.empty() ? kNoValue : known->second);
+    }
+    while (!step.inputs.empty() && step.inputs.back() == kNoValue) step.inputs.pop_back();
+  }
+  for (const OnnxValueInfo& info : model_.outputs) {
+    const auto known = ids_.find(info.name);
+    if (known == ids_.end()) {
+      return Status::Corruption(file_ + ": output " + Quoted(info.name) + " is made by no node");
+    }
+    outputs_.push_back({info.name, known->second, info.type, info.has_shape, info.dims});
+  }
+  if (outputs_.empty()) return Status::Corruption(file_ + ": the graph has no output");
+  return Status::Ok();
+}
+
+Status Graph::TakeInitializer(const OnnxTensor& tensor, GraphValue& value) {
+  if (!Contains(kAllTypes, tensor.type)) {
+    return Status::Unsupported(file_ + ": initializer " + Quoted(tensor.name) + " holds " + TypeName(tensor.type));
+  }
+  TensorInfo info{tensor.type, Shape(tensor.dims.begin(), tensor.dims.end())};
+  const Bytes bytes = tensor.bytes();
+  // Kernels read whole elements: what does not lie as they need it is copied.
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % OnnxTypeBytes(tensor.type) == 0 && !bytes.empty()) {
+    value.info = std::move(info);
+    value.data = reinterpret_cast<const std::byte*>(bytes.data());
+    value.is_constant = true;
+    return Status::Ok();
+  }
+  auto copy = MakeTensor(std::move(info), limits_.memory_bytes_max - constant_bytes_);
+  if (!copy.ok()) return copy.status().WithContext(file_ + ": initializer " + Quoted(tensor.name));
+  if (!bytes.empty()) std::memcpy(copy->bytes.get(), bytes.data(), bytes.size());
+  return Keep(std::move(copy).value(), value);
+}
+
+Status Graph::Keep(OwnedTensor tensor, GraphValue& value) {
+  constant_bytes_ += tensor.size_bytes;
+  value.info = tensor.info;
+  value.data = tensor.bytes.get();
+  value.is_constant = true;
+  owned_.push_back(std::move(tensor));
+  return Status::Ok();
+}
+
+// Keeps the steps that lead to an output, each after those that make its inputs. What is left over is a cycle.
+Status Graph::Order() {
+  std::vector<std::size_t> maker(values_.size(), steps_.size());
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    for (const ValueIndex output : steps_[i].outputs) {
+      if (output != kNoValue) maker[output] = i;
+    }
+  }
+  std::vector<bool> is_needed(steps_.size(), false);
+  std::vector<ValueIndex> open;
+  for (const GraphPort& output : outputs_) open.push_back(output.value);
+  while (!open.empty()) {
+    const std::size_t i = maker[open.back()];
+    open.pop_back();
+    if (i == steps_.size() || is_needed[i]) continue;
+    is_needed[i] = true;
+    for (const ValueIndex input : steps_[i].inputs) {
+      if (input != kNoValue) open.push_back(input);
+    }
+  }
+  // Each use of a value that another step makes is waited for once.
+  std::vector<std::size_t> waits(steps_.size(), 0);
+  std::vector<std::vector<std::size_t>> users(steps_.size());
+  std::deque<std::size_t> ready;
+  std::size_t needed_count = 0;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (!is_needed[i]) continue;
+    ++needed_count;
+    for (const ValueIndex input : steps_[i].inputs) {
+      if (input == kNoValue || maker[input] == steps_.size()) continue;
+      users[maker[input]].push_back(i);
+      ++waits[i];
+    }
+    if (waits[i] == 0) ready.push_back(i);
+  }
+  std::vector<GraphStep> ordered;
+  while (!ready.empty()) {
+    const std::size_t i = ready.front();
+    ready.pop_front();
+    for (const std::size_t user : users[i]) {
+      if (--waits[user] == 0) ready.push_back(user);
+    }
+    ordered.push_back(std::move(steps_[i]));
+  }
+  if (ordered.size() != needed_count) {
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      if (is_needed[i] && waits[i] > 0) {
+        return Status::Corruption(file_ + ": " + Describe(*steps_[i].node) + " waits for itself in a cycle");
+      }
+    }
+  }
+  steps_ = std::move(ordered);
+  return Status::Ok();
+}
+
+Status Graph::CheckNodes() const {
+  std::string named;
+  std::size_t count = 0;
+  for (const GraphStep& step : steps_) {
+    const std::string reason = UnsupportedReason(*step.node, step.op, opset_);
+    if (reason.empty() || ++count > kNamedMax) continue;
+    named += (named.empty() ? "" : ", ") + Describe(*step.node) + ": " + reason;
+  }
+  if (count > 0) {
+    return Status::Unsupported(file_ + ": " + std::to_string(count) + " nodes cannot run: " + named +
+                               (count > kNamedMax ? ", …" : ""));
+  }
+  for (const GraphStep& step : steps_) {
+    const std::string where = file_ + ": " + Describe(*step.node) + ": ";
+    if (step.inputs.size() > step.op->inputs_max || step.inputs.size() < step.op->inputs_min) {
+      return Status::Corruption(where + std::to_string(step.inputs.size()) + " inputs, expected " +
+                                std::to_string(step.op->inputs_min) + ".." + std::to_string(step.op->inputs_max));
+    }
+    if (step.outputs[0] == kNoValue) return Status::Corruption(where + "its first output has no name");
+    for (std::size_t i = 0; i < step.op->inputs_min; ++i) {
+      if (step.inputs[i] == kNoValue) return Status::Corruption(where + "input " + std::to_string(i) + " is missing");
+    }
+  }
+  return Status::Ok();
+}
+
+Result<Infos> Graph::Infer(const GraphStep& step, std::span<const TensorRef> inputs) const {
+  Infos infos;
+  const Status status = step.op->infer(NodeContext{*step.node, opset_, inputs}, infos);
+  if (!status.ok()) return status.WithContext(file_ + ": " + Describe(*step.node));
+  infos.resize(step.outputs.size());
+  for (const TensorInfo& info : infos) {
+    const auto size = ByteCount(info, limits_.memory_bytes_max);
+    if (!size.ok()) return size.status().WithContext(file_ + ": " + Describe(*step.node));
+  }
+  return infos;
+}
+
+Status Graph::Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs) const {
+  const Status status = step.op->run(NodeContext{*step.node, opset_, inputs}, outputs);
+  return status.ok() ? status : status.WithContext(file_ + ": " + Describe(*step.node));
+}
+
+Status Graph::FoldConstants() {
+  std::vector<GraphStep> rest;
+  for (GraphStep& step : steps_) {
+    bool is_folded = false;
+    FORESHORE_RETURN_IF_ERROR(Fold(step, is_folded));
+    if (!is_folded) rest.push_back(std::move(step));
+  }
+  steps_ = std::move(rest);
+  return Status::Ok();
+}
+
+// Computes the step where all that it needs is constant and the result is not much larger than its inputs.
+Status Graph::Fold(const GraphStep& step, bool& is_folded) {
+  std::vector<TensorRef> refs;
+  std::uint64_t input_bytes = 0;
+  for (const ValueIndex input : step.inputs) {
+    TensorRef& ref = refs.emplace_back();
+    if (input == kNoValue) continue;
+    const GraphValue& value = values_[input];
+    if (!value.is_constant) return Status::Ok();
+    ref = {&value.info, value.data};
+    input_bytes += static_cast<std::uint64_t>(ref.count()) * OnnxTypeBytes(value.info.type);
+  }
+  if (step.op->kind == OperatorKind::kHeavy) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const Infos infos, Infer(step, refs));
+  std::uint64_t output_bytes = 0;
+  for (const TensorInfo& info : infos) {
+    output_bytes += static_cast<std::uint64_t>(ElementCount(info.shape)) * OnnxTypeBytes(info.type);
+  }
+  // A Constant node has no inputs, and is as large as the file says.
+  const bool is_small = step.inputs.empty() || output_bytes <= input_bytes * kFoldGrowthMax + kFoldBytesFree;
+  if (!is_small || output_bytes > limits_.memory_bytes_max - constant_bytes_) return Status::Ok();
+  std::vector<OwnedTensor> tensors;
+  std::vector<OutputRef> outputs;
+  for (const TensorInfo& info : infos) {
+    FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor(info, limits_.memory_bytes_max));
+    tensors.push_back(std::move(tensor));
+  }
+  for (OwnedTensor& tensor : tensors) outputs.push_back({&tensor.info, tensor.bytes.get()});
+  FORESHORE_RETURN_IF_ERROR(Run(step, refs, outputs));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (step.outputs[i] != kNoValue) FORESHORE_RETURN_IF_ERROR(Keep(std::move(tensors[i]), values_[step.outputs[i]]));
+  }
+  is_folded = true;
+  return Status::Ok();
+}
+
+}  // namespace foreshore::graph

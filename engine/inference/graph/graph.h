@@ -1,0 +1,96 @@
+// An ONNX graph made ready to run: every value made once, nodes in an order in which each has its inputs, what does not
+// depend on the inputs computed already, what leads to no output dropped.
+//
+// Lifetime: borrows the bytes of the file that the OnnxModel was read from. Threads: immutable once made.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/inference/graph/operator.h"
+#include "engine/inference/graph/tensor_value.h"
+#include "engine/inference/onnx_reader.h"
+#include "foreshore/status.h"
+
+namespace foreshore::graph {
+
+struct GraphLimits {
+  // What constants that are no plain bytes of the file, intermediate values and results may take together.
+  std::uint64_t memory_bytes_max = 512ULL << 20;
+};
+
+using ValueIndex = std::uint32_t;
+inline constexpr ValueIndex kNoValue = 0xFFFFFFFF;
+
+struct GraphValue {
+  std::string_view name;
+  bool is_constant = false;
+  TensorInfo info;                  // Of a constant.
+  const std::byte* data = nullptr;  // Of a constant.
+};
+
+struct GraphStep {
+  const OnnxNode* node = nullptr;
+  const Operator* op = nullptr;
+  std::vector<ValueIndex> inputs;   // kNoValue for one that is left out.
+  std::vector<ValueIndex> outputs;  // The same.
+};
+
+struct GraphPort {
+  std::string_view name;
+  ValueIndex value = kNoValue;
+  OnnxType type = OnnxType::kUndefined;
+  bool has_shape = false;
+  Shape shape;  // -1 where the size is open.
+};
+
+class Graph {
+ public:
+  // `file` is what messages call it. kUnsupported names at once every node that cannot run; kCorruption a graph that
+  // contradicts itself (a value made twice or never, a cycle); kLimit one whose constants need too much memory.
+  static Result<Graph> Build(std::string_view file, OnnxModel model, const GraphLimits& limits = {});
+
+  const std::string& file() const { return file_; }
+  std::int64_t opset() const { return opset_; }
+  const GraphLimits& limits() const { return limits_; }
+  const std::vector<GraphValue>& values() const { return values_; }
+  const std::vector<GraphStep>& steps() const { return steps_; }
+  const std::vector<GraphPort>& inputs() const { return inputs_; }
+  const std::vector<GraphPort>& outputs() const { return outputs_; }
+  // Memory that constants take beside the file.
+  std::uint64_t constant_bytes() const { return constant_bytes_; }
+
+  // What the step's outputs are, one for each that the node has, each of at most memory_bytes_max. `inputs` have data
+  // where the operator's shapes need them. Messages name file and node.
+  Result<Infos> Infer(const GraphStep& step, std::span<const TensorRef> inputs) const;
+  Status Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs) const;
+
+ private:
+  Graph() = default;
+  Status Declare();
+  Result<ValueIndex> Define(std::string_view name);
+  Status TakeInitializer(const OnnxTensor& tensor, GraphValue& value);
+  Status Order();
+  Status CheckNodes() const;
+  Status FoldConstants();
+  Status Fold(const GraphStep& step, bool& is_folded);
+  Status Keep(OwnedTensor tensor, GraphValue& value);
+
+  std::string file_;
+  std::int64_t opset_ = 0;
+  GraphLimits limits_;
+  OnnxModel model_;
+  std::vector<GraphValue> values_;
+  std::vector<GraphStep> steps_;
+  std::vector<GraphPort> inputs_;
+  std::vector<GraphPort> outputs_;
+  std::vector<OwnedTensor> owned_;
+  std::uint64_t constant_bytes_ = 0;
+  std::unordered_map<std::string_view, ValueIndex> ids_;
+};
+
+}  // namespace foreshore::graph

@@ -1,0 +1,139 @@
+#include "engine/inference/graph/graph_executor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace foreshore::graph {
+
+// One call's values. A dynamic one is owned here, until the last step that needs it.
+struct GraphExecutor::State {
+  std::vector<TensorRef> values;
+  std::vector<OwnedTensor> dynamic;
+  std::uint64_t bytes_left = 0;
+};
+
+Status GraphExecutor::CheckInputs(std::span<const TensorRef> inputs) const {
+  const std::vector<GraphPort>& ports = graph_.inputs();
+  if (inputs.size() != ports.size()) {
+    return Status::InvalidArgument(graph_.file() + ": " + std::to_string(inputs.size()) + " inputs, the graph takes " +
+                                   std::to_string(ports.size()));
+  }
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    const TensorInfo& info = *inputs[i].info;
+    bool fits = info.type == ports[i].type && Contains(kAllTypes, info.type);
+    if (ports[i].has_shape) {
+      fits = fits && info.shape.size() == ports[i].shape.size();
+      for (std::size_t axis = 0; fits && axis < info.shape.size(); ++axis) {
+        fits = ports[i].shape[axis] < 0 || ports[i].shape[axis] == info.shape[axis];
+      }
+    }
+    if (!fits) {
+      return Status::InvalidArgument(graph_.file() + ": input \"" + std::string(ports[i].name.substr(0, 128)) +
+                                     "\" is " + ToText(info) + ", expected " + TypeName(ports[i].type) +
+                                     (ports[i].has_shape ? ToText(ports[i].shape) : ""));
+    }
+    const auto size = ByteCount(info, graph_.limits().memory_bytes_max);
+    if (!size.ok()) return size.status().WithContext(graph_.file() + ": input " + std::to_string(i));
+  }
+  return Status::Ok();
+}
+
+Status GraphExecutor::Prepare(std::span<const TensorRef> inputs) {
+  std::vector<TensorInfo> infos;
+  for (const TensorRef& input : inputs) infos.push_back(*input.info);
+  if (plan_ && plan_->input_infos == infos) return Status::Ok();
+  plan_.reset();
+  FORESHORE_ASSIGN_OR_RETURN(GraphPlan plan, PlanGraph(graph_, std::move(infos)));
+  // Shrinks too: a call with large inputs does not hold its memory for ever.
+  if (!arena_ || plan.arena_bytes != arena_bytes_) {
+    arena_.reset();
+    arena_.reset(new (std::nothrow) std::byte[std::max<std::uint64_t>(plan.arena_bytes, 1)]());
+    if (!arena_) {
+      return Status::Limit(graph_.file() + ": no memory for " + std::to_string(plan.arena_bytes) + " bytes of values");
+    }
+    arena_bytes_ = plan.arena_bytes;
+  }
+  plan_ = std::move(plan);
+  return Status::Ok();
+}
+
+Status GraphExecutor::RunStep(std::size_t index, State& state) {
+  const GraphStep& step = graph_.steps()[index];
+  std::vector<TensorRef> inputs;
+  for (const ValueIndex input : step.inputs) inputs.push_back(input == kNoValue ? TensorRef() : state.values[input]);
+  std::vector<OutputRef> outputs;
+  Infos infos;
+  if (plan_->values[step.outputs[0]].place == Place::kDynamic) {
+    FORESHORE_ASSIGN_OR_RETURN(infos, graph_.Infer(step, inputs));
+  }
+  for (std::size_t i = 0; i < step.outputs.size(); ++i) {
+    const ValueIndex output = step.outputs[i];
+    if (output == kNoValue) {
+      outputs.emplace_back();
+    } else if (plan_->values[output].place == Place::kDynamic) {
+      auto tensor = MakeTensor(infos[i], state.bytes_left);
+      if (!tensor.ok()) return tensor.status().WithContext(graph_.file() + ": " + Describe(*step.node));
+      state.bytes_left -= tensor->size_bytes;
+      state.dynamic[output] = std::move(tensor).value();
+      state.values[output] = state.dynamic[output].ref();
+      outputs.push_back({&state.dynamic[output].info, state.dynamic[output].bytes.get()});
+    } else {
+      const PlannedValue& planned = plan_->values[output];
+      std::byte* place = planned.place == Place::kArena ? arena_.get() + planned.offset : nullptr;
+      const TensorRef root = planned.place == Place::kView ? state.values[planned.root] : TensorRef();
+      state.values[output] = {&planned.info, place != nullptr ? place : root.data};
+      // A view's bytes are there already, and may not be written to.
+      outputs.push_back({&planned.info, place});
+    }
+  }
+  FORESHORE_RETURN_IF_ERROR(graph_.Run(step, inputs, outputs));
+  const auto release = [&](ValueIndex value) {
+    if (value == kNoValue || plan_->values[value].place != Place::kDynamic) return;
+    if (plan_->values[value].last_step != index || !state.dynamic[value].bytes) return;
+    state.bytes_left += state.dynamic[value].size_bytes;
+    state.dynamic[value] = OwnedTensor();
+  };
+  for (const ValueIndex input : step.inputs) release(input);
+  for (const ValueIndex output : step.outputs) release(output);
+  return Status::Ok();
+}
+
+Result<std::vector<OwnedTensor>> GraphExecutor::CopyOutputs(const State& state) const {
+  std::vector<OwnedTensor> results;
+  std::uint64_t bytes_left = state.bytes_left;
+  for (const GraphPort& output : graph_.outputs()) {
+    const TensorRef value = state.values[output.value];
+    auto copy = MakeTensor(*value.info, bytes_left);
+    if (!copy.ok()) {
+      return copy.status().WithContext(graph_.file() + ": output \"" + std::string(output.name.substr(0, 128)) + "\"");
+    }
+    bytes_left -= copy->size_bytes;
+    if (copy->size_bytes > 0) std::memcpy(copy->bytes.get(), value.data, copy->size_bytes);
+    results.push_back(std::move(copy).value());
+  }
+  return results;
+}
+
+Result<std::vector<OwnedTensor>> GraphExecutor::Run(std::span<const TensorRef> inputs) {
+  FORESHORE_RETURN_IF_ERROR(CheckInputs(inputs));
+  FORESHORE_RETURN_IF_ERROR(Prepare(inputs));
+  State state;
+  state.values.resize(plan_->values.size());
+  state.dynamic.resize(plan_->values.size());
+  std::uint64_t used = graph_.constant_bytes() + plan_->arena_bytes;
+  for (const OwnedTensor& tensor : plan_->owned) used += tensor.size_bytes;
+  state.bytes_left = graph_.limits().memory_bytes_max - used;  // The plan has checked that it is not less.
+  for (std::size_t i = 0; i < plan_->values.size(); ++i) {
+    const PlannedValue& value = plan_->values[i];
+    if (value.place == Place::kConstant) state.values[i] = {&value.info, value.data};
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i) state.values[graph_.inputs()[i].value] = inputs[i];
+  for (std::size_t i = 0; i < graph_.steps().size(); ++i) {
+    if (!plan_->is_done[i]) FORESHORE_RETURN_IF_ERROR(RunStep(i, state));
+  }
+  return CopyOutputs(state);
+}
+
+}  // namespace foreshore::graph

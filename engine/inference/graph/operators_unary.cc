@@ -1,0 +1,137 @@
+// Operators on each element of one tensor.
+#include <cmath>
+#include <limits>
+
+#include "engine/inference/graph/operator.h"
+
+namespace foreshore::graph {
+
+namespace {
+
+// W is what the element is computed in: float or double, for some an integer.
+struct Abs {
+  template <typename W>
+  W operator()(const NodeContext&, W x) const {
+    if constexpr (std::is_unsigned_v<W>) {
+      return x;
+    } else if constexpr (std::is_integral_v<W>) {
+      return x < 0 ? static_cast<W>(0 - static_cast<std::uint64_t>(x)) : x;  // The lowest number stays itself.
+    } else {
+      return std::abs(x);
+    }
+  }
+};
+struct Neg {
+  template <typename W>
+  W operator()(const NodeContext&, W x) const {
+    if constexpr (std::is_integral_v<W>) {
+      return static_cast<W>(0 - static_cast<std::uint64_t>(x));
+    } else {
+      return -x;
+    }
+  }
+};
+struct Sign {
+  template <typename W>
+  W operator()(const NodeContext&, W x) const {
+    return static_cast<W>((x > W{0}) - (x < W{0}));
+  }
+};
+struct Relu {
+  template <typename W>
+  W operator()(const NodeContext&, W x) const {
+    return x < W{0} ? W{0} : x;
+  }
+};
+
+#define FORESHORE_GRAPH_UNARY(Name, expression)           \
+  struct Name {                                           \
+    template <typename W>                                 \
+    W operator()(const NodeContext& context, W x) const { \
+      static_cast<void>(context);                         \
+      return static_cast<W>(expression);                  \
+    }                                                     \
+  };
+FORESHORE_GRAPH_UNARY(Sqrt, std::sqrt(x))
+FORESHORE_GRAPH_UNARY(Exp, std::exp(x))
+FORESHORE_GRAPH_UNARY(Log, std::log(x))
+FORESHORE_GRAPH_UNARY(Erf, std::erf(x))
+FORESHORE_GRAPH_UNARY(Tanh, std::tanh(x))
+FORESHORE_GRAPH_UNARY(Sin, std::sin(x))
+FORESHORE_GRAPH_UNARY(Cos, std::cos(x))
+FORESHORE_GRAPH_UNARY(Floor, std::floor(x))
+FORESHORE_GRAPH_UNARY(Ceil, std::ceil(x))
+FORESHORE_GRAPH_UNARY(Round, std::nearbyint(x))  // Ties to even, the processor's default.
+FORESHORE_GRAPH_UNARY(Reciprocal, W{1} / x)
+FORESHORE_GRAPH_UNARY(Sigmoid, W{1} / (W{1} + std::exp(-x)))
+FORESHORE_GRAPH_UNARY(Softplus, x > W{0} ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)))
+FORESHORE_GRAPH_UNARY(LeakyRelu, x < W{0} ? x * static_cast<W>(context.Float("alpha", 0.01F)) : x)
+FORESHORE_GRAPH_UNARY(Elu, x < W{0} ? static_cast<W>(context.Float("alpha", 1.0F)) * std::expm1(x) : x)
+FORESHORE_GRAPH_UNARY(HardSigmoid, std::fmin(std::fmax(static_cast<W>(context.Float("alpha", 0.2F)) * x +
+                                                           static_cast<W>(context.Float("beta", 0.5F)),
+                                                       W{0}),
+                                             W{1}))
+FORESHORE_GRAPH_UNARY(HardSwish, x* std::fmin(std::fmax(x / W{6} + W{0.5}, W{0}), W{1}))
+#undef FORESHORE_GRAPH_UNARY
+
+template <TypeSet kTypes>
+Status InferSame(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(context.Require(0, kTypes));
+  outputs.push_back(context.Info(0));
+  return Status::Ok();
+}
+
+template <typename Function, TypeSet kTypes>
+Status RunUnary(const NodeContext& context, std::span<const OutputRef> outputs) {
+  return Dispatch<kTypes>(context.Info(0).type, [&]<typename T>() {
+    const T* input = context.inputs[0].as<T>();
+    T* output = outputs[0].as<T>();
+    const std::int64_t count = outputs[0].count();
+    for (std::int64_t i = 0; i < count; ++i) {
+      output[i] = static_cast<T>(Function()(context, static_cast<Wide<T>>(input[i])));
+    }
+    return Status::Ok();
+  });
+}
+
+template <typename Function, TypeSet kTypes = kFloatTypes>
+constexpr Operator Unary(std::string_view name, std::string_view attributes = "") {
+  Operator op;
+  op.name = name;
+  op.attributes = attributes;
+  op.infer = InferSame<kTypes>;
+  op.run = RunUnary<Function, kTypes>;
+  return op;
+}
+
+constexpr Operator kOperators[] = {
+    Unary<Abs, kNumberTypes>("Abs"),
+    Unary<Neg, kFloatTypes | kSignedTypes>("Neg"),
+    Unary<Sign, kNumberTypes>("Sign"),
+    Unary<Relu, kFloatTypes | kSignedTypes>("Relu"),
+    Unary<Sqrt>("Sqrt"),
+    Unary<Exp>("Exp"),
+    Unary<Log>("Log"),
+    Unary<Erf>("Erf"),
+    Unary<Tanh>("Tanh"),
+    Unary<Sin>("Sin"),
+    Unary<Cos>("Cos"),
+    Unary<Floor>("Floor"),
+    Unary<Ceil>("Ceil"),
+    Unary<Round>("Round"),
+    Unary<Reciprocal>("Reciprocal"),
+    Unary<Sigmoid>("Sigmoid"),
+    Unary<Softplus>("Softplus"),
+    Unary<LeakyRelu>("LeakyRelu", "alpha"),
+    Unary<Elu>("Elu", "alpha"),
+    Unary<HardSigmoid>("HardSigmoid", "alpha beta"),
+    Unary<HardSwish>("HardSwish"),
+};
+
+}  // namespace
+
+std::span<const Operator> UnaryOperators() {
+  return kOperators;
+}
+
+}  // namespace foreshore::graph
