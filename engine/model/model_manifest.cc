@@ -59,6 +59,18 @@ Result<ModelManifest::TensorEntry> DecodeTensor(simdjson::dom::object object) {
   return entry;
 }
 
+Result<ModelManifest> DecodeGraph(simdjson::dom::object root) {
+  ModelManifest manifest;
+  const auto quantization = JsonString(root, "quantization");
+  const auto graph = JsonObject(root, "graph");
+  const auto blob = graph ? JsonString(*graph, "$blob") : std::nullopt;
+  if (!quantization || !blob) return Damaged("quantization or graph is missing");
+  manifest.architecture = "graph";
+  manifest.quantization = *quantization;
+  FORESHORE_ASSIGN_OR_RETURN(manifest.graph, ParseBlobId(*blob));
+  return manifest;
+}
+
 }  // namespace
 
 Result<BlobId> ParseBlobId(std::string_view hex) {
@@ -73,6 +85,15 @@ Result<BlobId> ParseBlobId(std::string_view hex) {
 }
 
 std::string EncodeManifest(const ModelManifest& manifest) {
+  if (manifest.is_graph()) {
+    std::string out = "{";
+    AppendMember(out, "format", "1", false);
+    AppendMember(out, "architecture", manifest.architecture, true);
+    AppendMember(out, "quantization", manifest.quantization, true);
+    AppendMember(out, "graph", "{\"$blob\":\"" + ToHex(AsBytes(manifest.graph)) + "\"}", false);
+    out.push_back('}');
+    return out;
+  }
   std::string config = "{";
   for (const NamedCount& count : kCounts) {
     AppendMember(config, count.name, std::to_string(manifest.config.*count.field), false);
@@ -117,9 +138,10 @@ Result<ModelManifest> DecodeManifest(Bytes json) {
   const auto format = JsonUnsigned(root, "format");
   const auto architecture = JsonString(root, "architecture");
   if (!format || !architecture) return Damaged("format or architecture is missing");
+  if (*format == 1 && *architecture == "graph") return DecodeGraph(root);
   if (*format != 1 || *architecture != "bert") {
     return Status::Unsupported("model manifest: format " + std::to_string(*format) + " of architecture \"" +
-                               std::string(*architecture) + "\", expected format 1 of \"bert\"");
+                               std::string(*architecture) + "\", expected format 1 of \"bert\" or \"graph\"");
   }
   const auto quantization = JsonString(root, "quantization");
   const auto config = JsonObject(root, "config");

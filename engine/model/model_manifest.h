@@ -2,7 +2,9 @@
 //
 //   {"format":1,"architecture":"bert","quantization":"int8","config":{…},"tokenizer":{"$blob":"…"},
 //    "tensors":[{"name":"…","type":"i8","shape":[…],"blob":"…"}, …]}
+//   {"format":1,"architecture":"graph","quantization":"none","graph":{"$blob":"…"}}
 //
+// A general graph is kept as the ONNX file that it came as.
 // Threads: free functions, safe from any thread.
 #pragma once
 
@@ -24,11 +26,14 @@ struct ModelManifest {
     std::vector<std::uint64_t> shape;
     BlobId blob{};
   };
-  std::string architecture = "bert";
+  std::string architecture = "bert";  // Or "graph".
   std::string quantization;
   BertConfig config;
   BlobId tokenizer{};
   std::vector<TensorEntry> tensors;
+  BlobId graph{};  // Of a graph, which has none of the four before.
+
+  bool is_graph() const { return architecture == "graph"; }
 };
 
 std::string EncodeManifest(const ModelManifest& manifest);

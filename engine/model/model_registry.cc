@@ -9,7 +9,9 @@
 #include "engine/inference/bert_quantize.h"
 #include "engine/inference/import_model.h"
 #include "engine/inference/json_reader.h"
+#include "engine/inference/onnx_bert_import.h"
 #include "engine/model/bert_text_model.h"
+#include "engine/model/graph_model.h"
 #include "engine/model/model_manifest.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
@@ -80,11 +82,20 @@ Result<ModelInfo> DecodeRow(std::string_view body) {
   return info;
 }
 
+// An ONNX file that is not of the BERT family: one of that family whose tokenizer is missing is no general graph.
+bool IsOtherGraph(const std::string& path) {
+  if (!path.ends_with(".onnx")) return false;
+  const auto file = MappedFile::Open(path);
+  return file.ok() && !ImportOnnxBert(path, (*file)->bytes()).ok();
+}
+
 }  // namespace
 
 struct ModelRegistry::Loaded {
   std::string version;
-  std::shared_ptr<TextModel> model;  // Shared with running calls.
+  // One of them, shared with running calls.
+  std::shared_ptr<TextModel> model;
+  std::shared_ptr<GraphModel> graph;
 };
 
 ModelRegistry::ModelRegistry(ModelRows& rows, BlobStore& blobs, std::string derived_path, unsigned thread_count)
@@ -104,7 +115,10 @@ Result<ModelInfo> ModelRegistry::Add(const std::string& name, const std::string&
   }
   ImportOptions import_options;
   import_options.tokenizer_path = options.vocabulary_path;
-  FORESHORE_ASSIGN_OR_RETURN(const ImportedModel imported, ImportModel(path, import_options));
+  Result<ImportedModel> import_result = ImportModel(path, import_options);
+  if (!import_result.ok() && IsOtherGraph(path)) return AddGraph(name, path, options);
+  if (!import_result.ok()) return import_result.status();
+  const ImportedModel imported = std::move(import_result).value();
   FORESHORE_ASSIGN_OR_RETURN(const BertModel quantized, QuantizeBertInt8(imported.model));
 
   const BlobHold hold = blobs_.Hold();  // Until the row refers to what is written here.
@@ -118,18 +132,42 @@ Result<ModelInfo> ModelRegistry::Add(const std::string& name, const std::string&
     manifest.tensors.push_back({tensor.name, tensor.type, tensor.shape, blob});
     info.tensor_bytes += tensor.bytes.size();
   }
-  FORESHORE_ASSIGN_OR_RETURN(const BlobId version, blobs_.Put(EncodeManifest(manifest)));
   info.name = name;
-  info.version = ToHex(AsBytes(version));
-  info.architecture = manifest.architecture;
-  info.quantization = manifest.quantization;
   info.dimension = manifest.config.hidden_size;
   info.token_count_max = manifest.config.token_count_max;
   info.tensor_count = manifest.tensors.size();
   info.licence = imported.licence.empty() ? options.licence : imported.licence;
   info.origin = imported.origin.empty() ? options.origin : imported.origin;
-  FORESHORE_RETURN_IF_ERROR(rows_.Put(name, EncodeRow(info)));
+  FORESHORE_RETURN_IF_ERROR(Activate(manifest, info));
   return info;
+}
+
+Result<ModelInfo> ModelRegistry::AddGraph(const std::string& name, const std::string& path,
+                                          const ModelImportOptions& options) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  FORESHORE_ASSIGN_OR_RETURN(OnnxModel onnx, ReadOnnx(path, file->bytes()));
+  ModelInfo info;
+  info.name = name;
+  info.tensor_count = onnx.initializers.size();
+  for (const OnnxTensor& tensor : onnx.initializers) info.tensor_bytes += tensor.bytes().size();
+  info.licence = options.licence;
+  info.origin = options.origin;
+  FORESHORE_RETURN_IF_ERROR(graph::Graph::Build(path, std::move(onnx)).status());
+  const BlobHold hold = blobs_.Hold();  // Until the row refers to what is written here.
+  ModelManifest manifest;
+  manifest.architecture = "graph";
+  manifest.quantization = "none";
+  FORESHORE_ASSIGN_OR_RETURN(manifest.graph, blobs_.Put(file->bytes()));
+  FORESHORE_RETURN_IF_ERROR(Activate(manifest, info));
+  return info;
+}
+
+Status ModelRegistry::Activate(const ModelManifest& manifest, ModelInfo& info) {
+  FORESHORE_ASSIGN_OR_RETURN(const BlobId version, blobs_.Put(EncodeManifest(manifest)));
+  info.version = ToHex(AsBytes(version));
+  info.architecture = manifest.architecture;
+  info.quantization = manifest.quantization;
+  return rows_.Put(info.name, EncodeRow(info));
 }
 
 Result<std::vector<ModelInfo>> ModelRegistry::List() {
@@ -178,24 +216,46 @@ Result<std::vector<BlobId>> ModelRegistry::BlobsOf(std::string_view row_body) {
   if (!blobs_.Contains(version)) return blobs;
   FORESHORE_ASSIGN_OR_RETURN(const auto file, blobs_.Open(version));
   FORESHORE_ASSIGN_OR_RETURN(const ModelManifest manifest, DecodeManifest(file->bytes()));
-  blobs.push_back(manifest.tokenizer);
+  blobs.push_back(manifest.is_graph() ? manifest.graph : manifest.tokenizer);
   for (const ModelManifest::TensorEntry& entry : manifest.tensors) blobs.push_back(entry.blob);
   return blobs;
 }
 
 Result<std::shared_ptr<TextModel>> ModelRegistry::Load(const std::string& name) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
+  if (loaded->model) return loaded->model;
+  return Status::Unsupported("model \"" + name + "\": is a general graph, expected one that embeds texts");
+}
+
+Result<std::shared_ptr<ModelRegistry::Loaded>> ModelRegistry::LoadVersion(const std::string& name) {
   FORESHORE_ASSIGN_OR_RETURN(const std::string body, RequireRow(name));
   FORESHORE_ASSIGN_OR_RETURN(ModelInfo info, DecodeRow(body));
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Loaded>& slot = loaded_[name];
-  if (slot && slot->version == info.version) return slot->model;
+  if (slot && slot->version == info.version) return slot;
   FORESHORE_ASSIGN_OR_RETURN(const std::size_t missing, MissingBlobCount(body));
   if (missing > 0) {
     return Status::Busy("model \"" + name + "\": " + std::to_string(missing) + " blobs are still on their way");
   }
-  FORESHORE_ASSIGN_OR_RETURN(std::shared_ptr<TextModel> model, OpenVersion(info));
-  slot = std::make_shared<Loaded>(Loaded{info.version, std::move(model)});
-  return slot->model;
+  Loaded loaded{info.version, nullptr, nullptr};
+  if (info.architecture == "graph") {
+    FORESHORE_ASSIGN_OR_RETURN(loaded.graph, OpenGraph(info));
+  } else {
+    FORESHORE_ASSIGN_OR_RETURN(loaded.model, OpenVersion(info));
+  }
+  slot = std::make_shared<Loaded>(std::move(loaded));
+  return slot;
+}
+
+Result<std::shared_ptr<GraphModel>> ModelRegistry::OpenGraph(const ModelInfo& info) {
+  FORESHORE_ASSIGN_OR_RETURN(const BlobId version, ParseBlobId(info.version));
+  FORESHORE_ASSIGN_OR_RETURN(const auto manifest_file, blobs_.Open(version));
+  FORESHORE_ASSIGN_OR_RETURN(const ModelManifest manifest, DecodeManifest(manifest_file->bytes()));
+  if (!manifest.is_graph()) {
+    return Status::Corruption("model \"" + info.name + "\": its row says graph, its manifest " + manifest.architecture);
+  }
+  FORESHORE_ASSIGN_OR_RETURN(auto file, blobs_.Open(manifest.graph));
+  return GraphModel::Open("model \"" + info.name + "\"", std::move(file));
 }
 
 Result<std::shared_ptr<TextModel>> ModelRegistry::OpenVersion(const ModelInfo& info) {
@@ -239,6 +299,12 @@ Status ModelRegistry::PackTo(const ModelManifest& manifest, const std::string& p
 }
 
 Result<std::string> ModelRegistry::Predict(const std::string& name, std::string_view input_json) {
+  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo row, Get(name));
+  if (row.architecture == "graph") {
+    FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
+    // Another version may have come between the two looks at the row.
+    if (loaded->graph) return loaded->graph->Predict(input_json);
+  }
   FORESHORE_ASSIGN_OR_RETURN(const std::string input, NormaliseValue(input_json));
   std::string_view token = input;
   if (!input.empty() && input.front() == '{') token = FindValue(input, "text");

@@ -26,6 +26,7 @@
 
 namespace foreshore {
 
+class GraphModel;
 struct ModelManifest;
 
 // Where model rows live. The database implements it over the collection "_models"; each call is one transaction.
@@ -60,9 +61,9 @@ class ModelRegistry {
   Status Remove(const std::string& name);
 
   // The active version, loaded on first use and again after its row changed. kNotFound: model "x" does not exist;
-  // kBusy: blobs are still on their way.
+  // kBusy: blobs are still on their way; kUnsupported: it is no text model.
   Result<std::shared_ptr<TextModel>> Load(const std::string& name);
-  // `input` as JSON; the result as JSON.
+  // `input` as JSON; the result as JSON. For a general graph, as GraphModel::Predict says.
   Result<std::string> Predict(const std::string& name, std::string_view input_json);
 
   // Every blob that a model row's body refers to, directly or through its manifest (as far as it is here).
@@ -71,8 +72,12 @@ class ModelRegistry {
  private:
   struct Loaded;
   Result<std::string> RequireRow(const std::string& name);
+  Result<std::shared_ptr<Loaded>> LoadVersion(const std::string& name);
+  Result<ModelInfo> AddGraph(const std::string& name, const std::string& path, const ModelImportOptions& options);
+  Status Activate(const ModelManifest& manifest, ModelInfo& info);
   Result<std::size_t> MissingBlobCount(std::string_view row_body);
   Result<std::shared_ptr<TextModel>> OpenVersion(const ModelInfo& info);
+  Result<std::shared_ptr<GraphModel>> OpenGraph(const ModelInfo& info);
   Status PackTo(const ModelManifest& manifest, const std::string& packed_path);
 
   ModelRows& rows_;

@@ -308,7 +308,9 @@ class Database {
   Status RemoveModel(const std::string& name);          // kConflict where a vector field uses it.
   // One text, the model's dimension of floats.
   Result<std::vector<float>> Embed(const std::string& model, std::string_view text);
-  // `input` is JSON (for a text model, a string or {"text": …}); the result is JSON.
+  // `input` is JSON: for a text model a string or {"text": …}; for a graph its numbers, nested or flat, or {"input's
+  // name": numbers, …}. The result is JSON: {"embedding": […]}; for a graph its numbers, or {"output's name": numbers,
+  // …}.
   Result<std::string> Predict(const std::string& model, std::string_view input_json);
 
   Result<std::vector<RescuedValue>> ListRescued(const std::string& collection = {});

@@ -19,9 +19,9 @@ struct ModelImportOptions {
 struct ModelInfo {
   std::string name;
   std::string version;          // Hexadecimal SHA-256 of the manifest.
-  std::string architecture;     // "bert"
-  std::string quantization;     // "int8"
-  std::uint32_t dimension = 0;  // Of the embedding.
+  std::string architecture;     // "bert" or "graph"
+  std::string quantization;     // "int8" or "none"
+  std::uint32_t dimension = 0;  // Of the embedding; 0 for a graph.
   std::uint32_t token_count_max = 0;
   std::uint64_t tensor_count = 0;
   std::uint64_t tensor_bytes = 0;

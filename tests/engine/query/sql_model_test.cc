@@ -1,7 +1,10 @@
 // embed(), predict() and fields that a model fills, with the tiny BERT of tests/golden.
 
 #include "engine/model/model_registry.h"
+#include "storage/base/file.h"
+#include "tests/engine/inference/onnx_writer.h"
 #include "tests/engine/query/sql_test_database.h"
+#include "tests/temporary_directory.h"
 
 using namespace foreshore;
 
@@ -73,4 +76,60 @@ TEST_CASE_FIXTURE(ModelFixture, "predict: the answer is JSON and nests as such")
   CHECK(Rows(*session, "SELECT count(DISTINCT predict('tiny', json_object('text', text))) FROM notes WHERE n < 3") ==
         "2");
   CHECK(FailureOf(*session, "SELECT predict('tiny', 'no json')").code() == ErrorCode::kInvalidArgument);
+}
+
+namespace {
+
+struct GraphFixture : SqlTestDatabase {
+  // y = softmax(x·w + b) over [batch, 2], a classifier of two features and three classes.
+  Status Add(const std::string& name, bool has_two_outputs = false, const std::string& op = "Softmax") {
+    OnnxWriter writer;
+    writer.Input("x", {-1, 2}, 1);
+    const std::string scores = writer.Node(
+        "Gemm", {"x", writer.Floats("w", {2, 3}, {1, 0, -1, 0, 1, -1}), writer.Floats("b", {3}, {0, 0, 0.5F})});
+    writer.Node(op, {scores}, {}, "y");
+    writer.Output("y", {-1, 3});
+    if (has_two_outputs) writer.Output(writer.Node("ArgMax", {"y"}, {IntAttribute("axis", -1)}, "class"), {-1, 1});
+    const std::string path = files.path() + "/" + name + ".onnx";
+    const Status written = WriteFileAtomic(path, writer.Finish());
+    if (!written.ok()) return written;
+    return core->models().Add(name, path, ModelImportOptions()).status();
+  }
+  TemporaryDirectory files;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(GraphFixture, "predict: a graph takes numbers, flat or nested, and gives numbers") {
+  const Status added = Add("classes");
+  REQUIRE_MESSAGE(added.ok(), added.ToString());
+  CHECK(core->models().Get("classes")->architecture == "graph");
+  CHECK(Rows(*session, "SELECT predict('classes', '[0.5,0.5]') = predict('classes', '[[0.5,0.5]]')") == "1");
+  CHECK(Rows(*session, "SELECT json_array_length(predict('classes', '[[1,2],[3,4]]'))") == "2");
+  CHECK(Rows(*session, "SELECT round(value, 4) FROM json_each(predict('classes', '[1,0]'), '$[0]')") ==
+        "0.6285; 0.2312; 0.1402");
+  CHECK(Rows(*session, "SELECT predict('classes', '{\"x\":[1,0]}') = predict('classes', '[1,0]')") == "1");
+}
+
+TEST_CASE_FIXTURE(GraphFixture, "predict: several outputs come under their names") {
+  REQUIRE(Add("both", true).ok());
+  CHECK(Rows(*session, "SELECT predict('both', '[[9,0],[0,9]]') ->> '$.class'") == "[[0],[1]]");
+}
+
+TEST_CASE_FIXTURE(GraphFixture, "predict: a graph refuses what does not fit its input, by name") {
+  REQUIRE(Add("classes").ok());
+  for (const char* input : {"[1,2,3]", "[[1,2],[3]]", "\"text\"", "[[[1,2]]]", "{\"z\":[1,2]}", "[1,", "[null,1]"}) {
+    CAPTURE(input);
+    const Status status = FailureOf(*session, "SELECT predict('classes', '" + std::string(input) + "')");
+    CHECK(status.code() == ErrorCode::kInvalidArgument);
+    CHECK_MESSAGE(status.message().find("classes") != std::string::npos, status.message());
+  }
+  CHECK(FailureOf(*session, "SELECT embed('classes', 'a text')").code() == ErrorCode::kUnsupported);
+}
+
+TEST_CASE_FIXTURE(GraphFixture, "a graph with operators that are not known is not added") {
+  const Status status = Add("odd", false, "Unheard");
+  CHECK(status.code() == ErrorCode::kUnsupported);
+  CHECK_MESSAGE(status.message().find("node \"node_y\" (Unheard)") != std::string::npos, status.message());
+  CHECK(core->models().Get("odd").status().code() == ErrorCode::kNotFound);
 }
