@@ -89,6 +89,7 @@ std::string Describe(const OnnxNode& node);
 // One table per family.
 std::span<const Operator> ArithmeticOperators();
 std::span<const Operator> CastOperators();
+std::span<const Operator> ConvolveOperators();
 std::span<const Operator> LayoutOperators();
 std::span<const Operator> LogicOperators();
 std::span<const Operator> MatrixOperators();

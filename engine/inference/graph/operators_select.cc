@@ -85,6 +85,51 @@ Status RunGatherElements(const NodeContext& context, std::span<const OutputRef> 
   return is_outside ? OutOfRange(size) : Status::Ok();
 }
 
+// The last axis of the indices says where in the axes after the batch dimensions; slices after those are taken whole.
+Status InferGatherNd(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(context.Require(1, SetOf(OnnxType::kInt64)));
+  const Shape& own = context.ShapeOf(0);
+  const Shape& indices = context.ShapeOf(1);
+  const std::int64_t batch = context.Int("batch_dims", 0);
+  if (batch < 0 || batch >= static_cast<std::int64_t>(std::min(own.size(), indices.size())) || indices.back() < 1 ||
+      indices.back() > static_cast<std::int64_t>(own.size()) - batch ||
+      !std::equal(own.begin(), own.begin() + batch, indices.begin())) {
+    return Status::InvalidArgument("indices " + ToText(indices) + " with " + std::to_string(batch) +
+                                   " batch dimensions into " + ToText(context.Info(0)));
+  }
+  TensorInfo info{context.Info(0).type, {}};
+  for (std::size_t i = 0; i + 1 < indices.size(); ++i) info.shape.push_back(indices[i]);
+  for (auto i = static_cast<std::size_t>(batch + indices.back()); i < own.size(); ++i) info.shape.push_back(own[i]);
+  outputs.push_back(std::move(info));
+  return Status::Ok();
+}
+
+Status RunGatherNd(const NodeContext& context, std::span<const OutputRef> outputs) {
+  if (outputs[0].count() == 0) return Status::Ok();
+  const Shape& own = context.ShapeOf(0);
+  const auto batch = static_cast<std::size_t>(context.Int("batch_dims", 0));
+  const std::int64_t depth = context.ShapeOf(1).back();
+  const Shape strides = Strides(own);
+  const std::int64_t slice = InnerCount(own, batch + static_cast<std::size_t>(depth));
+  const auto slice_bytes = static_cast<std::size_t>(slice) * OnnxTypeBytes(context.Info(0).type);
+  const std::int64_t tuple_count = context.inputs[1].count() / depth;
+  const std::int64_t tuples_per_batch = tuple_count / OuterCount(own, batch);
+  std::byte* out = outputs[0].data;
+  for (std::int64_t tuple = 0; tuple < tuple_count; ++tuple) {
+    std::int64_t from = tuple / tuples_per_batch * InnerCount(own, batch);
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const std::size_t axis = batch + static_cast<std::size_t>(k);
+      const std::int64_t index = IndexAt(context.inputs[1], tuple * depth + k, own[axis]);
+      if (index < 0) return OutOfRange(own[axis]);
+      from += index * strides[axis];
+    }
+    std::memcpy(out, context.inputs[0].data + static_cast<std::size_t>(from) * OnnxTypeBytes(context.Info(0).type),
+                slice_bytes);
+    out += slice_bytes;
+  }
+  return Status::Ok();
+}
+
 Status InferWhere(const NodeContext& context, Infos& outputs) {
   FORESHORE_RETURN_IF_ERROR(context.Require(0, kBoolType));
   FORESHORE_RETURN_IF_ERROR(context.RequireSameType(1, 2));
@@ -166,6 +211,7 @@ constexpr Operator Make(std::string_view name, std::size_t inputs_min, std::size
 constexpr Operator kOperators[] = {
     Make("Gather", 2, 2, "axis", InferGather, RunGather),
     Make("GatherElements", 2, 2, "axis", InferGatherElements, RunGatherElements, 11),
+    Make("GatherND", 2, 2, "batch_dims", InferGatherNd, RunGatherNd, 11),
     Make("Where", 3, 3, "", InferWhere, RunWhere, 9),
     Make("Clip", 1, 3, "min max", InferClip, RunClip),
 };
