@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "storage/base/file.h"
 #include "tests/engine/inference/graph/graph_runner.h"
 
 namespace foreshore::graph {
@@ -266,6 +267,51 @@ TEST_CASE("graph: memory is bounded, for constants, planned values, dynamic ones
   constant.Node("ConstantOfShape", {constant.Ints({1 << 30})}, {}, "y");
   constant.Output("y", {});
   CheckFails(constant.Finish(), {}, ErrorCode::kLimit, "(ConstantOfShape)", limits);
+}
+
+TEST_CASE("graph: windows that are no numbers, larger than their input, or whose groups do not divide are refused") {
+  std::vector<OwnedTensor> inputs;
+  inputs.push_back(Ones({1, 2, 4, 4}));
+  constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min();
+  const std::vector<std::pair<std::vector<ByteString>, std::string>> cases = {
+      {{IntsAttribute("kernel_shape", {9, 9})}, "larger than its padded axis"},
+      {{IntsAttribute("kernel_shape", {2, 2}), IntsAttribute("strides", {0, 1})}, "strides is [0,1]"},
+      {{IntsAttribute("kernel_shape", {2, 2}), IntsAttribute("dilations", {kLow, 1})}, "dilations is"},
+      {{IntsAttribute("kernel_shape", {2, 2}), IntsAttribute("pads", {-1, 0, 0, 0})}, "pads is [-1,0,0,0]"},
+      {{IntsAttribute("kernel_shape", {0, 2})}, "a window of [0,2]"}};
+  for (const auto& [attributes, part] : cases) {
+    OnnxWriter writer;
+    CheckFails(OneNode("MaxPool", {1, 2, 4, 4}, {}, attributes, writer), inputs, ErrorCode::kInvalidArgument, part);
+  }
+  OnnxWriter groups;
+  const std::string weights = groups.Floats("w", {3, 1, 1, 1}, {1, 2, 3});
+  CheckFails(OneNode("Conv", {1, 2, 4, 4}, {weights}, {IntAttribute("group", 2)}, groups), inputs,
+             ErrorCode::kInvalidArgument, "in 2 groups");
+  OnnxWriter deep;
+  const std::string tuple = deep.Ints({kLow});
+  CheckFails(OneNode("GatherND", {1, 2, 4, 4}, {tuple}, {IntAttribute("batch_dims", kLow)}, deep), inputs,
+             ErrorCode::kInvalidArgument, "batch dimensions");
+}
+
+// The two files are exports of one model for different operator sets: one has LayerNormalization, one spells it out.
+TEST_CASE("graph: two exports of one BERT give the same hidden states") {
+  std::vector<std::vector<float>> states;
+  for (const char* file : {"/bert_tiny/opset13.onnx", "/bert_tiny/opset17.onnx"}) {
+    CAPTURE(file);
+    const auto bytes = ReadFile(std::string(FORESHORE_GOLDEN_DIR) + file, 64 << 20);
+    REQUIRE(bytes.ok());
+    std::vector<OwnedTensor> inputs;
+    inputs.push_back(Make<std::int64_t>({2, 4}, {1, 2, 3, 4, 5, 6, 7, 0}));
+    inputs.push_back(Make<std::int64_t>({2, 4}, {1, 1, 1, 1, 1, 1, 1, 0}));
+    inputs.push_back(Make<std::int64_t>({2, 4}, {0, 0, 0, 0, 0, 0, 0, 0}));
+    const auto outputs = RunGraph(*bytes, inputs);
+    REQUIRE_MESSAGE(outputs.ok(), outputs.status().message());
+    states.push_back(Values<float>((*outputs)[0]));
+  }
+  REQUIRE(states[0].size() == states[1].size());
+  for (std::size_t i = 0; i < states[0].size(); ++i) {
+    CHECK(states[0][i] == doctest::Approx(static_cast<double>(states[1][i])).epsilon(1e-4));
+  }
 }
 
 TEST_CASE("graph: no byte of a small file, changed or cut, does more than fail") {
