@@ -121,8 +121,10 @@ Status HnswIndex::UpsertMany(std::span<const VectorUpsert> upserts, unsigned thr
   const std::lock_guard lock(write_mutex_);
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const std::size_t code_bytes = VectorCodeBytes(config_.dimension);
+  std::vector<VectorRecord> records;
   try {
     codes_.resize(upserts.size() * code_bytes);
+    records.resize(upserts.size());
   } catch (const std::exception& exception) {
     return Status::Internal(config_.name + ": inserting: " + exception.what());
   }
@@ -131,10 +133,11 @@ Status HnswIndex::UpsertMany(std::span<const VectorUpsert> upserts, unsigned thr
     if (!decoded.ok()) {
       return decoded.status().WithContext(config_.name + ": document " + std::to_string(upserts[i].docid));
     }
+    records[i] = *decoded;
     PackVectorCode(decoded->scale, decoded->codes, codes_.data() + i * code_bytes);
   }
   try {
-    const Status added = ApplyLocked(upserts, thread_count);
+    const Status added = ApplyLocked(upserts, records, thread_count);
     is_broken_ = added.code() == ErrorCode::kInternal;
     return added.WithContext(config_.name);
   } catch (const std::exception& exception) {
@@ -143,8 +146,10 @@ Status HnswIndex::UpsertMany(std::span<const VectorUpsert> upserts, unsigned thr
   }
 }
 
-// With codes_ in the order of `upserts`. Entries first: whoever finds a slot in the graph looks at its entry.
-Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, unsigned thread_count) {
+// With `records` and codes_ in the order of `upserts`. Entries first: whoever finds a slot in the graph looks at its
+// entry.
+Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, std::span<const VectorRecord> records,
+                              unsigned thread_count) {
   const std::shared_ptr<State> now = state();
   const std::size_t code_bytes = VectorCodeBytes(config_.dimension);
   const std::uint32_t first = now->graph->node_count();
@@ -156,7 +161,7 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, unsigned th
   std::vector<std::int8_t> no_fine_codes(config_.dimension, 0);
   for (std::size_t i = 0; i < upserts.size(); ++i) {
     const VectorUpsert& upsert = upserts[i];
-    const VectorRecord record = DecodeVectorRecord(upsert.record, config_.dimension).value();  // Checked by the caller.
+    const VectorRecord& record = records[i];
     const std::span<const std::int8_t> fine =
         record.fine_codes.empty() ? std::span<const std::int8_t>(no_fine_codes) : record.fine_codes;
     const char* code = codes_.data() + i * code_bytes;

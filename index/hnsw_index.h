@@ -75,7 +75,8 @@ class HnswIndex final : public VectorIndex {
   };
   std::shared_ptr<State> state() const;
   // Those with write_mutex_ held:
-  Status ApplyLocked(std::span<const VectorUpsert> upserts, unsigned thread_count);
+  Status ApplyLocked(std::span<const VectorUpsert> upserts, std::span<const VectorRecord> records,
+                     unsigned thread_count);
   void KillLocked(std::uint32_t slot, std::uint64_t sequence);
   // Puts `state` in place, and makes live_, superseded_, deaths_ and garbage_count_ from its entries.
   void AdoptLocked(std::shared_ptr<State> state);

@@ -62,6 +62,15 @@ class Planner {
     usage.argvIndex = ++argument_count_;
     usage.omit = checked ? 1 : 0;
   }
+  // Those of a scan of a secondary index; `checked` by argument.
+  void UseTerms(const FieldCandidate& scan, const std::vector<bool>& checked) {
+    for (std::size_t i = 0; i < scan.positions.size(); ++i) {
+      if (i < scan.plan.matches.size() && scan.plan.matches[i] == FieldMatch::kInList) {
+        sqlite3_vtab_in(&info_, scan.positions[i], 1);
+      }
+      Use(scan.positions[i], checked[i]);
+    }
+  }
   bool OrdersBy(ColumnKind kind) const {
     if (info_.nOrderBy != 1) return false;
     const TableColumn* column = ColumnAt(info_.aOrderBy[0].iColumn);
@@ -254,12 +263,7 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
   } else if (auto filter = index ? NearestFilter(definition, rows) : std::nullopt) {
     use_bound();
     plan.has_filter = true;
-    for (std::size_t i = 0; i < filter->positions.size(); ++i) {
-      if (i < filter->plan.matches.size() && filter->plan.matches[i] == FieldMatch::kInList) {
-        sqlite3_vtab_in(&info_, filter->positions[i], 1);
-      }
-      Use(filter->positions[i], false);
-    }
+    UseTerms(*filter, std::vector<bool>(filter->positions.size(), false));
     rows = std::max(1.0, filter->rows);
     cost = kNearestSetUpCost + kNearestStepCost * rows;
     text = table_.KeepFieldScan(filter->plan, text + "exact scan of the codes of " + filter->text);
@@ -362,12 +366,7 @@ bool Planner::ChooseField(const CollectionDefinition& definition, double rows) {
   }
   if (!other_orders) other_cost += SortCost(info_, passing);
   if (best->cost + (best->orders ? 0 : SortCost(info_, best->rows)) >= other_cost) return false;
-  for (std::size_t i = 0; i < best->positions.size(); ++i) {
-    if (i < best->plan.matches.size() && best->plan.matches[i] == FieldMatch::kInList) {
-      sqlite3_vtab_in(&info_, best->positions[i], 1);
-    }
-    Use(best->positions[i], best->checked[i]);
-  }
+  UseTerms(*best, best->checked);
   info_.orderByConsumed = best->orders ? 1 : 0;
   ScanPlan plan;
   plan.kind = ScanKind::kField;
