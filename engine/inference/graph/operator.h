@@ -57,21 +57,25 @@ enum class OperatorKind : std::uint8_t {
   kHeavy,  // Works more than its inputs and outputs are large; not run ahead of time.
 };
 
+// Appends the info of each output, in order, at least as many as the node has. Checks types, ranks and attributes; the
+// caller checks the result's size.
+using InferFunction = Status (*)(const NodeContext& context, Infos& outputs);
+// Writes the outputs, which have the shapes that the function above said.
+using RunFunction = Status (*)(const NodeContext& context, std::span<const OutputRef> outputs);
+
+// The tables name the fields that differ from the defaults.
 struct Operator {
   std::string_view name;
   std::int64_t since = 1;  // The operator set that brought it.
   std::size_t inputs_min = 1;
   std::size_t inputs_max = 1;
   std::size_t outputs_max = 1;
-  std::string_view attributes;  // Those that it knows, separated by spaces; any other in a file is refused.
+  std::string_view attributes = {};  // Those that it knows, separated by spaces; any other in a file is refused.
   // Bit i: the outputs' shapes depend on the value of input i.
   std::uint32_t shape_inputs = 0;
   OperatorKind kind = OperatorKind::kPlain;
-  // Appends the info of each output, in order, at least as many as the node has. Checks types, ranks and attributes;
-  // the caller checks the result's size.
-  Status (*infer)(const NodeContext& context, Infos& outputs) = nullptr;
-  // Writes the outputs, which have the shapes that `infer` said.
-  Status (*run)(const NodeContext& context, std::span<const OutputRef> outputs) = nullptr;
+  InferFunction infer = nullptr;
+  RunFunction run = nullptr;
 
   bool KnowsAttribute(std::string_view attribute) const;
 };

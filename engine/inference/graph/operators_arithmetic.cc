@@ -218,24 +218,12 @@ Status RunSum(const NodeContext& context, std::span<const OutputRef> outputs) {
   });
 }
 
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-
 constexpr Operator Binary(std::string_view name, RunFunction run, InferFunction infer = InferBroadcast<kNumberTypes>,
                           std::string_view attributes = "") {
-  Operator op;
-  op.name = name;
-  op.inputs_min = op.inputs_max = 2;
-  op.attributes = attributes;
-  op.infer = infer;
-  op.run = run;
-  return op;
+  return {.name = name, .inputs_min = 2, .inputs_max = 2, .attributes = attributes, .infer = infer, .run = run};
 }
 constexpr Operator Variadic(std::string_view name, InferFunction infer, RunFunction run) {
-  Operator op = Binary(name, run, infer);
-  op.inputs_min = 1;
-  op.inputs_max = kManyInputs;
-  return op;
+  return {.name = name, .inputs_max = kManyInputs, .infer = infer, .run = run};
 }
 
 constexpr Operator kOperators[] = {

@@ -55,16 +55,9 @@ Status RunCast(const NodeContext& context, std::span<const OutputRef> outputs) {
   });
 }
 
-constexpr Operator Cast() {
-  Operator op;
-  op.name = "Cast";
-  op.attributes = "to";
-  op.infer = InferCast;
-  op.run = RunCast;
-  return op;
-}
-
-constexpr Operator kOperators[] = {Cast()};
+constexpr Operator kOperators[] = {
+    {.name = "Cast", .attributes = "to", .infer = InferCast, .run = RunCast},
+};
 
 }  // namespace
 

@@ -292,33 +292,26 @@ Status RunGlobalPool(const NodeContext& context, std::span<const OutputRef> outp
   });
 }
 
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-
-constexpr Operator Make(std::string_view name, std::string_view attributes, InferFunction infer, RunFunction run) {
-  Operator op;
-  op.name = name;
-  op.attributes = attributes;
-  op.kind = OperatorKind::kHeavy;
-  op.infer = infer;
-  op.run = run;
-  return op;
-}
-constexpr Operator Conv() {
-  Operator op = Make("Conv", "auto_pad dilations group kernel_shape pads strides", InferConv, RunConv);
-  op.inputs_min = 2;
-  op.inputs_max = 3;
-  return op;
-}
-
 constexpr Operator kOperators[] = {
-    Conv(),
-    Make("MaxPool", "auto_pad ceil_mode dilations kernel_shape pads storage_order strides", InferPool<kMaxPoolTypes>,
-         RunMaxPool),
-    Make("AveragePool", "auto_pad ceil_mode count_include_pad kernel_shape pads strides", InferPool<kFloatTypes>,
-         RunAveragePool),
-    Make("GlobalAveragePool", "", InferGlobalPool, RunGlobalPool<false>),
-    Make("GlobalMaxPool", "", InferGlobalPool, RunGlobalPool<true>),
+    {.name = "Conv",
+     .inputs_min = 2,
+     .inputs_max = 3,
+     .attributes = "auto_pad dilations group kernel_shape pads strides",
+     .kind = OperatorKind::kHeavy,
+     .infer = InferConv,
+     .run = RunConv},
+    {.name = "MaxPool",
+     .attributes = "auto_pad ceil_mode dilations kernel_shape pads storage_order strides",
+     .kind = OperatorKind::kHeavy,
+     .infer = InferPool<kMaxPoolTypes>,
+     .run = RunMaxPool},
+    {.name = "AveragePool",
+     .attributes = "auto_pad ceil_mode count_include_pad kernel_shape pads strides",
+     .kind = OperatorKind::kHeavy,
+     .infer = InferPool<kFloatTypes>,
+     .run = RunAveragePool},
+    {.name = "GlobalAveragePool", .kind = OperatorKind::kHeavy, .infer = InferGlobalPool, .run = RunGlobalPool<false>},
+    {.name = "GlobalMaxPool", .kind = OperatorKind::kHeavy, .infer = InferGlobalPool, .run = RunGlobalPool<true>},
 };
 
 }  // namespace

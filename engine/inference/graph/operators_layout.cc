@@ -368,36 +368,30 @@ Status RunPad(const NodeContext& context, std::span<const OutputRef> outputs) {
   return Status::Ok();
 }
 
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-
-struct Inputs {
-  std::size_t min = 1;
-  std::size_t max = 1;
-};
-
-constexpr Operator Make(std::string_view name, Inputs inputs, std::string_view attributes, std::uint32_t shape_inputs,
-                        InferFunction infer, RunFunction run, std::size_t outputs_max = 1) {
-  Operator op;
-  op.name = name;
-  op.inputs_min = inputs.min;
-  op.inputs_max = inputs.max;
-  op.outputs_max = outputs_max;
-  op.attributes = attributes;
-  op.shape_inputs = shape_inputs;
-  op.infer = infer;
-  op.run = run;
-  return op;
-}
-
 constexpr Operator kOperators[] = {
-    Make("Transpose", {1, 1}, "perm", 0, InferTranspose, RunTranspose),
-    Make("Concat", {1, kManyInputs}, "axis", 0, InferConcat, RunConcat),
-    Make("Slice", {1, 5}, "starts ends axes", 0b11110, InferSlice, RunSlice),
-    Make("Split", {1, 2}, "axis split num_outputs", 0b10, InferSplit, RunSplit, kManyInputs),
-    Make("Expand", {2, 2}, "", 0b10, InferExpand, RunExpand),
-    Make("Tile", {2, 2}, "", 0b10, InferTile, RunTile),
-    Make("Pad", {1, 4}, "mode pads value", 0b1010, InferPad, RunPad),
+    {.name = "Transpose", .attributes = "perm", .infer = InferTranspose, .run = RunTranspose},
+    {.name = "Concat", .inputs_max = kManyInputs, .attributes = "axis", .infer = InferConcat, .run = RunConcat},
+    {.name = "Slice",
+     .inputs_max = 5,
+     .attributes = "starts ends axes",
+     .shape_inputs = 0b11110,
+     .infer = InferSlice,
+     .run = RunSlice},
+    {.name = "Split",
+     .inputs_max = 2,
+     .outputs_max = kManyInputs,
+     .attributes = "axis split num_outputs",
+     .shape_inputs = 0b10,
+     .infer = InferSplit,
+     .run = RunSplit},
+    {.name = "Expand", .inputs_min = 2, .inputs_max = 2, .shape_inputs = 0b10, .infer = InferExpand, .run = RunExpand},
+    {.name = "Tile", .inputs_min = 2, .inputs_max = 2, .shape_inputs = 0b10, .infer = InferTile, .run = RunTile},
+    {.name = "Pad",
+     .inputs_max = 4,
+     .attributes = "mode pads value",
+     .shape_inputs = 0b1010,
+     .infer = InferPad,
+     .run = RunPad},
 };
 
 }  // namespace

@@ -97,18 +97,10 @@ Status RunIsNan(const NodeContext& context, std::span<const OutputRef> outputs) 
   });
 }
 
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-
 constexpr Operator Make(std::string_view name, std::size_t input_count, InferFunction infer, RunFunction run,
                         std::int64_t since = 1) {
-  Operator op;
-  op.name = name;
-  op.since = since;
-  op.inputs_min = op.inputs_max = input_count;
-  op.infer = infer;
-  op.run = run;
-  return op;
+  return {
+      .name = name, .since = since, .inputs_min = input_count, .inputs_max = input_count, .infer = infer, .run = run};
 }
 
 constexpr Operator kOperators[] = {

@@ -242,26 +242,26 @@ Status RunGemm(const NodeContext& context, std::span<const OutputRef> outputs) {
   });
 }
 
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-
-constexpr Operator Make(std::string_view name, std::size_t inputs_max, std::string_view attributes, InferFunction infer,
-                        RunFunction run) {
-  Operator op;
-  op.name = name;
-  op.inputs_min = 2;
-  op.inputs_max = inputs_max;
-  op.attributes = attributes;
-  op.kind = OperatorKind::kHeavy;
-  op.infer = infer;
-  op.run = run;
-  return op;
-}
-
 constexpr Operator kOperators[] = {
-    Make("MatMul", 2, "", InferMatMul, RunMatMul),
-    Make("MatMulInteger", 4, "", InferMatMulInteger, RunMatMulInteger),
-    Make("Gemm", 3, "alpha beta transA transB", InferGemm, RunGemm),
+    {.name = "MatMul",
+     .inputs_min = 2,
+     .inputs_max = 2,
+     .kind = OperatorKind::kHeavy,
+     .infer = InferMatMul,
+     .run = RunMatMul},
+    {.name = "MatMulInteger",
+     .inputs_min = 2,
+     .inputs_max = 4,
+     .kind = OperatorKind::kHeavy,
+     .infer = InferMatMulInteger,
+     .run = RunMatMulInteger},
+    {.name = "Gemm",
+     .inputs_min = 2,
+     .inputs_max = 3,
+     .attributes = "alpha beta transA transB",
+     .kind = OperatorKind::kHeavy,
+     .infer = InferGemm,
+     .run = RunGemm},
 };
 
 }  // namespace

@@ -171,37 +171,23 @@ Status RunBatchNormalization(const NodeContext& context, std::span<const OutputR
   });
 }
 
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-
-constexpr Operator Make(std::string_view name, std::string_view attributes, InferFunction infer, RunFunction run) {
-  Operator op;
-  op.name = name;
-  op.attributes = attributes;
-  op.infer = infer;
-  op.run = run;
-  return op;
-}
-constexpr Operator LayerNormalization() {
-  Operator op = Make("LayerNormalization", "axis epsilon stash_type", InferLayerNormalization, RunLayerNormalization);
-  op.since = 17;
-  op.inputs_min = 2;
-  op.inputs_max = 3;
-  op.outputs_max = 3;
-  return op;
-}
-constexpr Operator BatchNormalization() {
-  Operator op =
-      Make("BatchNormalization", "epsilon momentum training_mode", InferBatchNormalization, RunBatchNormalization);
-  op.inputs_min = op.inputs_max = 5;
-  return op;
-}
-
 constexpr Operator kOperators[] = {
-    Make("Softmax", "axis", InferSoftmax, RunSoftmax<false>),
-    Make("LogSoftmax", "axis", InferSoftmax, RunSoftmax<true>),
-    LayerNormalization(),
-    BatchNormalization(),
+    {.name = "Softmax", .attributes = "axis", .infer = InferSoftmax, .run = RunSoftmax<false>},
+    {.name = "LogSoftmax", .attributes = "axis", .infer = InferSoftmax, .run = RunSoftmax<true>},
+    {.name = "LayerNormalization",
+     .since = 17,
+     .inputs_min = 2,
+     .inputs_max = 3,
+     .outputs_max = 3,
+     .attributes = "axis epsilon stash_type",
+     .infer = InferLayerNormalization,
+     .run = RunLayerNormalization},
+    {.name = "BatchNormalization",
+     .inputs_min = 5,
+     .inputs_max = 5,
+     .attributes = "epsilon momentum training_mode",
+     .infer = InferBatchNormalization,
+     .run = RunBatchNormalization},
 };
 
 }  // namespace

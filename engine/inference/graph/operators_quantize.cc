@@ -111,33 +111,26 @@ Status RunDynamicQuantize(const NodeContext& context, std::span<const OutputRef>
   return Status::Ok();
 }
 
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-
-constexpr Operator Make(std::string_view name, InferFunction infer, RunFunction run) {
-  Operator op;
-  op.name = name;
-  op.since = 10;
-  op.inputs_min = 2;
-  op.inputs_max = 3;
-  op.attributes = "axis";
-  op.infer = infer;
-  op.run = run;
-  return op;
-}
-constexpr Operator DynamicQuantize() {
-  Operator op = Make("DynamicQuantizeLinear", InferDynamicQuantize, RunDynamicQuantize);
-  op.since = 11;
-  op.inputs_min = op.inputs_max = 1;
-  op.outputs_max = 3;
-  op.attributes = "";
-  return op;
-}
-
 constexpr Operator kOperators[] = {
-    Make("QuantizeLinear", InferQuantize, RunQuantize),
-    Make("DequantizeLinear", InferDequantize, RunDequantize),
-    DynamicQuantize(),
+    {.name = "QuantizeLinear",
+     .since = 10,
+     .inputs_min = 2,
+     .inputs_max = 3,
+     .attributes = "axis",
+     .infer = InferQuantize,
+     .run = RunQuantize},
+    {.name = "DequantizeLinear",
+     .since = 10,
+     .inputs_min = 2,
+     .inputs_max = 3,
+     .attributes = "axis",
+     .infer = InferDequantize,
+     .run = RunDequantize},
+    {.name = "DynamicQuantizeLinear",
+     .since = 11,
+     .outputs_max = 3,
+     .infer = InferDynamicQuantize,
+     .run = RunDynamicQuantize},
 };
 
 }  // namespace

@@ -62,26 +62,15 @@ struct ReduceL2 {
   }
 };
 // A NaN among the elements is the result.
-struct ReduceMax {
+template <bool kMax>
+struct ReduceExtreme {
   static constexpr bool kNeedsElements = true;
   template <typename T>
   static T Reduce(std::int64_t count, const auto& at) {
     auto best = static_cast<Wide<T>>(at(0));
     for (std::int64_t i = 1; i < count; ++i) {
       const auto value = static_cast<Wide<T>>(at(i));
-      if (value > best || value != value) best = value;
-    }
-    return static_cast<T>(best);
-  }
-};
-struct ReduceMin {
-  static constexpr bool kNeedsElements = true;
-  template <typename T>
-  static T Reduce(std::int64_t count, const auto& at) {
-    auto best = static_cast<Wide<T>>(at(0));
-    for (std::int64_t i = 1; i < count; ++i) {
-      const auto value = static_cast<Wide<T>>(at(i));
-      if (value < best || value != value) best = value;
+      if ((kMax ? value > best : value < best) || value != value) best = value;
     }
     return static_cast<T>(best);
   }
@@ -202,24 +191,17 @@ constexpr TypeSet kExtremeTypes = kSumTypes | SetOf(OnnxType::kInt8) | SetOf(Onn
 
 template <typename Function, TypeSet kTypes = kSumTypes, std::int64_t kAxesInputSince = 18>
 constexpr Operator Reduce(std::string_view name) {
-  Operator op;
-  op.name = name;
-  op.inputs_max = 2;
-  op.attributes = "axes keepdims noop_with_empty_axes";
-  op.shape_inputs = 0b10;
-  op.infer = InferReduce<kTypes, kAxesInputSince, Function>;
-  op.run = RunReduce<kTypes, kAxesInputSince, Function>;
-  return op;
+  return {.name = name,
+          .inputs_max = 2,
+          .attributes = "axes keepdims noop_with_empty_axes",
+          .shape_inputs = 0b10,
+          .infer = InferReduce<kTypes, kAxesInputSince, Function>,
+          .run = RunReduce<kTypes, kAxesInputSince, Function>};
 }
 
 template <bool kMax>
 constexpr Operator Arg(std::string_view name) {
-  Operator op;
-  op.name = name;
-  op.attributes = "axis keepdims select_last_index";
-  op.infer = InferArg;
-  op.run = RunArg<kMax>;
-  return op;
+  return {.name = name, .attributes = "axis keepdims select_last_index", .infer = InferArg, .run = RunArg<kMax>};
 }
 
 constexpr Operator kOperators[] = {
@@ -227,8 +209,8 @@ constexpr Operator kOperators[] = {
     Reduce<ReduceMean>("ReduceMean"),
     Reduce<ReduceProd>("ReduceProd"),
     Reduce<ReduceL2>("ReduceL2"),
-    Reduce<ReduceMax, kExtremeTypes>("ReduceMax"),
-    Reduce<ReduceMin, kExtremeTypes>("ReduceMin"),
+    Reduce<ReduceExtreme<true>, kExtremeTypes>("ReduceMax"),
+    Reduce<ReduceExtreme<false>, kExtremeTypes>("ReduceMin"),
     Arg<true>("ArgMax"),
     Arg<false>("ArgMin"),
 };

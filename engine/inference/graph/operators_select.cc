@@ -192,28 +192,24 @@ Status RunClip(const NodeContext& context, std::span<const OutputRef> outputs) {
   });
 }
 
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-
-constexpr Operator Make(std::string_view name, std::size_t inputs_min, std::size_t inputs_max,
-                        std::string_view attributes, InferFunction infer, RunFunction run, std::int64_t since = 1) {
-  Operator op;
-  op.name = name;
-  op.since = since;
-  op.inputs_min = inputs_min;
-  op.inputs_max = inputs_max;
-  op.attributes = attributes;
-  op.infer = infer;
-  op.run = run;
-  return op;
-}
-
 constexpr Operator kOperators[] = {
-    Make("Gather", 2, 2, "axis", InferGather, RunGather),
-    Make("GatherElements", 2, 2, "axis", InferGatherElements, RunGatherElements, 11),
-    Make("GatherND", 2, 2, "batch_dims", InferGatherNd, RunGatherNd, 11),
-    Make("Where", 3, 3, "", InferWhere, RunWhere, 9),
-    Make("Clip", 1, 3, "min max", InferClip, RunClip),
+    {.name = "Gather", .inputs_min = 2, .inputs_max = 2, .attributes = "axis", .infer = InferGather, .run = RunGather},
+    {.name = "GatherElements",
+     .since = 11,
+     .inputs_min = 2,
+     .inputs_max = 2,
+     .attributes = "axis",
+     .infer = InferGatherElements,
+     .run = RunGatherElements},
+    {.name = "GatherND",
+     .since = 11,
+     .inputs_min = 2,
+     .inputs_max = 2,
+     .attributes = "batch_dims",
+     .infer = InferGatherNd,
+     .run = RunGatherNd},
+    {.name = "Where", .since = 9, .inputs_min = 3, .inputs_max = 3, .infer = InferWhere, .run = RunWhere},
+    {.name = "Clip", .inputs_max = 3, .attributes = "min max", .infer = InferClip, .run = RunClip},
 };
 
 }  // namespace

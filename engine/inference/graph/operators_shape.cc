@@ -278,58 +278,64 @@ Status RunRange(const NodeContext& context, std::span<const OutputRef> outputs) 
   });
 }
 
-using InferFunction = Status (*)(const NodeContext&, Infos&);
-using RunFunction = Status (*)(const NodeContext&, std::span<const OutputRef>);
-
-struct Inputs {
-  std::size_t min = 1;
-  std::size_t max = 1;
-};
-
-constexpr Operator Make(std::string_view name, Inputs inputs, std::string_view attributes, OperatorKind kind,
-                        std::uint32_t shape_inputs, InferFunction infer, RunFunction run) {
-  Operator op;
-  op.name = name;
-  op.inputs_min = inputs.min;
-  op.inputs_max = inputs.max;
-  op.attributes = attributes;
-  op.kind = kind;
-  op.shape_inputs = shape_inputs;
-  op.infer = infer;
-  op.run = run;
-  return op;
-}
-
-constexpr Operator Dropout() {
-  Operator op = Make("Dropout", {1, 3}, "ratio seed", OperatorKind::kView, 4, InferDropout, RunDropout);
-  op.outputs_max = 2;
-  return op;
-}
-constexpr Operator Range() {
-  Operator op = Make("Range", {3, 3}, "", OperatorKind::kPlain, 7, InferRange, RunRange);
-  op.since = 11;
-  return op;
-}
-constexpr Operator ConstantOfShape() {
-  Operator op =
-      Make("ConstantOfShape", {1, 1}, "value", OperatorKind::kPlain, 1, InferConstantOfShape, RunConstantOfShape);
-  op.since = 9;
-  return op;
-}
-
 constexpr Operator kOperators[] = {
-    Make("Shape", {1, 1}, "start end", OperatorKind::kShape, 0, InferShapeOf, RunShapeOf),
-    Make("Size", {1, 1}, "", OperatorKind::kShape, 0, InferSize, RunSize),
-    Make("Constant", {0, 0}, "value value_float value_floats value_int value_ints", OperatorKind::kPlain, 0,
-         InferConstant, RunConstant),
-    ConstantOfShape(),
-    Make("Reshape", {2, 2}, "allowzero", OperatorKind::kView, 2, InferReshape, RunView),
-    Make("Squeeze", {1, 2}, "axes", OperatorKind::kView, 2, InferSqueeze, RunView),
-    Make("Unsqueeze", {1, 2}, "axes", OperatorKind::kView, 2, InferUnsqueeze, RunView),
-    Make("Flatten", {1, 1}, "axis", OperatorKind::kView, 0, InferFlatten, RunView),
-    Make("Identity", {1, 1}, "", OperatorKind::kView, 0, InferIdentity, RunView),
-    Dropout(),
-    Range(),
+    {.name = "Shape",
+     .attributes = "start end",
+     .kind = OperatorKind::kShape,
+     .infer = InferShapeOf,
+     .run = RunShapeOf},
+    {.name = "Size", .kind = OperatorKind::kShape, .infer = InferSize, .run = RunSize},
+    {.name = "Constant",
+     .inputs_min = 0,
+     .inputs_max = 0,
+     .attributes = "value value_float value_floats value_int value_ints",
+     .infer = InferConstant,
+     .run = RunConstant},
+    {.name = "ConstantOfShape",
+     .since = 9,
+     .attributes = "value",
+     .shape_inputs = 0b1,
+     .infer = InferConstantOfShape,
+     .run = RunConstantOfShape},
+    {.name = "Reshape",
+     .inputs_min = 2,
+     .inputs_max = 2,
+     .attributes = "allowzero",
+     .shape_inputs = 0b10,
+     .kind = OperatorKind::kView,
+     .infer = InferReshape,
+     .run = RunView},
+    {.name = "Squeeze",
+     .inputs_max = 2,
+     .attributes = "axes",
+     .shape_inputs = 0b10,
+     .kind = OperatorKind::kView,
+     .infer = InferSqueeze,
+     .run = RunView},
+    {.name = "Unsqueeze",
+     .inputs_max = 2,
+     .attributes = "axes",
+     .shape_inputs = 0b10,
+     .kind = OperatorKind::kView,
+     .infer = InferUnsqueeze,
+     .run = RunView},
+    {.name = "Flatten", .attributes = "axis", .kind = OperatorKind::kView, .infer = InferFlatten, .run = RunView},
+    {.name = "Identity", .kind = OperatorKind::kView, .infer = InferIdentity, .run = RunView},
+    {.name = "Dropout",
+     .inputs_max = 3,
+     .outputs_max = 2,
+     .attributes = "ratio seed",
+     .shape_inputs = 0b100,
+     .kind = OperatorKind::kView,
+     .infer = InferDropout,
+     .run = RunDropout},
+    {.name = "Range",
+     .since = 11,
+     .inputs_min = 3,
+     .inputs_max = 3,
+     .shape_inputs = 0b111,
+     .infer = InferRange,
+     .run = RunRange},
 };
 
 }  // namespace

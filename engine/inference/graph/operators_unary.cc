@@ -96,12 +96,7 @@ Status RunUnary(const NodeContext& context, std::span<const OutputRef> outputs) 
 
 template <typename Function, TypeSet kTypes = kFloatTypes>
 constexpr Operator Unary(std::string_view name, std::string_view attributes = "") {
-  Operator op;
-  op.name = name;
-  op.attributes = attributes;
-  op.infer = InferSame<kTypes>;
-  op.run = RunUnary<Function, kTypes>;
-  return op;
+  return {.name = name, .attributes = attributes, .infer = InferSame<kTypes>, .run = RunUnary<Function, kTypes>};
 }
 
 constexpr Operator kOperators[] = {
