@@ -23,10 +23,6 @@ float EqualOf(VectorMetric metric) {
   return -INFINITY;
 }
 
-Status FromException(const char* doing, const std::exception& exception) {
-  return Status::Internal(std::string(doing) + ": " + exception.what());
-}
-
 constexpr std::size_t kCacheLineBytes = 64;
 
 }  // namespace
@@ -37,7 +33,7 @@ Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config
   try {
     return std::unique_ptr<HnswGraph>(std::make_unique<FlatGraph>(config));
   } catch (const std::exception& exception) {
-    return FromException("creating the graph", exception);
+    return GraphFailure("creating the graph", exception);
   }
 }
 
@@ -105,12 +101,13 @@ void FlatGraph::Insert(std::uint32_t slot, Scratch& scratch) {
   entry_point_.store(slot, std::memory_order_release);
 }
 
-Status FlatGraph::Add(const void* code) {
-  return AddMany({&code, 1}, 1);
-}
-
 Status FlatGraph::AddMany(std::span<const void* const> codes, unsigned thread_count) {
+  if (codes.empty()) return Status::Ok();
   const std::uint32_t first = node_count();
+  if (first == 0 && codes.size() > 1 && thread_count > 1) {  // The root of the tree comes alone.
+    FORESHORE_RETURN_IF_ERROR(AddMany(codes.first(1), 1));
+    return AddMany(codes.subspan(1), thread_count);
+  }
   if (codes.size() > kHnswNodeCountMax - first) {
     return Status::Limit("graph has " + std::to_string(first) + " nodes and is given " + std::to_string(codes.size()) +
                          " more, expected at most " + std::to_string(kHnswNodeCountMax));
@@ -120,9 +117,8 @@ Status FlatGraph::AddMany(std::span<const void* const> codes, unsigned thread_co
   try {
     for (const void* code : codes) AppendNode(code, DrawLevel());
   } catch (const std::exception& exception) {
-    return FromException("inserting into the graph", exception);
+    return GraphFailure("inserting into the graph", exception);
   }
-  if (codes.empty()) return Status::Ok();
   const auto end = first + static_cast<std::uint32_t>(codes.size());
   std::atomic<std::uint32_t> next{first};
   std::mutex failure_mutex;
@@ -133,18 +129,10 @@ Status FlatGraph::AddMany(std::span<const void* const> codes, unsigned thread_co
       for (std::uint32_t slot = next++; slot < end; slot = next++) Insert(slot, *scratch);
     } catch (const std::exception& exception) {
       const std::lock_guard lock(failure_mutex);
-      failure = FromException("inserting into the graph", exception);
+      failure = GraphFailure("inserting into the graph", exception);
       next = end;
     }
   };
-  try {
-    if (first == 0) {  // Alone: the root of the tree.
-      BorrowedScratch scratch(*this);
-      Insert(next++, *scratch);
-    }
-  } catch (const std::exception& exception) {
-    return FromException("inserting into the graph", exception);
-  }
   std::vector<std::thread> threads;
   try {
     const auto useful_count = static_cast<unsigned>(std::min<std::size_t>(thread_count, codes.size()));
@@ -163,7 +151,7 @@ Status FlatGraph::RestoreNode(const void* code, int level) {
     AppendNode(code, level);
     return Status::Ok();
   } catch (const std::exception& exception) {
-    return FromException("restoring the graph", exception);
+    return GraphFailure("restoring the graph", exception);
   }
 }
 

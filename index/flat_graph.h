@@ -36,7 +36,6 @@ class FlatGraph final : public HnswGraph {
  public:
   explicit FlatGraph(const HnswGraphConfig& config);
 
-  Status Add(const void* code) override;
   Status AddMany(std::span<const void* const> codes, unsigned thread_count) override;
   Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const override;
   const HnswGraphConfig& config() const override { return config_; }

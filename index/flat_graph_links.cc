@@ -32,7 +32,7 @@ void FlatGraph::SelectLinks(std::span<const Candidate> near, std::size_t count_m
   }
 }
 
-// Whoever asks holds the lock of one of the two rows; both hold the parent of their own node.
+// No lock is needed: a node's parent is known before anybody can link to it.
 bool FlatGraph::IsTreeEdge(std::uint32_t a, std::uint32_t b) const {
   const auto parent_of = [this](std::uint32_t slot) { return __atomic_load_n(&nodes_[slot].parent, __ATOMIC_RELAXED); };
   return parent_of(a) == b || parent_of(b) == a;

@@ -136,7 +136,7 @@ Result<std::vector<std::uint32_t>> FlatGraph::Search(const void* code, std::size
     for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);
     return slots;
   } catch (const std::exception& exception) {
-    return Status::Internal(std::string("searching the graph: ") + exception.what());
+    return GraphFailure("searching the graph", exception);
   }
 }
 

@@ -5,11 +5,12 @@
 // A node is a slot: 0, 1, 2 … in order of insertion, for ever. Nodes are never removed and never change; what is dead
 // is known one level up, so that the graph keeps its paths.
 //
-// Threads: Search(), code(), level(), node_count() and entry_point() may run beside Add() and AddMany(), with
-// LockShared() held; whatever else is not const must be alone, and so must links() and AddMany() itself among changes.
+// Threads: Search(), code(), level(), node_count() and entry_point() may run beside AddMany(), with LockShared() held;
+// whatever else is not const must be alone, and so must links(), and AddMany() among changes.
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <shared_mutex>
 #include <span>
@@ -44,12 +45,10 @@ class HnswGraph {
   HnswGraph(const HnswGraph&) = delete;
   HnswGraph& operator=(const HnswGraph&) = delete;
 
-  // Inserts a code (index/vector_code.h) as slot node_count(). kLimit when the graph is full. After kInternal the graph
-  // may only be destroyed.
-  virtual Status Add(const void* code) = 0;
-
-  // Inserts codes as the slots from node_count() on, on up to `thread_count` threads where the kind can.
+  // Inserts codes (index/vector_code.h) as the slots from node_count() on, on up to `thread_count` threads where the
+  // kind can. kLimit when the graph is full. After kInternal the graph may only be destroyed.
   virtual Status AddMany(std::span<const void* const> codes, unsigned thread_count) = 0;
+  Status Add(const void* code) { return AddMany({&code, 1}, 1); }
 
   // Held by readers while they search and look at what they found. Empty where the graph does not make them wait.
   virtual std::shared_lock<FairSharedMutex> LockShared() const { return {}; }
@@ -76,6 +75,9 @@ class HnswGraph {
 
   virtual std::uint64_t memory_bytes() const = 0;  // An estimate, allocator overhead included.
 };
+
+// kInternal, for what an exception cut short.
+Status GraphFailure(const char* doing, const std::exception& exception);
 
 // What HnswGraph::Create() chooses from.
 Result<std::unique_ptr<HnswGraph>> CreateHnswlibGraph(const HnswGraphConfig& config, std::uint32_t capacity);

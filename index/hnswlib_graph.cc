@@ -63,10 +63,6 @@ class CodeSpaceForHnswlib : public hnswlib::SpaceInterface<float> {
   CodeSpace space_;
 };
 
-Status FromException(const char* doing, const std::exception& exception) {
-  return Status::Internal(std::string(doing) + ": " + exception.what());
-}
-
 constexpr std::uint32_t kCapacityMin = 64;
 
 }  // namespace
@@ -76,7 +72,6 @@ class HnswlibGraph final : public HnswGraph {
   struct Impl;
   explicit HnswlibGraph(std::unique_ptr<Impl> impl);
   ~HnswlibGraph() override;
-  Status Add(const void* code) override;
   Status AddMany(std::span<const void* const> codes, unsigned thread_count) override;
   std::shared_lock<FairSharedMutex> LockShared() const override;
   Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const override;
@@ -125,28 +120,25 @@ Result<std::unique_ptr<HnswGraph>> CreateHnswlibGraph(const HnswGraphConfig& con
   try {
     return std::unique_ptr<HnswGraph>(new HnswlibGraph(std::make_unique<HnswlibGraph::Impl>(config, capacity)));
   } catch (const std::exception& exception) {
-    return FromException("creating the graph", exception);
-  }
-}
-
-Status HnswlibGraph::Add(const void* code) {
-  if (node_count() >= kHnswNodeCountMax) {
-    return Status::Limit("graph has " + std::to_string(node_count()) + " nodes, expected fewer than " +
-                         std::to_string(kHnswNodeCountMax));
-  }
-  try {
-    const std::unique_lock lock(impl_->mutex);
-    impl_->MakeRoom();
-    impl_->hnsw.addPoint(code, node_count());
-    return Status::Ok();
-  } catch (const std::exception& exception) {
-    return FromException("inserting into the graph", exception);
+    return GraphFailure("creating the graph", exception);
   }
 }
 
 Status HnswlibGraph::AddMany(std::span<const void* const> codes, unsigned /*thread_count*/) {
-  for (const void* code : codes) FORESHORE_RETURN_IF_ERROR(Add(code));
-  return Status::Ok();
+  try {
+    for (const void* code : codes) {
+      if (node_count() >= kHnswNodeCountMax) {
+        return Status::Limit("graph has " + std::to_string(node_count()) + " nodes, expected fewer than " +
+                             std::to_string(kHnswNodeCountMax));
+      }
+      const std::unique_lock lock(impl_->mutex);  // For one at a time: searches come in between.
+      impl_->MakeRoom();
+      impl_->hnsw.addPoint(code, node_count());
+    }
+    return Status::Ok();
+  } catch (const std::exception& exception) {
+    return GraphFailure("inserting into the graph", exception);
+  }
 }
 
 std::shared_lock<FairSharedMutex> HnswlibGraph::LockShared() const {
@@ -162,7 +154,7 @@ Result<std::vector<std::uint32_t>> HnswlibGraph::Search(const void* code, std::s
     }
     return slots;
   } catch (const std::exception& exception) {
-    return FromException("searching the graph", exception);
+    return GraphFailure("searching the graph", exception);
   }
 }
 
@@ -219,7 +211,7 @@ Status HnswlibGraph::RestoreNode(const void* code, int level) {
     ++hnsw.cur_element_count;
     return Status::Ok();
   } catch (const std::exception& exception) {
-    return FromException("restoring the graph", exception);
+    return GraphFailure("restoring the graph", exception);
   }
 }
 
