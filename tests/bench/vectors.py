@@ -14,7 +14,7 @@ import sys
 COMMAND = "scripts/bench.sh vectors"
 # set: metric, links of ours
 SETS = {"glove": ("cosine", 24), "mnist": ("l2", 16)}
-# set: queries per second at recall 0.95 and 0.99, build, turnover's loss, SQL
+# set: queries per second at recall 0.95 and 0.99, build, SQL
 BARS = {"glove": (4.0, 4.0, 3.0, 2.5), "mnist": (4.5, 3.5, 3.5, 2.0)}
 
 

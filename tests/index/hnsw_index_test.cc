@@ -194,6 +194,49 @@ TEST_CASE("hnsw index: churn makes garbage, compaction removes it, and every sna
   CHECK(DocidsAt(*index, query, sequence) == Docids{5});
 }
 
+TEST_CASE("hnsw index: garbage that was not compacted away takes no place from what is found") {
+  constexpr std::uint32_t kDimension = 32;
+  constexpr std::int64_t kCount = 1500;
+  SyntheticVectors vectors(kDimension, 1, 12);  // One cluster, so that a little search is not enough.
+  const auto index = NewIndex(kDimension);
+  std::vector<std::vector<float>> stored;
+  for (std::int64_t docid = 0; docid < kCount; ++docid) {
+    stored.push_back(vectors.Next());
+    REQUIRE(index->Upsert(docid, RecordOf(stored.back()), 1).ok());
+  }
+  std::vector<std::vector<float>> queries;
+  for (int i = 0; i < 100; ++i) queries.push_back(vectors.Next());
+  const auto hit_count = [&] {
+    int hits = 0;
+    for (const std::vector<float>& query : queries) {
+      const auto exact = index->ExactSearch(query, kNow, 10).value();
+      VectorSearchOptions options;
+      options.ef = 16;
+      options.strategy = VectorStrategy::kGraph;
+      const auto cursor = index->NewCursor(query, kNow, options).value();
+      for (const VectorMatch& match : Take(*cursor, 10)) {
+        hits += std::find(exact.begin(), exact.end(), match) != exact.end() ? 1 : 0;
+      }
+      CHECK(cursor->strategy() == "hnsw ef=16");
+    }
+    return hits;
+  };
+  const int before = hit_count();
+  // The same documents with the same vectors again, twice over: two thirds of the graph are then dead.
+  std::uint64_t sequence = 1;
+  for (int round = 0; round < 2; ++round) {
+    for (std::int64_t docid = 0; docid < kCount; ++docid) {
+      REQUIRE(index->Remove(docid, ++sequence).ok());
+      REQUIRE(index->Upsert(docid, RecordOf(stored[static_cast<std::size_t>(docid)]), ++sequence).ok());
+    }
+  }
+  index->ForgetBefore(sequence);
+  CHECK(index->garbage_count() == 2 * kCount);
+  const int after = hit_count();
+  MESSAGE("of 1000 found " << before << " without garbage and " << after << " with it");
+  CHECK(after >= before - 30);
+}
+
 TEST_CASE("hnsw index: input that does not fit is refused and names the index") {
   const auto index = NewIndex(4);
   Status status = index->Upsert(9, RecordOf({1, 2, 3}), 1);
