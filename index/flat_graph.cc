@@ -24,26 +24,40 @@ float EqualOf(VectorMetric metric) {
 }
 
 constexpr std::size_t kCacheLineBytes = 64;
+constexpr std::size_t kPageBytes = 4096;  // As small as they come: an estimate.
 
 }  // namespace
 
-Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config) {
+Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config, std::shared_ptr<HnswImage> image) {
   assert(config.dimension >= kVectorDimensionMin && config.dimension <= kVectorDimensionMax);
   assert(config.links_per_node >= 2);
   try {
-    return std::unique_ptr<HnswGraph>(std::make_unique<FlatGraph>(config));
+    return std::unique_ptr<HnswGraph>(std::make_unique<FlatGraph>(config, std::move(image)));
   } catch (const std::exception& exception) {
     return GraphFailure("creating the graph", exception);
   }
 }
 
-FlatGraph::FlatGraph(const HnswGraphConfig& config)
+FlatGraph::FlatGraph(const HnswGraphConfig& config, std::shared_ptr<HnswImage> image)
     : config_(config),
       space_(config.metric, config.dimension),
       equal_(EqualOf(config.metric)),
+      image_(std::move(image)),
       codes_(space_.code_bytes(), kVectorCodeAlignment),
       base_links_(std::size_t{8} * config.links_per_node, kCacheLineBytes),
-      upper_links_(std::size_t{4} * config.links_per_node, sizeof(std::uint32_t)) {}
+      upper_links_(std::size_t{4} * config.links_per_node, sizeof(std::uint32_t)) {
+  if (!image_) return;
+  const std::uint32_t count = image_->node_count();
+  codes_.Borrow(image_->rows(kCodeArea), count);
+  base_links_.Borrow(image_->rows(kBaseLinkArea), count);
+  upper_links_.Borrow(image_->rows(kUpperLinkArea), image_->upper_row_count());
+  nodes_.Borrow(image_->nodes(), count);
+  upper_row_count_ = image_->upper_row_count();
+  touched_pages_.assign(count * base_links_.stride_bytes() / kPageBytes + 1, 0);
+  node_count_ = count;
+  if (count > 0) RestoreEntryPoint(image_->entry_point(), image_->knows_parents());
+  MarkSaved();
+}
 
 std::uint32_t FlatGraph::links_max(int level) const {
   return level == 0 ? config_.links_per_node * 2 : config_.links_per_node;
@@ -67,9 +81,10 @@ void FlatGraph::AppendNode(const void* code, int level) {
   codes_.Reserve(slot + 1);
   base_links_.Reserve(slot + 1);
   upper_links_.Reserve(upper_row_count_ + static_cast<std::uint32_t>(level));
-  Node node;
+  HnswNode node;
   node.upper_first = upper_row_count_;
   node.level = static_cast<std::uint8_t>(level);
+  node.is_linked = 0;
   nodes_.Put(slot, node);
   std::memcpy(codes_[slot], code, space_.code_bytes());
   for (int at = 0; at <= level; ++at) std::fill_n(Row(slot, at), links_max(at), kNoSlot);
@@ -93,11 +108,11 @@ void FlatGraph::Insert(std::uint32_t slot, Scratch& scratch) {
       near = scratch.pool.front().slot;
       ChooseLinks(slot, at, scratch);
     }
-    nodes_[slot].is_linked.store(true, std::memory_order_release);
+    SetLinked(slot);
     for (int at = 0; at <= std::min(top, level(slot)); ++at) LinkBack(slot, at, scratch);
     if (level(slot) <= top) return;
   }
-  nodes_[slot].is_linked.store(true, std::memory_order_release);
+  SetLinked(slot);
   entry_point_.store(slot, std::memory_order_release);
 }
 
@@ -112,9 +127,9 @@ Status FlatGraph::AddMany(std::span<const void* const> codes, unsigned thread_co
     return Status::Limit("graph has " + std::to_string(first) + " nodes and is given " + std::to_string(codes.size()) +
                          " more, expected at most " + std::to_string(kHnswNodeCountMax));
   }
-  if (!has_parents_) FindParents();
-  has_parents_ = true;
   try {
+    if (!knows_parents_) FindParents();
+    knows_parents_ = true;
     for (const void* code : codes) AppendNode(code, DrawLevel());
   } catch (const std::exception& exception) {
     return GraphFailure("inserting into the graph", exception);
@@ -145,10 +160,15 @@ Status FlatGraph::AddMany(std::span<const void* const> codes, unsigned thread_co
   return failure;
 }
 
-Status FlatGraph::RestoreNode(const void* code, int level) {
+Status FlatGraph::RestoreNode(const void* code, int level, std::uint32_t parent) {
   assert(level >= 0 && level <= kHnswLevelMax && node_count() < kHnswNodeCountMax);
   try {
+    const std::uint32_t slot = node_count();
     AppendNode(code, level);
+    nodes_[slot].is_linked = 1;
+    if (parent == kNoSlot) return Status::Ok();
+    nodes_[slot].parent = parent;
+    if (nodes_[parent].children < UINT8_MAX) ++nodes_[parent].children;
     return Status::Ok();
   } catch (const std::exception& exception) {
     return GraphFailure("restoring the graph", exception);
@@ -157,18 +177,53 @@ Status FlatGraph::RestoreNode(const void* code, int level) {
 
 void FlatGraph::RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links) {
   assert(slot < node_count() && level <= this->level(slot) && links.size() <= links_max(level));
-  std::copy(links.begin(), links.end(), Row(slot, level));
+  std::uint32_t* row = Row(slot, level);
+  std::fill(std::copy(links.begin(), links.end(), row), row + links_max(level), kNoSlot);
+  if (level == 0 && slot < base_links_.borrowed_count())
+    touched_pages_[slot * base_links_.stride_bytes() / kPageBytes] = 1;
 }
 
-void FlatGraph::RestoreEntryPoint(std::uint32_t slot) {
+void FlatGraph::RestoreEntryPoint(std::uint32_t slot, bool parents_are_known) {
   entry_point_ = slot;
   random_.seed(node_count());  // Else a restored graph would draw the levels of its first nodes again.
-  has_parents_ = false;
+  knows_parents_ = parents_are_known;
+}
+
+void FlatGraph::MarkSaved() {
+  row_states_.assign(node_count(), 0);
+  upper_states_.assign(upper_row_count_, 0);
+  knows_changes_ = knows_parents_;
+}
+
+void FlatGraph::NoteChange(std::uint32_t slot, int level, std::size_t kept_count) {
+  if (slot >= row_states_.size()) return;
+  std::uint8_t& state =
+      level == 0 ? row_states_[slot] : upper_states_[nodes_[slot].upper_first + static_cast<std::uint32_t>(level) - 1];
+  const auto changed = static_cast<std::uint8_t>(1 + kept_count);
+  state = state == 0 ? changed : std::min(state, changed);
+  if (level != 0 || slot >= base_links_.borrowed_count()) return;
+  std::uint8_t& page = touched_pages_[slot * base_links_.stride_bytes() / kPageBytes];
+  __atomic_store_n(&page, 1, __ATOMIC_RELAXED);  // Its neighbours have other locks.
+}
+
+void FlatGraph::ForEachChangedRow(const VisitRow& visit) const {
+  for (std::uint32_t slot = 0; slot < row_states_.size(); ++slot) {
+    if (row_states_[slot] != 0) visit(slot, 0, row_states_[slot] - std::size_t{1});
+    const HnswNode& node = nodes_[slot];
+    for (int level = 1; level <= node.level; ++level) {
+      const std::uint8_t state = upper_states_[node.upper_first + static_cast<std::uint32_t>(level) - 1];
+      if (state != 0) visit(slot, level, state - std::size_t{1});
+    }
+  }
 }
 
 std::uint64_t FlatGraph::memory_bytes() const {
-  const std::uint64_t node_bytes = codes_.stride_bytes() + base_links_.stride_bytes() + sizeof(Node);
-  return node_count() * node_bytes + upper_row_count_ * upper_links_.stride_bytes();
+  const std::uint64_t added_count = node_count() - base_links_.borrowed_count();
+  const std::uint64_t node_bytes = codes_.stride_bytes() + base_links_.stride_bytes() + sizeof(HnswNode);
+  const std::uint64_t upper_bytes = (upper_row_count_ - upper_links_.borrowed_count()) * upper_links_.stride_bytes();
+  const std::uint64_t page_bytes =
+      kPageBytes * static_cast<std::uint64_t>(std::count(touched_pages_.begin(), touched_pages_.end(), 1));
+  return added_count * node_bytes + upper_bytes + page_bytes + row_states_.size() + upper_states_.size();
 }
 
 }  // namespace foreshore

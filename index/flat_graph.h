@@ -9,8 +9,12 @@
 // to each other on level 0 for ever. So thousands of equal vectors, between which the heuristic sees no difference,
 // hang together as well. A graph restored from hnswlib's links has as much of this as those links hold.
 //
+// The graph may lie in the image of a snapshot, and is added to behind it. Of the rows that a file has it remembers
+// which changed, and from which link on.
+//
 // Invariants: a link row holds its links first, then kNoSlot; parents have lower slots than their children;
-// Node::children counts whose parent a slot is.
+// HnswNode::children counts whose parent a slot is; row_states_ and upper_states_ say of each row that was saved 0
+// where it is as it was, else 1 + how many of its first links are.
 //
 // Threads: as HnswGraph says, and AddMany() inserts on several threads itself. A link row is written under its lock and
 // read without one: its words are stored with release and loaded with acquire, so that whoever finds a link finds what
@@ -27,6 +31,7 @@
 #include <vector>
 
 #include "index/hnsw_graph.h"
+#include "index/hnsw_image.h"
 #include "index/segmented_rows.h"
 #include "index/vector_code.h"
 
@@ -34,7 +39,7 @@ namespace foreshore {
 
 class FlatGraph final : public HnswGraph {
  public:
-  explicit FlatGraph(const HnswGraphConfig& config);
+  FlatGraph(const HnswGraphConfig& config, std::shared_ptr<HnswImage> image);
 
   Status AddMany(std::span<const void* const> codes, unsigned thread_count) override;
   Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const override;
@@ -45,33 +50,24 @@ class FlatGraph final : public HnswGraph {
   std::span<const std::uint32_t> links(std::uint32_t slot, int level) const override;
   std::uint32_t links_max(int level) const override;
   const char* code(std::uint32_t slot) const override { return codes_[slot]; }
-  Status RestoreNode(const void* code, int level) override;
+  HnswNode node(std::uint32_t slot) const override { return nodes_[slot]; }
+  Status RestoreNode(const void* code, int level, std::uint32_t parent) override;
   void RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links) override;
-  void RestoreEntryPoint(std::uint32_t slot) override;
+  void RestoreEntryPoint(std::uint32_t slot, bool parents_are_known) override;
+  bool knows_parents() const override { return knows_parents_; }
+  bool knows_changes() const override { return knows_changes_; }
+  void ForEachChangedRow(const VisitRow& visit) const override;
+  void MarkSaved() override;
   std::uint64_t memory_bytes() const override;
 
  private:
-  struct Node {
-    std::uint32_t parent = kNoSlot;  // Set before the node is linked, the same ever after.
-    std::uint32_t upper_first = 0;   // Of upper_links_: its row of level 1; those above follow.
-    std::uint8_t level = 0;
-    std::uint8_t children = 0;           // Guarded by the lock of its row.
-    std::atomic<bool> is_linked{false};  // Others may become its children.
-    Node() = default;
-    Node(const Node& other)
-        : parent(other.parent),
-          upper_first(other.upper_first),
-          level(other.level),
-          children(other.children),
-          is_linked(other.is_linked.load(std::memory_order_relaxed)) {}
-    Node& operator=(const Node&) = delete;
-  };
   struct Candidate {
     float proximity = 0;     // To what is looked for.
     std::uint32_t slot = 0;  // With kExpanded while a search runs.
   };
   struct Scratch {
     std::vector<std::uint64_t> visited;   // One bit per slot; all clear between two searches.
+    std::uint32_t slot_count = 0;         // Those that were there when the search began.
     std::vector<std::uint32_t> met;       // Whose bits are set.
     std::vector<Candidate> pool;          // Nearest first.
     std::vector<std::uint32_t> unscored;  // Of one hop.
@@ -107,6 +103,9 @@ class FlatGraph final : public HnswGraph {
   void LinkBack(std::uint32_t slot, int level, Scratch& scratch);
   void AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch& scratch);
   void FindParents();
+  bool IsLinked(std::uint32_t slot) const { return __atomic_load_n(&nodes_[slot].is_linked, __ATOMIC_ACQUIRE) != 0; }
+  void SetLinked(std::uint32_t slot) { __atomic_store_n(&nodes_[slot].is_linked, 1, __ATOMIC_RELEASE); }
+  void NoteChange(std::uint32_t slot, int level, std::size_t kept_count);
 
   void AppendNode(const void* code, int level);
   void Insert(std::uint32_t slot, Scratch& scratch);
@@ -114,13 +113,18 @@ class FlatGraph final : public HnswGraph {
 
   const HnswGraphConfig config_;
   const CodeSpace space_;
-  const float equal_;  // Two codes at most so far apart are taken for one.
+  const float equal_;                       // Two codes at most so far apart are taken for one.
+  const std::shared_ptr<HnswImage> image_;  // Where the first rows lie, or nullptr.
   SegmentedRows codes_;
   SegmentedRows base_links_;
   SegmentedRows upper_links_;
-  SegmentedArray<Node> nodes_;
+  SegmentedArray<HnswNode> nodes_;
   std::uint32_t upper_row_count_ = 0;
-  bool has_parents_ = true;  // False from a restoration to the next insertion: searches need none.
+  bool knows_parents_ = true;             // False from a restoration to the next insertion: searches need none.
+  bool knows_changes_ = false;            // Since a file was written or read that holds what the states below speak of.
+  std::vector<std::uint8_t> row_states_;  // By slot. Each guarded by the lock of its row, as those that follow.
+  std::vector<std::uint8_t> upper_states_;   // By upper row.
+  std::vector<std::uint8_t> touched_pages_;  // Of the base links in the image, each 1 once it was written to.
   std::atomic<std::uint32_t> node_count_{0};
   std::atomic<std::uint32_t> entry_point_{kNoSlot};
   std::mutex entry_mutex_;  // Held by who may become the entry point.

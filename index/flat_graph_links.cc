@@ -1,5 +1,7 @@
 // Choosing and keeping the links of a FlatGraph.
 #include <algorithm>
+#include <cmath>
+#include <stdexcept>
 
 #include "index/flat_graph.h"
 
@@ -39,7 +41,7 @@ bool FlatGraph::IsTreeEdge(std::uint32_t a, std::uint32_t b) const {
 }
 
 bool FlatGraph::TryAdopt(std::uint32_t parent, std::uint32_t child) {
-  if (parent >= child || !nodes_[parent].is_linked.load(std::memory_order_acquire)) return false;
+  if (parent >= child || !IsLinked(parent)) return false;
   {
     const std::lock_guard lock(LockOf(parent));
     if (nodes_[parent].children >= config_.links_per_node) return false;
@@ -81,11 +83,15 @@ void FlatGraph::LinkBack(std::uint32_t slot, int level, Scratch& scratch) {
 
 void FlatGraph::AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch& scratch) {
   const std::lock_guard lock(LockOf(from));
+  if (image_) {
+    if (const Status whole = image_->CheckLinks(from); !whole.ok()) throw std::runtime_error(whole.message());
+  }
   std::uint32_t* row = Row(from, level);
   const std::size_t count_max = links_max(level);
   const std::size_t count = links(from, level).size();
   if (std::find(row, row + count, to) != row + count) return;  // It came the other way meanwhile.
   if (count < count_max) {
+    NoteChange(from, level, count);
     SetLink(row, count, to);
     return;
   }
@@ -100,6 +106,10 @@ void FlatGraph::AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch
       relinked.push_back({proximities[i - first], row[i]});
   }
   relinked.push_back({space_.Proximity(codes_[from], codes_[to]), to});
+  // Codes that nobody checked yet may be damaged: what is no number must not come into an order.
+  for (Candidate& candidate : relinked) {
+    if (std::isnan(candidate.proximity)) candidate.proximity = INFINITY;
+  }
   std::sort(relinked.begin(), relinked.end(), [](const Candidate& a, const Candidate& b) {
     return a.proximity != b.proximity ? a.proximity < b.proximity : a.slot < b.slot;
   });
@@ -109,14 +119,17 @@ void FlatGraph::AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch
     }
   }
   SelectLinks(relinked, count_max, kept);
+  NoteChange(from, level, 0);
   for (std::size_t i = 0; i < kept.size(); ++i) SetLink(row, i, kept[i]);
   for (std::size_t i = kept.size(); i < count_max; ++i) SetLink(row, i, kNoSlot);
 }
 
 // Finds a tree again in restored links: any earlier node that links back will do, the parent of old among them.
 void FlatGraph::FindParents() {
+  if (image_) {
+    if (const Status whole = image_->CheckAll(); !whole.ok()) throw std::runtime_error(whole.message());
+  }
   for (std::uint32_t slot = 0; slot < node_count(); ++slot) {
-    nodes_[slot].is_linked.store(true, std::memory_order_relaxed);
     for (const std::uint32_t link : links(slot, 0)) {
       if (link >= slot) continue;
       const std::span<const std::uint32_t> back = links(link, 0);

@@ -57,10 +57,9 @@ std::uint32_t FlatGraph::Descend(const void* code, std::uint32_t from, int from_
 }
 
 void FlatGraph::CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch) const {
-  const std::size_t bit_count = scratch.visited.size() * 64;
   scratch.unscored.clear();
   ForEachLink(slot, level, [&](std::uint32_t link) {
-    if (link >= bit_count) return;  // Inserted after this search began.
+    if (link >= scratch.slot_count) return;  // Inserted after this search began, or of an image that nobody checked.
     std::uint64_t& word = scratch.visited[link / 64];
     const std::uint64_t bit = std::uint64_t{1} << (link % 64);
     if ((word & bit) != 0) return;
@@ -104,7 +103,8 @@ void FlatGraph::ClearVisited(Scratch& scratch) const {
 // Leaves the up to `ef` nearest to `code` that it finds in scratch.pool.
 void FlatGraph::SearchLevel(const void* code, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const {
   ClearVisited(scratch);  // Of a search that ended by an exception, else there is nothing to clear.
-  scratch.visited.resize((node_count() + std::size_t{63}) / 64, 0);
+  scratch.slot_count = node_count();
+  scratch.visited.resize((scratch.slot_count + std::size_t{63}) / 64, 0);
   scratch.pool.clear();
   scratch.pool.push_back({space_.Proximity(code, codes_[from]), from});
   scratch.met.push_back(from);

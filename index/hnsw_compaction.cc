@@ -29,7 +29,8 @@ struct HnswIndex::Compaction {
     const auto lock = from->graph->LockShared();
     std::vector<const void*> codes;
     for (; next_slot < end; ++next_slot) {
-      if (from->entries[next_slot].LoadDied() <= forgotten_seq) continue;
+      if (from->entries[next_slot].died <= forgotten_seq) continue;
+      FORESHORE_RETURN_IF_ERROR(from->CheckCodes(next_slot));
       codes.push_back(from->graph->code(next_slot));
       old_slots.push_back(next_slot);
     }
@@ -79,6 +80,9 @@ Status HnswIndex::Compact() {
       compaction.to->fine_codes->Put(slot, codes, (*compaction.from->fine_codes)[old_slot]);
     }
     AdoptLocked(std::move(compaction.to));
+    saved_path_.clear();  // Slots have other numbers now.
+    saved_.node_count = 0;
+    unsaved_deaths_.clear();
     return Status::Ok();
   } catch (const std::exception& exception) {
     return Status::Internal(config_.name + ": compacting: " + exception.what());

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <shared_mutex>
 #include <span>
@@ -35,6 +36,18 @@ struct HnswGraphConfig {
 inline constexpr std::uint32_t kNoSlot = 0xFFFFFFFF;
 inline constexpr std::uint32_t kHnswNodeCountMax = 0x7FFFFFF0;  // hnswlib holds slots in int in one place.
 inline constexpr int kHnswLevelMax = 63;
+
+// A node as snapshots keep it, and our graph too.
+struct HnswNode {
+  std::uint32_t parent = kNoSlot;  // See index/flat_graph.h; none for the first node, and for all of hnswlib's.
+  std::uint32_t upper_first = 0;   // Its row of links on level 1; those above follow.
+  std::uint8_t level = 0;
+  std::uint8_t children = 0;   // Whose parent it is, counted.
+  std::uint8_t is_linked = 1;  // 0 while it is being inserted.
+  std::uint8_t reserved = 0;
+};
+
+class HnswImage;
 
 class HnswGraph {
  public:
@@ -64,23 +77,41 @@ class HnswGraph {
   // The slots that `slot` links to on `level`, at most links_per_node of them, or twice that on level 0.
   virtual std::span<const std::uint32_t> links(std::uint32_t slot, int level) const = 0;
   virtual std::uint32_t links_max(int level) const = 0;
+  // What a snapshot says of a slot, but for upper_first.
+  virtual HnswNode node(std::uint32_t slot) const = 0;
   // The code of a slot, valid while LockShared() is held, or until the next non-const call.
   virtual const char* code(std::uint32_t slot) const = 0;
 
-  // Rebuild a stored graph: every node in order, then its links, then the entry point. The caller has checked that
-  // levels, counts, slots and entry point are in range and that each link's target reaches up to its level.
-  virtual Status RestoreNode(const void* code, int level) = 0;
+  // Rebuild a stored graph, or bring it on: every new node in order, then links, then the entry point. The caller has
+  // checked that levels, counts, slots and entry point are in range and that each link's target reaches up to its
+  // level. `parent` is a lower slot, or kNoSlot.
+  virtual Status RestoreNode(const void* code, int level, std::uint32_t parent) = 0;
   virtual void RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links) = 0;
-  virtual void RestoreEntryPoint(std::uint32_t slot) = 0;
+  // `parents_are_known`: as far as there are any, the nodes were restored with them.
+  virtual void RestoreEntryPoint(std::uint32_t slot, bool parents_are_known) = 0;
+  virtual bool knows_parents() const { return false; }
 
-  virtual std::uint64_t memory_bytes() const = 0;  // An estimate, allocator overhead included.
+  // For snapshots of what changed. Whether the graph remembers it since MarkSaved(), or since it came from an image.
+  virtual bool knows_changes() const { return false; }
+  // Calls visit(slot, level, kept_count) for each row of links, of slots that were there then, whose links behind the
+  // first `kept_count` are others now; in order of slots, then of levels.
+  using VisitRow = std::function<void(std::uint32_t slot, int level, std::size_t kept_count)>;
+  virtual void ForEachChangedRow(const VisitRow& /*visit*/) const {}
+  virtual void MarkSaved() {}
+
+  // An estimate, allocator overhead included; of what is mapped, the pages that were changed.
+  virtual std::uint64_t memory_bytes() const = 0;
 };
+
+// What of an index's configuration its graph is made of. kInvalidArgument where a number is out of its range.
+Result<HnswGraphConfig> GraphConfigOf(const VectorIndexConfig& config);
 
 // kInternal, for what an exception cut short.
 Status GraphFailure(const char* doing, const std::exception& exception);
 
 // What HnswGraph::Create() chooses from.
 Result<std::unique_ptr<HnswGraph>> CreateHnswlibGraph(const HnswGraphConfig& config, std::uint32_t capacity);
-Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config);
+Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config,
+                                                   std::shared_ptr<HnswImage> image = nullptr);  // Begins as it.
 
 }  // namespace foreshore

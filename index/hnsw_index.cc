@@ -27,7 +27,9 @@ Status CheckRange(const std::string& name, const char* field, std::uint64_t foun
                                  std::to_string(min) + ".." + std::to_string(max));
 }
 
-Result<HnswGraphConfig> GraphConfig(const VectorIndexConfig& config) {
+}  // namespace
+
+Result<HnswGraphConfig> GraphConfigOf(const VectorIndexConfig& config) {
   FORESHORE_RETURN_IF_ERROR(
       CheckRange(config.name, "dimension", config.dimension, kVectorDimensionMin, kVectorDimensionMax));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "links_per_node", config.links_per_node, 4, 64));
@@ -38,27 +40,22 @@ Result<HnswGraphConfig> GraphConfig(const VectorIndexConfig& config) {
   return HnswGraphConfig{config.metric, config.dimension, config.links_per_node, config.ef_construction, config.graph};
 }
 
-}  // namespace
-
 Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config) {
-  FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfig(config));
+  FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfigOf(config));
   HnswSnapshot empty;
   FORESHORE_ASSIGN_OR_RETURN(empty.graph, HnswGraph::Create(graph_config, 0));
   if (config.precision == VectorPrecision::kInt16) empty.fine_codes.emplace(config.dimension);
   return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(empty)));
 }
 
-Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path) {
-  FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfig(config));
-  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot,
-                             ReadHnswSnapshot(config.name, graph_config, config.precision, path));
-  return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(snapshot)));
-}
-
-HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot)
-    : config_(std::move(config)), applied_seq_(snapshot.applied_seq) {
-  AdoptLocked(std::make_shared<State>(
-      State{std::move(snapshot.graph), std::move(snapshot.entries), std::move(snapshot.fine_codes)}));
+HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot, HnswSaved saved, std::string path)
+    : config_(std::move(config)),
+      applied_seq_(snapshot.applied_seq),
+      forgotten_seq_(snapshot.applied_seq),
+      saved_path_(std::move(path)),
+      saved_(saved) {
+  AdoptLocked(std::make_shared<State>(State{std::move(snapshot.image), std::move(snapshot.graph),
+                                            std::move(snapshot.entries), std::move(snapshot.fine_codes)}));
 }
 
 std::shared_ptr<HnswIndex::State> HnswIndex::state() const {
@@ -67,26 +64,32 @@ std::shared_ptr<HnswIndex::State> HnswIndex::state() const {
 }
 
 Status HnswIndex::CheckUsable() const {
-  if (!is_broken_) return Status::Ok();
-  return Status::Internal(config_.name + ": an insertion failed half-way, expected the index to be rebuilt");
+  if (is_broken_) {
+    return Status::Internal(config_.name + ": an insertion failed half-way, expected the index to be rebuilt");
+  }
+  const std::shared_ptr<State> now = state();
+  if (!now->image || !now->image->is_damaged()) return Status::Ok();
+  return Status::Corruption(config_.name + ": its snapshot is damaged, expected the index to be rebuilt");
 }
 
 void HnswIndex::AdoptLocked(std::shared_ptr<State> state) {
   const std::uint32_t count = state->graph->node_count();
+  const std::uint32_t borrowed_count = state->entries.borrowed_count();
   std::unordered_map<std::int64_t, std::uint32_t> live;
   std::unordered_multimap<std::int64_t, std::uint32_t> superseded;
   std::vector<Death> deaths;
-  std::uint64_t garbage_count = 0;
-  live.reserve(count);
-  for (std::uint32_t slot = 0; slot < count; ++slot) {
-    const HnswEntry& entry = state->entries[slot];
-    const std::uint64_t died = entry.LoadDied();
-    if (died == kNeverDied) {
+  std::uint64_t garbage_count = state->entries.borrowed_dead_count();
+  std::uint64_t live_count = borrowed_count - garbage_count;
+  live.reserve(count - borrowed_count);
+  for (std::uint32_t slot = borrowed_count; slot < count; ++slot) {
+    const HnswEntry entry = state->entries[slot];
+    if (entry.is_live()) {
       live.emplace(entry.docid, slot);
-    } else if (died <= forgotten_seq_) {
+      ++live_count;
+    } else if (entry.died <= forgotten_seq_) {
       ++garbage_count;
     } else {
-      deaths.push_back({died, slot});
+      deaths.push_back({entry.died, slot});
       superseded.emplace(entry.docid, slot);
     }
   }
@@ -96,20 +99,37 @@ void HnswIndex::AdoptLocked(std::shared_ptr<State> state) {
   superseded_.swap(superseded);
   deaths_.swap(queue);
   garbage_count_ = garbage_count;
+  live_count_ = live_count;
   const std::lock_guard state_lock(state_mutex_);
   state_ = std::move(state);
 }
 
+std::uint32_t HnswIndex::FindLive(const State& state, std::int64_t docid) const {
+  const auto found = live_.find(docid);
+  if (found != live_.end()) return found->second;
+  std::uint32_t live_slot = kNoSlot;
+  if (state.image) {
+    state.image->ForEachPlaced(docid, [&](std::uint32_t slot) {
+      if (state.entries[slot].is_live()) live_slot = slot;
+    });
+  }
+  return live_slot;
+}
+
 // With live_mutex_ held as well.
 void HnswIndex::KillLocked(std::uint32_t slot, std::uint64_t sequence) {
-  HnswEntry& entry = state()->entries[slot];
+  const std::shared_ptr<State> now = state();
+  const std::int64_t docid = now->entries[slot].docid;
   if (sequence > forgotten_seq_) {
-    superseded_.emplace(entry.docid, slot);
+    superseded_.emplace(docid, slot);
     deaths_.push({sequence, slot});
   } else {
     ++garbage_count_;
   }
-  entry.StoreDied(sequence);
+  if (slot < saved_.node_count) unsaved_deaths_.push_back(slot);
+  live_.erase(docid);
+  --live_count_;
+  now->entries.StoreDied(slot, sequence);
 }
 
 Status HnswIndex::Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) {
@@ -166,21 +186,21 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, std::span<c
         record.fine_codes.empty() ? std::span<const std::int8_t>(no_fine_codes) : record.fine_codes;
     const char* code = codes_.data() + i * code_bytes;
     const std::unique_lock live_lock(live_mutex_);
-    const auto old = live_.find(upsert.docid);
-    if (old != live_.end()) {
-      if (now->entries[old->second].born > upsert.sequence) continue;
+    const std::uint32_t old = FindLive(*now, upsert.docid);
+    if (old != kNoSlot) {
+      if (now->entries[old].born > upsert.sequence) continue;
       // A document that is written again with the same vector keeps its entry.
-      const void* old_code = old->second < first ? now->graph->code(old->second) : added[old->second - first];
-      const bool is_same =
-          std::memcmp(old_code, code, code_bytes) == 0 &&
-          (!now->fine_codes || std::equal(fine.begin(), fine.end(), (*now->fine_codes)[old->second].begin()));
+      const void* old_code = old < first ? now->graph->code(old) : added[old - first];
+      const bool is_same = std::memcmp(old_code, code, code_bytes) == 0 &&
+                           (!now->fine_codes || std::equal(fine.begin(), fine.end(), (*now->fine_codes)[old].begin()));
       if (is_same) continue;
-      KillLocked(old->second, upsert.sequence);
+      KillLocked(old, upsert.sequence);
     }
     const std::uint32_t slot = first + static_cast<std::uint32_t>(added.size());
     now->entries.Put(slot, {upsert.docid, upsert.sequence, kNeverDied});
     if (now->fine_codes) now->fine_codes->Put(slot, record.codes, fine);
     live_[upsert.docid] = slot;
+    ++live_count_;
     added.push_back(code);
   }
   return now->graph->AddMany(added, thread_count);
@@ -190,10 +210,10 @@ Status HnswIndex::Remove(std::int64_t docid, std::uint64_t sequence) {
   const std::lock_guard lock(write_mutex_);
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const std::unique_lock live_lock(live_mutex_);
-  const auto found = live_.find(docid);
-  if (found == live_.end() || state()->entries[found->second].born > sequence) return Status::Ok();
-  KillLocked(found->second, sequence);
-  live_.erase(found);
+  const std::shared_ptr<State> now = state();
+  const std::uint32_t slot = FindLive(*now, docid);
+  if (slot == kNoSlot || now->entries[slot].born > sequence) return Status::Ok();
+  KillLocked(slot, sequence);
   return Status::Ok();
 }
 
@@ -216,7 +236,7 @@ bool HnswIndex::ShouldCompact() const {
 
 std::uint64_t HnswIndex::entry_count() const {
   const std::shared_lock lock(live_mutex_);
-  return live_.size();
+  return live_count_;
 }
 
 std::uint64_t HnswIndex::garbage_count() const {
@@ -230,20 +250,17 @@ std::uint32_t HnswIndex::node_count() const {
 
 std::uint64_t HnswIndex::memory_bytes() const {
   const std::lock_guard lock(write_mutex_);
+  return MemoryBytesLocked();
+}
+
+std::uint64_t HnswIndex::MemoryBytesLocked() const {
   constexpr std::uint64_t kMapNodeBytes = 40;  // Key, value, link, and the share of the buckets.
   const std::shared_lock live_lock(live_mutex_);
   const std::shared_ptr<State> now = state();
   const std::uint64_t node_bytes = sizeof(HnswEntry) + (now->fine_codes ? now->fine_codes->row_bytes() : 0);
-  return now->graph->memory_bytes() + now->graph->node_count() * node_bytes +
-         (live_.size() + superseded_.size()) * kMapNodeBytes + deaths_.size() * sizeof(Death);
-}
-
-Status HnswIndex::SaveSnapshot(const std::string& path) const {
-  const std::lock_guard lock(write_mutex_);
-  FORESHORE_RETURN_IF_ERROR(CheckUsable());
-  const std::shared_ptr<State> now = state();
-  return WriteHnswSnapshot(path, *now->graph, now->entries, now->fine_codes ? &*now->fine_codes : nullptr, applied_seq_)
-      .WithContext(config_.name);
+  const std::uint64_t added_count = now->graph->node_count() - now->entries.borrowed_count();
+  return now->graph->memory_bytes() + added_count * node_bytes + (live_.size() + superseded_.size()) * kMapNodeBytes +
+         deaths_.size() * sizeof(Death);
 }
 
 Result<std::unique_ptr<VectorCursor>> HnswIndex::NewCursor(std::span<const float> query,
@@ -301,9 +318,10 @@ Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, s
   for (std::size_t i = 0; i < looked_at_count; ++i) now->Prefetch((*slots)[i]);
   for (std::size_t i = 0; i < slots->size(); ++i) {
     const std::uint32_t slot = (*slots)[i];
-    const HnswEntry& entry = now->entries[slot];
+    const HnswEntry entry = now->entries[slot];
     if (!entry.VisibleAt(snapshot_sequence)) continue;
     if (candidates.settled.size() >= looked_at_count) break;
+    FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
     candidates.settled.push_back({entry.docid, now->DistanceTo(query, slot)});
     if (i < half || settled_count < wanted_count) ++settled_count;
   }
@@ -322,8 +340,9 @@ Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, st
   std::vector<VectorMatch> matches;
   matches.reserve(count);
   for (std::uint32_t slot = 0; slot < count; ++slot) {
-    const HnswEntry& entry = now->entries[slot];
+    const HnswEntry entry = now->entries[slot];
     if (!entry.VisibleAt(snapshot_sequence)) continue;
+    FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
     matches.push_back({entry.docid, now->DistanceTo(query, slot)});
   }
   return matches;
@@ -339,9 +358,9 @@ Result<std::vector<VectorMatch>> HnswIndex::ScanAmong(const VectorQuery& query, 
     const std::shared_lock live_lock(live_mutex_);
     now = state();
     for (const std::int64_t docid : docids) {
-      const auto live = live_.find(docid);
-      if (live != live_.end() && now->entries[live->second].VisibleAt(snapshot_sequence)) {
-        slots.push_back(live->second);
+      const std::uint32_t live = FindLive(*now, docid);
+      if (live != kNoSlot && now->entries[live].VisibleAt(snapshot_sequence)) {
+        slots.push_back(live);
         continue;
       }
       const auto [first, last] = superseded_.equal_range(docid);
@@ -356,6 +375,7 @@ Result<std::vector<VectorMatch>> HnswIndex::ScanAmong(const VectorQuery& query, 
   matches.reserve(slots.size());
   for (std::size_t i = 0; i < slots.size(); ++i) {
     if (i + kPrefetchAhead < slots.size()) now->Prefetch(slots[i + kPrefetchAhead]);
+    FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slots[i]));
     matches.push_back({now->entries[slots[i]].docid, now->DistanceTo(query, slots[i])});
   }
   return matches;

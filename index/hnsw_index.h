@@ -1,8 +1,8 @@
 // VectorIndex over HnswGraph: keeps, beside the graph, who each slot is and in which snapshots it is visible.
 //
-// Invariants: the entry of a slot describes the graph's slot and is there before it; live_ maps each docid to its only
-// entry that has not died; a slot's code never changes and, until Compact() replaces graph and entries, neither does
-// its number.
+// Invariants: the entry of a slot describes the graph's slot and is there before it; live_, or else a place of the
+// image whose slot has not died, leads from each docid to its only entry that has not died; a slot's code never changes
+// and, until Compact() replaces graph and entries, neither does its number.
 //
 // Threads: as VectorIndex says. Searches take no lock that a change holds (over hnswlib's graph they do): they borrow
 // graph and entries, which stay with them if they are replaced meanwhile. Where documents are looked up by docid, that
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "index/fair_shared_mutex.h"
+#include "index/hnsw_delta.h"
 #include "index/hnsw_graph.h"
 #include "index/hnsw_snapshot.h"
 #include "index/vector_index.h"
@@ -27,8 +28,8 @@ namespace foreshore {
 
 class HnswIndex final : public VectorIndex {
  public:
-  // `snapshot` holds an empty graph, or what was read.
-  HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot);
+  // `snapshot` holds an empty graph, or what was read from `path`, which holds what `saved` says.
+  HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot, HnswSaved saved = {}, std::string path = "");
 
   Status Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) override;
   Status UpsertMany(std::span<const VectorUpsert> upserts, unsigned thread_count) override;
@@ -41,7 +42,10 @@ class HnswIndex final : public VectorIndex {
   Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                   VectorSearchOptions options) const override;
   std::string DescribeStrategy(const VectorSearchOptions& options) const override;
-  Status SaveSnapshot(const std::string& path) const override;
+  Status SaveSnapshot(const std::string& path) override;
+  bool ShouldSave() const override;
+  Status CheckUsable() const override;
+  Status CheckMapped() const override;
   const VectorIndexConfig& config() const override { return config_; }
   std::uint64_t entry_count() const override;
   std::uint64_t garbage_count() const override;
@@ -66,9 +70,12 @@ class HnswIndex final : public VectorIndex {
  private:
   struct Compaction;
   struct State {
+    std::shared_ptr<HnswImage> image;  // What the others borrow from, or nullptr.
     std::unique_ptr<HnswGraph> graph;
     HnswEntries entries;
     std::optional<FineCodes> fine_codes;  // With VectorPrecision::kInt16.
+    // kCorruption where the slot's code is damaged. Before DistanceTo().
+    Status CheckCodes(std::uint32_t slot) const { return image ? image->CheckCodes(slot) : Status::Ok(); }
     // LockShared() of the graph is held.
     double DistanceTo(const VectorQuery& query, std::uint32_t slot) const;
     void Prefetch(std::uint32_t slot) const;
@@ -78,10 +85,15 @@ class HnswIndex final : public VectorIndex {
   Status ApplyLocked(std::span<const VectorUpsert> upserts, std::span<const VectorRecord> records,
                      unsigned thread_count);
   void KillLocked(std::uint32_t slot, std::uint64_t sequence);
-  // Puts `state` in place, and makes live_, superseded_, deaths_ and garbage_count_ from its entries.
+  // Puts `state` in place, and makes live_, superseded_, deaths_ and the counts from its entries.
   void AdoptLocked(std::shared_ptr<State> state);
+  bool CanAppendLocked(const std::string& path) const;
+  Status SaveAllLocked(const std::string& path);
+  Status MapSavedLocked(const std::string& path);
+  std::uint64_t MemoryBytesLocked() const;
 
-  Status CheckUsable() const;
+  // Of the document's entry that has not died; kNoSlot where there is none. live_mutex_ is held.
+  std::uint32_t FindLive(const State& state, std::int64_t docid) const;
   Status BuildWithoutGarbage(Compaction& compaction) const;
 
   const VectorIndexConfig config_;
@@ -101,10 +113,14 @@ class HnswIndex final : public VectorIndex {
   // Entries with died <= forgotten_seq_. Changed with the lock held, read by searches without.
   std::atomic<std::uint64_t> garbage_count_{0};
   std::vector<char> codes_;  // Scratch of ApplyLocked().
+  std::string saved_path_;   // What the files there hold; empty: nothing that could be added to.
+  HnswSaved saved_;
+  std::vector<std::uint32_t> unsaved_deaths_;  // Of slots below saved_.node_count.
 
   // Guards what follows; changes of it, and of the pointer below, hold write_mutex_ too.
   mutable FairSharedMutex live_mutex_;
-  std::unordered_map<std::int64_t, std::uint32_t> live_;             // The slot of each document.
+  std::uint64_t live_count_ = 0;                                     // Entries that have not died.
+  std::unordered_map<std::int64_t, std::uint32_t> live_;             // The slot of each document; none of the image.
   std::unordered_multimap<std::int64_t, std::uint32_t> superseded_;  // Slots of it that are in deaths_.
 
   mutable std::mutex state_mutex_;  // Guards the pointer.

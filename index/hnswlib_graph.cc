@@ -82,9 +82,10 @@ class HnswlibGraph final : public HnswGraph {
   std::span<const std::uint32_t> links(std::uint32_t slot, int level) const override;
   std::uint32_t links_max(int level) const override;
   const char* code(std::uint32_t slot) const override;
-  Status RestoreNode(const void* code, int level) override;
+  HnswNode node(std::uint32_t slot) const override;
+  Status RestoreNode(const void* code, int level, std::uint32_t parent) override;
   void RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links) override;
-  void RestoreEntryPoint(std::uint32_t slot) override;
+  void RestoreEntryPoint(std::uint32_t slot, bool parents_are_known) override;
   std::uint64_t memory_bytes() const override;
 
  private:
@@ -190,7 +191,13 @@ const char* HnswlibGraph::code(std::uint32_t slot) const {
   return impl_->hnsw.getDataByInternalId(slot);
 }
 
-Status HnswlibGraph::RestoreNode(const void* code, int level) {
+HnswNode HnswlibGraph::node(std::uint32_t slot) const {
+  HnswNode node;
+  node.level = static_cast<std::uint8_t>(level(slot));
+  return node;
+}
+
+Status HnswlibGraph::RestoreNode(const void* code, int level, std::uint32_t /*parent*/) {
   assert(level >= 0 && level <= kHnswLevelMax && node_count() < kHnswNodeCountMax);
   Hnsw& hnsw = impl_->hnsw;
   try {
@@ -222,7 +229,7 @@ void HnswlibGraph::RestoreLinks(std::uint32_t slot, int level, std::span<const s
   std::copy(links.begin(), links.end(), list + 1);
 }
 
-void HnswlibGraph::RestoreEntryPoint(std::uint32_t slot) {
+void HnswlibGraph::RestoreEntryPoint(std::uint32_t slot, bool /*parents_are_known*/) {
   Hnsw& hnsw = impl_->hnsw;
   hnsw.enterpoint_node_ = slot;
   hnsw.maxlevel_ = level(slot);

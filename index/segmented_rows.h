@@ -1,6 +1,7 @@
 // Rows of equal size that stay where they are while more are added: they lie in segments, each twice as long as the one
 // before, so that a row's place is a few instructions away and nothing is ever copied. What a segment holds beyond the
-// rows in use is untouched memory, which the system does not provide.
+// rows in use is untouched memory, which the system does not provide. The first rows may be borrowed: those of a
+// snapshot that is mapped.
 //
 // Threads: Reserve() must be alone; readers may go on beside it, on rows that were reserved before (in the sense of the
 // memory model: whoever reserved them told the reader by a release and an acquire).
@@ -26,6 +27,14 @@ class SegmentedRows {
   SegmentedRows(std::size_t row_bytes, std::size_t alignment)
       : stride_bytes_((row_bytes + alignment - 1) / alignment * alignment), alignment_(alignment) {}
 
+  // Rows 0..row_count-1 lie at `rows`, which is aligned and outlives this object. Before any Reserve().
+  void Borrow(char* rows, std::uint32_t row_count) {
+    borrowed_count_ = row_count;
+    origins_[0] = reinterpret_cast<std::uintptr_t>(rows);
+    reserved_count_ = row_count;
+  }
+  std::uint32_t borrowed_count() const { return borrowed_count_; }
+
   // Makes rows 0..row_count-1 exist; new ones hold anything. std::bad_alloc where memory is short; nothing is lost
   // then.
   void Reserve(std::uint32_t row_count) {
@@ -34,7 +43,7 @@ class SegmentedRows {
       auto* bytes = static_cast<char*>(::operator new (segment_rows* stride_bytes_, std::align_val_t{alignment_}));
       segments_[segment_count_] = Segment(bytes, AlignedDelete{alignment_});
       // Of row 0, if the segment reached back to it: a row's address is then one multiplication away.
-      origins_[segment_count_] = reinterpret_cast<std::uintptr_t>(bytes) - reserved_count_ * stride_bytes_;
+      origins_[segment_count_ + 1] = reinterpret_cast<std::uintptr_t>(bytes) - reserved_count_ * stride_bytes_;
       reserved_count_ += segment_rows;
       ++segment_count_;
     }
@@ -54,15 +63,16 @@ class SegmentedRows {
   using Segment = std::unique_ptr<char, AlignedDelete>;
 
   std::uintptr_t AddressOf(std::uint32_t row) const {
-    const auto segment = static_cast<std::size_t>(std::bit_width(row / kFirstSegmentRows + 1) - 1);
-    return origins_[segment] + static_cast<std::uintptr_t>(row) * stride_bytes_;
+    const auto segment = static_cast<std::size_t>(std::bit_width((row - borrowed_count_) / kFirstSegmentRows + 1));
+    return origins_[row < borrowed_count_ ? 0 : segment] + static_cast<std::uintptr_t>(row) * stride_bytes_;
   }
 
   std::size_t stride_bytes_;
   std::size_t alignment_;
   std::uint64_t reserved_count_ = 0;
   std::size_t segment_count_ = 0;
-  std::array<std::uintptr_t, kSegmentCountMax> origins_{};
+  std::uint32_t borrowed_count_ = 0;
+  std::array<std::uintptr_t, kSegmentCountMax + 1> origins_{};  // That of what is borrowed, then of each segment.
   std::array<Segment, kSegmentCountMax> segments_;
 };
 
@@ -73,6 +83,7 @@ class SegmentedArray {
 
  public:
   SegmentedArray() : rows_(sizeof(T), alignof(T)) {}
+  void Borrow(T* values, std::uint32_t count) { rows_.Borrow(reinterpret_cast<char*>(values), count); }
   // Stores `value` at `index`, which is new or is overwritten.
   void Put(std::uint32_t index, const T& value) {
     rows_.Reserve(index + 1);

@@ -35,6 +35,9 @@ struct VectorIndexConfig {
   // Up to so many entries a scan of all codes is chosen over the graph.
   std::uint32_t exact_scan_entries_max = 2000;
   VectorGraphKind graph = VectorGraphKind::kFlat;  // Snapshots of either kind are read by both.
+  // What the index may keep in memory of its own before SaveSnapshot() writes it out and goes on over the file: what
+  // is mapped from that comes and goes as the system pleases. 0: as much as it takes.
+  std::uint64_t memory_bytes_max = 0;
 };
 
 enum class VectorStrategy : std::uint8_t {
@@ -117,14 +120,21 @@ class VectorIndex {
   // What NewCursor() would do, with estimates, for EXPLAIN: "hnsw ef=64 over 10000 codes", "exact scan of 812 codes".
   virtual std::string DescribeStrategy(const VectorSearchOptions& options) const = 0;
 
-  // Writes the whole index (docs/file-format.md, "Vector index snapshot") to `path`, atomically and durably. Changes
-  // wait until it is written, searches do not.
-  virtual Status SaveSnapshot(const std::string& path) const = 0;
+  // Makes `path` hold the index, atomically and durably: whole, or where it holds what was loaded from there or saved
+  // there last, by adding what changed to a delta beside it (docs/file-format-index.md). Changes wait until it is
+  // written, searches do not. kCorruption where the file that the index was loaded from turns out to be damaged.
+  virtual Status SaveSnapshot(const std::string& path) = 0;
+  // Whether memory_bytes() is above what the configuration allows, and SaveSnapshot() would bring it down.
+  virtual bool ShouldSave() const = 0;
+  // kInternal or kCorruption where the index refuses everything and must be rebuilt.
+  virtual Status CheckUsable() const = 0;
+  // Checks all of the mapped file that was not relied on yet. kCorruption where it is damaged.
+  virtual Status CheckMapped() const = 0;
 
   virtual const VectorIndexConfig& config() const = 0;
   virtual std::uint64_t entry_count() const = 0;    // Documents with a vector now.
   virtual std::uint64_t garbage_count() const = 0;  // Dead entries that no search can see any more.
-  virtual std::uint64_t memory_bytes() const = 0;   // About what the index occupies.
+  virtual std::uint64_t memory_bytes() const = 0;   // About what the index occupies, mapped files apart.
 
   // The `k` nearest by a scan of every visible code: what small indexes use, and the oracle for the graph.
   Result<std::vector<VectorMatch>> ExactSearch(std::span<const float> query, std::uint64_t snapshot_sequence,
@@ -135,9 +145,16 @@ class VectorIndex {
 // An empty index over the graph that `config` names. kInvalidArgument where a number of `config` is out of its range.
 Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config);
 
-// The index that SaveSnapshot() wrote. kNotFound where there is no file; kUnsupported for another version of the
-// format; kCorruption for a file that is damaged, or that was written with another metric, dimension, precision,
-// links_per_node or ef_construction than `config` says. On any error the caller may delete the file and rebuild.
+// The index that SaveSnapshot() wrote, as of applied_seq(): no search may come at a snapshot before that. The file
+// stays mapped: the index answers at once, and what it reads of the file is checked when it is first relied on.
+// kNotFound where there is no file; kUnsupported for another version of the format; kCorruption for a file that is
+// damaged, as far as it is looked at, or that was written with another metric, dimension, precision, links_per_node or
+// ef_construction than `config` says. On any error, then or later, the caller may remove the files and rebuild.
 Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path);
+
+// The files that SaveSnapshot() may write for `path`.
+std::vector<std::string> HnswFiles(const std::string& path);
+// Removes them durably. Ok where there are none.
+Status RemoveHnswFiles(const std::string& path);
 
 }  // namespace foreshore

@@ -40,6 +40,7 @@ Result<foreshore::DatabaseOptions> ToOptions(const foreshore_open_options& given
   if (given.cache_bytes != 0) options.cache_bytes = given.cache_bytes;
   if (given.inference_thread_count != 0) options.inference_thread_count = given.inference_thread_count;
   options.embed_in_background = given.embed_on_wait_only == 0;
+  options.vector_memory_bytes = given.vector_memory_bytes;
   return options;
 }
 

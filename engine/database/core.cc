@@ -241,8 +241,9 @@ Status DatabaseCore::OpenIndexes() {
   for (const CollectionDefinition& collection : catalog_->collections) {
     for (const VectorIndexDefinition& index : collection.vector_indexes) {
       const std::string file = SnapshotPath(index.id);
-      expected.insert(file);
-      FORESHORE_ASSIGN_OR_RETURN(auto derived, DerivedVectorIndex::Open(index, *store_, *log_, file));
+      for (const std::string& each : HnswFiles(file)) expected.insert(each);
+      FORESHORE_ASSIGN_OR_RETURN(auto derived,
+                                 DerivedVectorIndex::Open(index, *store_, *log_, file, options_.vector_memory_bytes));
       FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
       FORESHORE_RETURN_IF_ERROR(ReadTuning(*txn, index.id, *derived));
       derived_[index.id] = std::move(derived);

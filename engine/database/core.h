@@ -97,6 +97,8 @@ class DatabaseCore {
   Result<std::uint64_t> PurgeExpiredNowAndThen();
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
+  // Makes the graph of an index that NeedsRebuild() anew from the stored vectors. Commits go on until the last step.
+  Status RebuildVectorIndex(std::uint32_t index_id);
   Result<VectorTuningResult> TuneVectorIndex(const std::string& collection, const std::string& field, double recall,
                                              std::size_t sample_count);
   Result<std::vector<IndexInfo>> ListIndexes();

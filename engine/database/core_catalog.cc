@@ -156,7 +156,8 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
     }
   }
   // The graph is there, empty, before the commit that fills it.
-  FORESHORE_ASSIGN_OR_RETURN(auto derived, DerivedVectorIndex::Open(index, *store_, *log_, SnapshotPath(index.id)));
+  FORESHORE_ASSIGN_OR_RETURN(auto derived, DerivedVectorIndex::Open(index, *store_, *log_, SnapshotPath(index.id),
+                                                                    options_.vector_memory_bytes));
   {
     const std::lock_guard catalog_lock(catalog_mutex_);
     derived_[index.id] = derived;
@@ -214,8 +215,21 @@ Status DatabaseCore::DropVectorIndex(const std::string& collection_name, const s
     view->changed_catalog_ = std::move(next);
     FORESHORE_RETURN_IF_ERROR(view->Commit());
   }
-  RemoveFile(SnapshotPath(id)).IgnoreError();
+  RemoveHnswFiles(SnapshotPath(id)).IgnoreError();
   return store_->DropKeyspace("v" + std::to_string(id));
+}
+
+Status DatabaseCore::RebuildVectorIndex(std::uint32_t index_id) {
+  FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  const auto broken = FindDerived(index_id);
+  if (!broken) return Status::NotFound("vector index " + std::to_string(index_id) + " does not exist");
+  FORESHORE_ASSIGN_OR_RETURN(const auto rebuilt, DerivedVectorIndex::Rebuild(*broken, *store_, *log_));
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite());  // Nobody commits from here on.
+  FORESHORE_RETURN_IF_ERROR(rebuilt->CatchUpWith(*store_, *log_));
+  const std::lock_guard catalog_lock(catalog_mutex_);
+  const auto found = derived_.find(index_id);
+  if (found != derived_.end() && found->second == broken) found->second = rebuilt;
+  return Status::Ok();
 }
 
 Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {

@@ -83,6 +83,8 @@ class Verifier {
     }
     if (derived == nullptr) {
       Problem(where + "graph is not open");
+    } else if (const Status whole = derived->graph().CheckMapped(); !whole.ok()) {
+      Problem(whole.message());
     } else if (derived->applied_sequence() == view_.sequence() && derived->graph().entry_count() != count) {
       Problem(where + "graph has " + std::to_string(derived->graph().entry_count()) + " vectors, store has " +
               std::to_string(count));

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kBatchMax = 4096;  // Vectors inserted at a time.
 
-VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition) {
+VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition, std::uint64_t memory_bytes_max) {
   VectorIndexConfig config;
   config.name = "vector index \"" + definition.name + "\"";
   config.metric = definition.options.metric;
@@ -22,6 +22,7 @@ VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition) {
   config.precision = definition.options.precision;
   config.links_per_node = definition.options.links_per_node;
   config.graph = definition.options.graph;
+  config.memory_bytes_max = memory_bytes_max;
   return config;
 }
 
@@ -58,24 +59,52 @@ void DerivedVectorIndex::SetTuning(const VectorTuning& tuning) {
 }
 
 Result<std::shared_ptr<DerivedVectorIndex>> DerivedVectorIndex::Open(const VectorIndexDefinition& definition,
-                                                                     Store& store, ChangeLog& log, std::string path) {
-  std::shared_ptr<DerivedVectorIndex> index(new DerivedVectorIndex(definition, std::move(path)));
+                                                                     Store& store, ChangeLog& log, std::string path,
+                                                                     std::uint64_t memory_bytes_max) {
+  std::shared_ptr<DerivedVectorIndex> index(new DerivedVectorIndex(definition, std::move(path), memory_bytes_max));
   FORESHORE_RETURN_IF_ERROR(index->Load(store, log));
   return index;
+}
+
+Result<std::shared_ptr<DerivedVectorIndex>> DerivedVectorIndex::Rebuild(const DerivedVectorIndex& broken, Store& store,
+                                                                        ChangeLog& log) {
+  std::shared_ptr<DerivedVectorIndex> index(
+      new DerivedVectorIndex(broken.definition_, broken.path_, broken.memory_bytes_max_));
+  index->opened_from_ = "rebuilt";
+  index->tuning_ = broken.tuning();
+  FORESHORE_RETURN_IF_ERROR(RemoveHnswFiles(index->path_));
+  FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
+  FORESHORE_RETURN_IF_ERROR(index->RebuildFrom(*txn, head));
+  return index;
+}
+
+Status DerivedVectorIndex::CatchUpWith(Store& store, ChangeLog& log) {
+  FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
+  return CatchUp(*txn, log, head);
+}
+
+bool DerivedVectorIndex::NeedsRebuild() const {
+  const std::lock_guard lock(apply_mutex_);
+  return behind_ || !graph_->CheckUsable().ok();
 }
 
 Status DerivedVectorIndex::Load(Store& store, ChangeLog& log) {
   FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t tail, log.Tail(*txn));
-  auto loaded = LoadHnswIndex(ConfigOf(definition_), path_);
+  auto loaded = LoadHnswIndex(ConfigOf(definition_, memory_bytes_max_), path_);
   if (loaded.ok()) {
     graph_ = std::move(loaded).value();
     const std::int64_t applied = applied_sequence();
     if (applied <= head && applied + 1 >= tail) {
       saved_sequence_ = applied;
       opened_from_ = applied == head ? "snapshot" : "snapshot and log";
-      return CatchUp(*txn, log, head);
+      const Status caught_up = CatchUp(*txn, log, head);
+      if (caught_up.ok() || graph_->CheckUsable().ok()) return caught_up;
+      Log(LogLevel::kWarning, "index", caught_up.message() + "; rebuilding");
+      return Restart(*txn, head);
     }
     Log(LogLevel::kWarning, "index",
         definition_.name + ": snapshot is at sequence " + std::to_string(applied) + ", the log holds " +
@@ -83,14 +112,15 @@ Status DerivedVectorIndex::Load(Store& store, ChangeLog& log) {
   } else if (loaded.status().code() != ErrorCode::kNotFound) {
     Log(LogLevel::kWarning, "index", loaded.status().message() + "; rebuilding");
   }
+  return Restart(*txn, head);
+}
+
+Status DerivedVectorIndex::Restart(ReadTxn& txn, std::int64_t head) {
   opened_from_ = "rebuilt";
   // A snapshot that is ahead of the log (a power cut took commits away under normal durability) would fit again once as
   // many others have been made, and tell of those that are gone. So it goes for certain before anything is committed.
-  if (FileExists(path_)) {
-    FORESHORE_RETURN_IF_ERROR(RemoveFile(path_));
-    FORESHORE_RETURN_IF_ERROR(SyncDirectory(path_.substr(0, path_.rfind('/'))));
-  }
-  return RebuildFrom(*txn, head);
+  FORESHORE_RETURN_IF_ERROR(RemoveHnswFiles(path_));
+  return RebuildFrom(txn, head);
 }
 
 Status DerivedVectorIndex::CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t head) {
@@ -110,13 +140,15 @@ Status DerivedVectorIndex::CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t he
     FORESHORE_RETURN_IF_ERROR(ApplyAll({&operation, 1}, it->second));
   }
   graph_->SetAppliedSeq(static_cast<std::uint64_t>(head));
+  first_sequence_ = head;
   return Status::Ok();
 }
 
 Status DerivedVectorIndex::RebuildFrom(ReadTxn& txn, std::int64_t head) {
-  FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_)));
+  FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_, memory_bytes_max_)));
   FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(definition_.vectors));
   FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
+  const std::string building = path_ + "-building";
   std::vector<VectorOperation> operations;
   while (cursor->valid()) {
     operations.push_back({cursor->integer_key(), ByteString(cursor->value())});
@@ -124,8 +156,12 @@ Status DerivedVectorIndex::RebuildFrom(ReadTxn& txn, std::int64_t head) {
     if (operations.size() < kBatchMax && cursor->valid()) continue;
     FORESHORE_RETURN_IF_ERROR(ApplyAll(operations, head));
     operations.clear();
+    if (graph_->ShouldSave()) FORESHORE_RETURN_IF_ERROR(graph_->SaveSnapshot(building));
   }
+  // Half of an index must not be found at the next open; what is mapped of it stays.
+  FORESHORE_RETURN_IF_ERROR(RemoveHnswFiles(building));
   graph_->SetAppliedSeq(static_cast<std::uint64_t>(head));
+  first_sequence_ = head;
   return Status::Ok();
 }
 
@@ -180,11 +216,15 @@ Status DerivedVectorIndex::Apply() {
       // Searches scan what the graph lacks from the log; the snapshot on disk is dropped so that the next open
       // rebuilds.
       behind_ = true;
-      RemoveFile(path_).IgnoreError();
+      RemoveHnswFiles(path_).IgnoreError();
       Log(LogLevel::kError, "index", definition_.name + " is behind: " + status.ToString());
       return status;
     }
     graph_->SetAppliedSeq(static_cast<std::uint64_t>(batch.sequence));
+    // Its own bound on memory; the log's cursor stays where it is until the next checkpoint.
+    if (!graph_->ShouldSave()) continue;
+    if (const Status saved = graph_->SaveSnapshot(path_); !saved.ok())
+      Log(LogLevel::kWarning, "index", saved.message());
   }
   return Status::Internal("vector index \"" + definition_.name + "\" is behind, expected it to follow every commit");
 }
@@ -192,6 +232,10 @@ Status DerivedVectorIndex::Apply() {
 Result<std::int64_t> DerivedVectorIndex::Save() {
   const std::lock_guard apply_lock(apply_mutex_);
   if (behind_) return saved_sequence_;
+  if (!graph_->CheckUsable().ok()) {
+    FORESHORE_RETURN_IF_ERROR(RemoveHnswFiles(path_));  // The next open rebuilds it, if nobody does before.
+    return saved_sequence_;
+  }
   const std::int64_t applied = applied_sequence();
   if (applied == saved_sequence_ && FileExists(path_)) return applied;
   FORESHORE_RETURN_IF_ERROR(graph_->SaveSnapshot(path_));

@@ -38,14 +38,25 @@ class DerivedVectorIndex : public DerivedConsumer {
  public:
   // `path` is the snapshot's file. A snapshot that is missing, damaged or not of this history is dropped and the graph
   // rebuilt from the stored vectors.
+  // `memory_bytes_max` is VectorIndexConfig's.
   static Result<std::shared_ptr<DerivedVectorIndex>> Open(const VectorIndexDefinition& definition, Store& store,
-                                                          ChangeLog& log, std::string path);
+                                                          ChangeLog& log, std::string path,
+                                                          std::uint64_t memory_bytes_max);
+  // Another one made from the stored vectors, of which the files know nothing until it is saved.
+  static Result<std::shared_ptr<DerivedVectorIndex>> Rebuild(const DerivedVectorIndex& broken, Store& store,
+                                                             ChangeLog& log);
+  // Takes in what was committed since it was opened or made. Nothing may be committed meanwhile.
+  Status CatchUpWith(Store& store, ChangeLog& log);
 
   std::string cursor_name() const override { return "index." + std::to_string(definition_.id); }
   // Called in commit order, under the writer's lock, once per commit; cheap.
   void Enqueue(std::int64_t sequence, std::vector<VectorOperation> operations);
   // Applies what was enqueued. An error marks the index behind: searches scan the missing part until Rebuild.
   Status Apply() override;
+  // Whether it refuses searches or does not follow commits any more, and must be made anew.
+  bool NeedsRebuild() const;
+  // No view may search that is older: the graph was made at this sequence.
+  std::int64_t first_sequence() const { return first_sequence_; }
   // The last sequence that a search in the graph covers.
   std::int64_t applied_sequence() const { return static_cast<std::int64_t>(graph_->applied_seq()); }
 
@@ -71,18 +82,21 @@ class DerivedVectorIndex : public DerivedConsumer {
     std::int64_t sequence = 0;
     std::vector<VectorOperation> operations;
   };
-  DerivedVectorIndex(VectorIndexDefinition definition, std::string path)
-      : definition_(std::move(definition)), path_(std::move(path)) {}
+  DerivedVectorIndex(VectorIndexDefinition definition, std::string path, std::uint64_t memory_bytes_max)
+      : definition_(std::move(definition)), path_(std::move(path)), memory_bytes_max_(memory_bytes_max) {}
   Status Load(Store& store, ChangeLog& log);
   Status CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t head);
+  Status Restart(ReadTxn& txn, std::int64_t head);
   Status RebuildFrom(ReadTxn& txn, std::int64_t head);
   Status ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence);
   Status ApplyBatch(const Batch& batch);
 
   VectorIndexDefinition definition_;
   std::string path_;
+  std::uint64_t memory_bytes_max_;
   std::unique_ptr<VectorIndex> graph_;
   std::string opened_from_;
+  std::int64_t first_sequence_ = 0;
 
   mutable std::mutex tuning_mutex_;
   VectorTuning tuning_;  // Guarded by tuning_mutex_.

@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kBatchTextCount = 64;            // Texts embedded per transaction.
 constexpr std::size_t kBatchVisitCount = 4096;         // Documents or log entries looked at per batch.
 constexpr std::int64_t kIdleCursorLag = 4096;          // Entries of no concern after which a cursor moves on its own.
+constexpr std::chrono::seconds kRebuildPause(60);      // After a rebuild that failed.
 constexpr std::uint64_t kSaveOperationCount = 20'000;  // Unsaved graph changes after which a snapshot is written.
 
 constexpr std::chrono::milliseconds kTextFillBudget(200);  // Of full-text indexes, between two batches.
@@ -72,6 +73,13 @@ void EmbeddingWorker::TendGraphs() {
     Log(LogLevel::kWarning, "expiry", purged.status().ToString());
   }
   for (const auto& [id, derived] : core_.derived_by_id()) {
+    if (derived->NeedsRebuild()) {
+      if (std::chrono::steady_clock::now() < next_rebuild_time_) continue;
+      const Status rebuilt = core_.RebuildVectorIndex(id);
+      if (!rebuilt.ok()) next_rebuild_time_ = std::chrono::steady_clock::now() + kRebuildPause;
+      if (!rebuilt.ok() && !stopping_) Log(LogLevel::kWarning, "index", rebuilt.ToString());
+      continue;
+    }
     if (derived->graph().ShouldCompact()) {
       const Status compacted = derived->graph().Compact();
       // Busy: somebody else is at it.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -54,12 +55,14 @@ class EmbeddingWorker {
   // vectors of two models must not meet in one ranking.
   Result<bool> DropIfModelChanged(const CollectionDefinition& collection, const VectorIndexDefinition& index,
                                   std::uint64_t model_tag);
-  // Drops a graph's garbage where it has become a large part, and saves what has many unsaved changes.
+  // Makes anew a graph that needs it, drops a graph's garbage where it has become a large part, and saves what has many
+  // unsaved changes.
   void TendGraphs();
   void Run();
 
   DatabaseCore& core_;
-  std::mutex step_mutex_;  // Held for one batch.
+  std::chrono::steady_clock::time_point next_rebuild_time_{};  // After one that failed.
+  std::mutex step_mutex_;                                      // Held for one batch.
   std::thread thread_;
   std::atomic<bool> stopping_{false};
 };

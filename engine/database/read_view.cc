@@ -178,6 +178,11 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   auto merged = std::make_unique<MergedNeighbourCursor>();
   merged->index = core_.FindDerived(index.id);
   if (!merged->index) return Status::NotFound("vector index \"" + index.name + "\" does not exist");
+  if (sequence_ < merged->index->first_sequence()) {
+    return Status::Busy("vector index \"" + index.name + "\" was made at sequence " +
+                        std::to_string(merged->index->first_sequence()) + ", and this transaction is at " +
+                        std::to_string(sequence_) + "; begin another");
+  }
   FORESHORE_ASSIGN_OR_RETURN(const VectorQuery prepared, [&]() -> Result<VectorQuery> {
     auto made = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
     if (!made.ok()) return made.status().WithContext("vector index \"" + index.name + "\"");

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 namespace foreshore {
 namespace {
@@ -234,31 +235,66 @@ Status RandomAccessFile::ReadAt(std::uint64_t offset, std::size_t count, ByteStr
   return Status::Ok();
 }
 
-Result<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return IoStatus("open", path, errno);
+namespace {
+
+// A file opened for reading, and its size.
+struct OpenedFile {
+  int descriptor = -1;
+  std::size_t size_bytes = 0;
+  OpenedFile() = default;
+  OpenedFile(OpenedFile&& other) noexcept
+      : descriptor(std::exchange(other.descriptor, -1)), size_bytes(other.size_bytes) {}
+  OpenedFile& operator=(OpenedFile&&) = delete;
+  ~OpenedFile() {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+};
+
+Result<OpenedFile> OpenToMap(const std::string& path) {
+  OpenedFile file;
+  file.descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file.descriptor < 0) return IoStatus("open", path, errno);
   struct stat info {};
-  if (::fstat(descriptor, &info) != 0) {
-    const int error_number = errno;
-    ::close(descriptor);
-    return IoStatus("stat", path, error_number);
-  }
-  const auto size_bytes = static_cast<std::size_t>(info.st_size);
-  void* address = nullptr;
-  if (size_bytes > 0) {
-    address = ::mmap(nullptr, size_bytes, PROT_READ, MAP_SHARED, descriptor, 0);
-    if (address == MAP_FAILED) {
-      const int error_number = errno;
-      ::close(descriptor);
-      return IoStatus("map", path, error_number);
-    }
-  }
-  ::close(descriptor);
-  return std::unique_ptr<MappedFile>(new MappedFile(address, size_bytes));
+  if (::fstat(file.descriptor, &info) != 0) return IoStatus("stat", path, errno);
+  file.size_bytes = static_cast<std::size_t>(info.st_size);
+  return file;
+}
+
+// nullptr for an empty file.
+Result<void*> Map(const OpenedFile& file, int protection, int flags, const std::string& path) {
+  if (file.size_bytes == 0) return static_cast<void*>(nullptr);
+  void* address = ::mmap(nullptr, file.size_bytes, protection, flags, file.descriptor, 0);
+  if (address == MAP_FAILED) return IoStatus("map", path, errno);
+  return address;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
+  FORESHORE_ASSIGN_OR_RETURN(const OpenedFile file, OpenToMap(path));
+  FORESHORE_ASSIGN_OR_RETURN(void* const address, Map(file, PROT_READ, MAP_SHARED, path));
+  return std::unique_ptr<MappedFile>(new MappedFile(address, file.size_bytes));
 }
 
 MappedFile::~MappedFile() {
   if (address_ != nullptr) ::munmap(address_, size_bytes_);
+}
+
+Result<std::unique_ptr<OverlaidFile>> OverlaidFile::Open(const std::string& path) {
+  FORESHORE_ASSIGN_OR_RETURN(const OpenedFile file, OpenToMap(path));
+  FORESHORE_ASSIGN_OR_RETURN(void* const address, Map(file, PROT_READ, MAP_SHARED, path));
+  const Result<void*> overlay = Map(file, PROT_READ | PROT_WRITE, MAP_PRIVATE, path);
+  if (!overlay.ok()) {
+    if (address != nullptr) ::munmap(address, file.size_bytes);
+    return overlay.status();
+  }
+  return std::unique_ptr<OverlaidFile>(new OverlaidFile(address, *overlay, file.size_bytes));
+}
+
+OverlaidFile::~OverlaidFile() {
+  if (address_ == nullptr) return;
+  ::munmap(address_, size_bytes_);
+  ::munmap(overlay_, size_bytes_);
 }
 
 }  // namespace foreshore

@@ -95,4 +95,24 @@ class MappedFile {
   std::size_t size_bytes_;
 };
 
+// A whole file mapped twice: as it is, and as memory of this process that begins as what the file says. Pages of the
+// latter take memory once they are written to; the file never changes. Both live as long as this object.
+class OverlaidFile {
+ public:
+  static Result<std::unique_ptr<OverlaidFile>> Open(const std::string& path);
+  ~OverlaidFile();
+  OverlaidFile(const OverlaidFile&) = delete;
+  OverlaidFile& operator=(const OverlaidFile&) = delete;
+
+  Bytes bytes() const { return {static_cast<const char*>(address_), size_bytes_}; }
+  char* overlay() const { return static_cast<char*>(overlay_); }
+
+ private:
+  OverlaidFile(void* address, void* overlay, std::size_t size_bytes)
+      : address_(address), overlay_(overlay), size_bytes_(size_bytes) {}
+  void* address_;
+  void* overlay_;
+  std::size_t size_bytes_;
+};
+
 }  // namespace foreshore

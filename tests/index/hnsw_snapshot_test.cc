@@ -21,7 +21,6 @@ namespace foreshore {
 namespace {
 
 constexpr std::uint32_t kDimension = 8;
-constexpr std::size_t kHeaderBytes = 56;
 constexpr HnswGraphConfig kGraphConfig{VectorMetric::kCosine, kDimension, 16, 128, kGraphUnderTest};
 
 std::unique_ptr<VectorIndex> SmallIndex(std::int64_t count, SyntheticVectors& vectors, VectorPrecision precision) {
@@ -38,39 +37,95 @@ std::unique_ptr<VectorIndex> SmallIndex(std::int64_t count, SyntheticVectors& ve
   return index;
 }
 
-ByteString SavedBytes(const VectorIndex& index) {
+ByteString SavedBytes(VectorIndex& index) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/saved";
   REQUIRE(index.SaveSnapshot(path).ok());
   return ReadFile(path).value();
 }
 
-ErrorCode DecodeCode(Bytes bytes, VectorPrecision precision) {
-  const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, precision, bytes);
-  return snapshot.ok() ? ErrorCode::kOk : snapshot.status().code();
+// The image of a file with these bytes, all of it checked.
+Result<std::shared_ptr<HnswImage>> CheckedImage(Bytes bytes, VectorPrecision precision) {
+  FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Copy("index", kGraphConfig, precision, bytes));
+  FORESHORE_RETURN_IF_ERROR(image->CheckAll());
+  return image;
 }
 
-void RepairChecksums(ByteString& bytes) {
-  ByteString crc;
-  AppendFixed<std::uint32_t>(crc, Crc32c(Bytes(bytes).substr(0, kHeaderBytes - 4)));
-  AppendFixed<std::uint32_t>(crc, Crc32c(Bytes(bytes).substr(kHeaderBytes, bytes.size() - kHeaderBytes - 4)));
-  bytes.replace(kHeaderBytes - 4, 4, crc, 0, 4);
-  bytes.replace(bytes.size() - 4, 4, crc, 4, 4);
+ErrorCode CheckedCode(Bytes bytes, VectorPrecision precision) {
+  return CheckedImage(bytes, precision).status().code();
 }
 
-// Uses all of a decoded index, so that a bad link or count would be met.
-void Exercise(HnswSnapshot snapshot, const std::vector<float>& query, VectorPrecision precision) {
+HnswLayout LayoutOf(Bytes bytes, VectorPrecision precision) {
+  HnswCounts counts;
+  counts.nodes = LoadFixed<std::uint32_t>(bytes.data() + 32);
+  counts.upper_rows = LoadFixed<std::uint32_t>(bytes.data() + 56);
+  counts.places = LoadFixed<std::uint32_t>(bytes.data() + 60);
+  return HnswLayout(kGraphConfig, precision, counts);
+}
+
+void Overwrite(ByteString& bytes, std::size_t offset, std::uint32_t value) {
+  ByteString piece;
+  AppendFixed(piece, value);
+  bytes.replace(offset, piece.size(), piece);
+}
+
+void RepairChecksums(ByteString& bytes, VectorPrecision precision) {
+  const HnswLayout layout = LayoutOf(bytes, precision);
+  if (layout.file_bytes() == bytes.size()) {
+    for (int i = 0; i < kHnswAreaCount; ++i) {
+      const HnswLayout::Area& area = layout[static_cast<HnswArea>(i)];
+      for (std::uint64_t group = 0; group < area.group_count(); ++group) {
+        const std::uint64_t first = group << area.group_shift;
+        const std::uint64_t end = std::min(area.row_count, (group + 1) << area.group_shift);
+        const Bytes rows = Bytes(bytes).substr(area.offset + first * area.row_bytes, (end - first) * area.row_bytes);
+        Overwrite(bytes, layout.sums_offset() + 4 * (area.first_group + group), Crc32c(rows));
+      }
+    }
+    Overwrite(bytes, 64, Crc32c(Bytes(bytes).substr(layout.sums_offset(), 4 * layout.sum_count())));
+  }
+  Overwrite(bytes, 68, Crc32c(Bytes(bytes).substr(0, 68)));
+}
+
+// Whether the byte lies in the header, the sums or an area.
+bool IsUsed(const HnswLayout& layout, std::size_t offset) {
+  if (offset < kHnswHeaderBytes) return true;
+  if (offset >= layout.sums_offset() && offset < layout.sums_offset() + 4 * layout.sum_count()) return true;
+  for (int i = 0; i < kHnswAreaCount; ++i) {
+    const HnswLayout::Area& area = layout[static_cast<HnswArea>(i)];
+    if (offset >= area.offset && offset < area.offset + area.bytes()) return true;
+  }
+  return false;
+}
+
+// Uses all of an index over an image that nobody checked, so that a bad link or count would be met. Returns whether all
+// of it could be used.
+bool Exercise(std::shared_ptr<HnswImage> image, const std::vector<float>& query, VectorPrecision precision,
+              bool saves) {
   VectorIndexConfig config;
   config.dimension = kDimension;
   config.precision = precision;
-  HnswIndex index(config, std::move(snapshot));
+  config.graph = kGraphUnderTest;
+  Result<HnswSnapshot> snapshot = SnapshotOf(kGraphConfig, precision, std::move(image));
+  if (!snapshot.ok()) return false;
+  HnswIndex index(config, std::move(snapshot).value());
   VectorSearchOptions options;
   options.strategy = VectorStrategy::kGraph;
-  Take(*index.NewCursor(query, 1000, options).value(), SIZE_MAX);
-  REQUIRE(index.Upsert(12345, RecordOf(query), 1000).ok());
-  REQUIRE(index.Remove(3, 1001).ok());
+  bool is_ok = true;
+  const auto cursor = index.NewCursor(query, 1000, options).value();
+  while (true) {
+    const auto match = cursor->Next();
+    is_ok = is_ok && match.ok();
+    if (!match.ok() || !match->has_value()) break;
+    CHECK(!std::isnan((*match)->distance));
+  }
+  is_ok = index.Upsert(12345, RecordOf(query), 1000).ok() && is_ok;
+  is_ok = index.Remove(3, 1001).ok() && is_ok;
   index.ForgetBefore(1001);
-  REQUIRE(index.Compact().ok());
+  if (saves) {
+    const TemporaryDirectory directory;
+    is_ok = index.SaveSnapshot(directory.path() + "/again").ok() && is_ok;
+  }
+  return index.Compact().ok() && is_ok;
 }
 
 }  // namespace
@@ -97,7 +152,7 @@ TEST_CASE("hnsw snapshot: a loaded index answers as the saved one did") {
     options.strategy = strategy;
     for (int round = 0; round < 20; ++round) {
       const std::vector<float> query = vectors.Next();
-      const std::uint64_t snapshot = round % 2 == 0 ? saved->applied_seq() : 1234;
+      const std::uint64_t snapshot = saved->applied_seq() + (round % 2);
       CHECK(Take(*(*loaded)->NewCursor(query, snapshot, options).value(), 100) ==
             Take(*saved->NewCursor(query, snapshot, options).value(), 100));
     }
@@ -144,8 +199,10 @@ TEST_CASE("hnsw snapshot: an empty index round trips") {
   const auto index = NewIndex(kDimension);
   index->SetAppliedSeq(17);
   const ByteString bytes = SavedBytes(*index);
-  CHECK(bytes.size() == 60);
-  const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, VectorPrecision::kInt8, bytes);
+  CHECK(bytes.size() == kHnswHeaderBytes);
+  const auto image = CheckedImage(bytes, VectorPrecision::kInt8);
+  REQUIRE(image.ok());
+  const Result<HnswSnapshot> snapshot = SnapshotOf(kGraphConfig, VectorPrecision::kInt8, *image);
   REQUIRE(snapshot.ok());
   CHECK(snapshot->applied_seq == 17);
   CHECK(snapshot->graph->node_count() == 0);
@@ -162,7 +219,7 @@ TEST_CASE("hnsw snapshot: a file that is not there, or of another index, is said
   other.metric = VectorMetric::kL2;
   const Status status = LoadHnswIndex(other, path).status();
   CHECK(status.code() == ErrorCode::kCorruption);
-  CHECK(status.message() == "vector index \"notes.embedding\": snapshot of 60 bytes: metric is 0, expected 2");
+  CHECK(status.message() == "vector index \"notes.embedding\": snapshot of 128 bytes: metric is 0, expected 2");
   other = index->config();
   other.dimension = 9;
   CHECK(LoadHnswIndex(other, path).status().code() == ErrorCode::kCorruption);
@@ -178,24 +235,27 @@ TEST_CASE("hnsw snapshot: truncated at any length it is corrupt") {
   for (const VectorPrecision precision : kPrecisions) {
     SyntheticVectors vectors(kDimension, 5, 22);
     const ByteString good = SavedBytes(*SmallIndex(20, vectors, precision));
-    REQUIRE(DecodeCode(good, precision) == ErrorCode::kOk);
+    REQUIRE(CheckedCode(good, precision) == ErrorCode::kOk);
     for (std::size_t length = 0; length < good.size(); ++length) {
-      REQUIRE(DecodeCode(Bytes(good).substr(0, length), precision) == ErrorCode::kCorruption);
+      REQUIRE(CheckedCode(Bytes(good).substr(0, length), precision) == ErrorCode::kCorruption);
     }
-    CHECK(DecodeCode(good + '\0', precision) == ErrorCode::kCorruption);
+    CHECK(CheckedCode(good + '\0', precision) == ErrorCode::kCorruption);
   }
 }
 
-TEST_CASE("hnsw snapshot: with any one bit flipped it is corrupt") {
+TEST_CASE("hnsw snapshot: with any one bit flipped that means something it is corrupt") {
   for (const VectorPrecision precision : kPrecisions) {
     SyntheticVectors vectors(kDimension, 5, 23);
     ByteString bytes = SavedBytes(*SmallIndex(12, vectors, precision));
+    const HnswLayout layout = LayoutOf(bytes, precision);
     for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
       bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
-      REQUIRE(DecodeCode(bytes, precision) == ErrorCode::kCorruption);
+      const ErrorCode code = CheckedCode(bytes, precision);
+      const bool is_refused = code == ErrorCode::kCorruption || (code == ErrorCode::kUnsupported && bit / 8 < 16);
+      REQUIRE(is_refused == IsUsed(layout, bit / 8));
       bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
     }
-    CHECK(DecodeCode(bytes, precision) == ErrorCode::kOk);
+    CHECK(CheckedCode(bytes, precision) == ErrorCode::kOk);
   }
 }
 
@@ -212,69 +272,131 @@ TEST_CASE("hnsw snapshot: damage under right checksums is refused or harmless") 
   const std::vector<float> query = vectors.Next();
   std::mt19937 random(kSeed);
   int refused_count = 0;
-  for (int round = 0; round < 2000; ++round) {
+  int late_count = 0;
+  for (int round = 0; round < 3000; ++round) {
     CAPTURE(round);
     ByteString bytes = good;
     const int change_count = 1 + static_cast<int>(random() % 3);
     for (int change = 0; change < change_count; ++change) {
-      // Half of the damage to the header, levels and first nodes, where the counts are.
-      const std::size_t range = random() % 2 == 0 ? 200 : bytes.size();
+      // A tenth of the damage to the header, where the counts are.
+      const std::size_t range = random() % 10 == 0 ? kHnswHeaderBytes : bytes.size();
       bytes[random() % range] = static_cast<char>(random() % 3 == 0 ? 0xFF : random());
     }
-    if (random() % 4 == 0) bytes.resize(60 + random() % (bytes.size() - 60));
-    RepairChecksums(bytes);
-    Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, precision, bytes);
-    if (!snapshot.ok()) {
+    if (random() % 8 == 0) bytes.resize(kHnswHeaderBytes + random() % (bytes.size() - kHnswHeaderBytes));
+    RepairChecksums(bytes, precision);
+    auto image = HnswImage::Copy("index", kGraphConfig, precision, bytes);
+    if (!image.ok()) {
       ++refused_count;
+    } else if (!Exercise(*image, query, precision, round % 20 == 0)) {
+      ++late_count;
+      CHECK((*image)->is_damaged());
+    }
+  }
+  CHECK(refused_count > 300);
+  CHECK(late_count > 300);
+}
+
+TEST_CASE("hnsw snapshot: damage that nobody met at the open is met before anything of it is told") {
+  constexpr VectorPrecision kPrecision = VectorPrecision::kInt16;
+  SyntheticVectors vectors(kDimension, 5, 26);
+  const auto saved = SmallIndex(3000, vectors, kPrecision);
+  const ByteString good = SavedBytes(*saved);
+  const HnswLayout layout = LayoutOf(good, kPrecision);
+  std::vector<std::vector<float>> queries;
+  std::vector<std::vector<VectorMatch>> expected;
+  VectorSearchOptions options;
+  options.strategy = VectorStrategy::kGraph;
+  for (int i = 0; i < 30; ++i) {
+    queries.push_back(vectors.Next());
+    expected.push_back(Take(*saved->NewCursor(queries.back(), saved->applied_seq(), options).value(), 10));
+  }
+  std::mt19937 random(26);
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/saved";
+  int met_count = 0;
+  for (int round = 0; round < 60; ++round) {
+    CAPTURE(round);
+    const HnswArea area = round % 3 == 0 ? kBaseLinkArea : round % 3 == 1 ? kCodeArea : kFineCodeArea;
+    ByteString bytes = good;
+    bytes[layout[area].offset + random() % layout[area].bytes()] ^= static_cast<char>(1 << (random() % 8));
+    REQUIRE(WriteFileAtomic(path, bytes).ok());
+    auto loaded = LoadHnswIndex(saved->config(), path);
+    if (kGraphUnderTest == VectorGraphKind::kHnswlib) {
+      CHECK(loaded.status().code() == ErrorCode::kCorruption);  // It is copied, and so it is checked.
       continue;
     }
-    Exercise(std::move(snapshot).value(), query, precision);
+    REQUIRE(loaded.ok());
+    for (std::size_t i = 0; i < queries.size(); ++i) {
+      const auto cursor = (*loaded)->NewCursor(queries[i], saved->applied_seq(), options).value();
+      std::vector<VectorMatch> found;
+      Result<std::optional<VectorMatch>> match = cursor->Next();
+      for (; match.ok() && match->has_value() && found.size() < 10; match = cursor->Next()) found.push_back(**match);
+      if (!match.ok()) {
+        ++met_count;
+        CHECK(match.status().code() == ErrorCode::kCorruption);
+        CHECK((*loaded)->CheckUsable().code() == ErrorCode::kCorruption);
+        break;
+      }
+      if (area != kBaseLinkArea) CHECK(found == expected[i]);  // Of links, another way may be as good.
+    }
+    // Nor does it come under new checksums.
+    CHECK((*loaded)->SaveSnapshot(directory.path() + "/other").code() == ErrorCode::kCorruption);
   }
-  CHECK(refused_count > 500);
+  CHECK((met_count > 10 || kGraphUnderTest == VectorGraphKind::kHnswlib));
 }
 
 TEST_CASE("hnsw snapshot: each check says what it found") {
   SyntheticVectors vectors(kDimension, 5, 25);
   const ByteString good = SavedBytes(*SmallIndex(40, vectors, VectorPrecision::kInt8));
+  const HnswLayout layout = LayoutOf(good, VectorPrecision::kInt8);
   const auto node_count = LoadFixed<std::uint32_t>(good.data() + 32);
   const auto entry_point = LoadFixed<std::uint32_t>(good.data() + 36);
-  const std::size_t first_node = kHeaderBytes + node_count;
   const auto message_with = [&good](std::size_t offset, auto value) {
     ByteString bytes = good;
     ByteString piece;
     AppendFixed(piece, value);
     bytes.replace(offset, piece.size(), piece);
-    RepairChecksums(bytes);
-    const Result<HnswSnapshot> snapshot = DecodeHnswSnapshot("index", kGraphConfig, VectorPrecision::kInt8, bytes);
-    REQUIRE(!snapshot.ok());
+    RepairChecksums(bytes, VectorPrecision::kInt8);
+    const auto image = CheckedImage(bytes, VectorPrecision::kInt8);
+    REQUIRE(!image.ok());
     const std::string prefix = "index: snapshot of " + std::to_string(good.size()) + " bytes: ";
-    const std::string message = snapshot.status().message();
+    const std::string message = image.status().message();
     return message.rfind(prefix, 0) == 0 ? message.substr(prefix.size()) : message;
   };
   CHECK(message_with(0, std::uint8_t{'X'}) == "expected the magic \"FSVINDEX\"");
-  CHECK(message_with(8, std::uint32_t{2}) ==
-        "index: snapshot of version 2 with flags 0, expected version 1 with flags 0 or 1");
-  CHECK(message_with(13, std::uint8_t{2}) ==
-        "index: snapshot of version 1 with flags 2, expected version 1 with flags 0 or 1");
+  CHECK(message_with(8, std::uint32_t{1}).find("index: snapshot of version 1 with flags ") == 0);
+  CHECK(message_with(13, std::uint8_t{4}) ==
+        "index: snapshot of version 2 with flags 4, expected version 2 with flags 0..3");
   CHECK(message_with(13, std::uint8_t{1}) == "precision is 1, expected 0");
   CHECK(message_with(14, std::uint16_t{9}) == "dimension is 9, expected 8");
   CHECK(message_with(16, std::uint32_t{64}) == "links_per_node is 64, expected 16");
-  CHECK(message_with(32, std::uint32_t{0x7FFFFFFF}).find("node_count is 2147483647, expected at most") == 0);
+  CHECK(message_with(32, std::uint32_t{0x7FFFFFFF}) == "node_count is 2147483647, expected at most 2147483632");
+  CHECK(message_with(32, std::uint32_t{50}).find("50 nodes, ") == 0);
   CHECK(message_with(36, node_count) ==
         "entry_point is " + std::to_string(node_count) + " of " + std::to_string(node_count) + " nodes");
   CHECK(message_with(40, std::uint64_t{0}) == "file_bytes is 0, expected " + std::to_string(good.size()));
-  CHECK(message_with(48, std::uint32_t{1}) == "reserved is 1, expected 0");
+  CHECK(message_with(60, std::uint32_t{5}) == "place_count is 5, expected 0 or a power of two");
+  CHECK(message_with(80, std::uint8_t{7}) == "a reserved byte is 7, expected 0");
   const std::uint32_t other = entry_point == 0 ? 1 : 0;
-  CHECK(message_with(kHeaderBytes + other, std::uint8_t{62}).find("has level 62, expected at most") !=
+  const std::size_t node = layout[kNodeArea].offset + other * sizeof(HnswNode);
+  CHECK(message_with(node + 8, std::uint8_t{62}).find("has level 62, expected at most") != std::string::npos);
+  CHECK(message_with(node, std::uint32_t{39}) ==
+        "node " + std::to_string(other) + " has parent 39, expected a lower slot or none");
+  CHECK(message_with(node + 10, std::uint8_t{0}).find("node " + std::to_string(other) + " has upper row") == 0);
+  CHECK(message_with(layout[kDeadArea].offset, UINT64_MAX).find("are dead, expected them not to be there") !=
         std::string::npos);
-  CHECK(message_with(first_node + 8, UINT64_MAX).find("node 0 is born at 18446744073709551615") == 0);
-  CHECK(message_with(first_node + 24, -1.0F).find("node 0: scale is -1.0") == 0);
-  CHECK(message_with(first_node + 28, std::int8_t{-128}) == "node 0: a code is -128, expected -127..127");
-  CHECK(message_with(first_node + 28 + kDimension, std::uint16_t{33}) ==
-        "node 0 has 33 links on level 0, expected at most 32");
-  CHECK(message_with(first_node + 30 + kDimension, std::uint32_t{0}) ==
+  CHECK(message_with(layout[kPlaceArea].offset, std::uint32_t{4000}).find("place 0 names slot 4000 of") == 0);
+  CHECK(message_with(layout[kCodeArea].offset, std::int8_t{-128}) == "node 0: a code is -128, expected -127..127");
+  CHECK(
+      message_with(layout[kCodeArea].offset + VectorCodeBytes(kDimension) - 16, -1.0F).find("node 0: scale is -1.0") ==
+      0);
+  CHECK(message_with(layout[kCodeArea].offset + VectorCodeBytes(kDimension) - 4, std::uint32_t{77777}) ==
+        "node 0: what follows its codes is not of them");
+  CHECK(message_with(layout[kBaseLinkArea].offset, std::uint32_t{0}) ==
         "node 0 links to 0 on level 0, expected another node that reaches it");
-  CHECK(message_with(first_node + 30 + kDimension, node_count).find("node 0 links to") == 0);
+  CHECK(message_with(layout[kBaseLinkArea].offset, node_count).find("node 0 links to") == 0);
+  CHECK(message_with(layout[kBaseLinkArea].offset + 4 * 31, std::uint32_t{2}) ==
+        "node 0 links to 2 on level 0, expected another node that reaches it, and none behind the end");
 }
 
 }  // namespace foreshore

@@ -45,6 +45,7 @@ typedef struct foreshore_open_options {
   uint64_t cache_bytes;            /* 0: 16 MiB. */
   uint32_t inference_thread_count; /* 0: 1. */
   int32_t embed_on_wait_only;      /* 1: vectors are filled only inside foreshore_wait_embedded. */
+  uint64_t vector_memory_bytes;    /* What each vector index may keep in memory beside its mapped file; 0: no bound. */
 } foreshore_open_options;
 
 /* `options` may be NULL. FORESHORE_BUSY names the process that has the directory open. */

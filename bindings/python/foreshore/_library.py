@@ -15,7 +15,8 @@ class Error(ctypes.Structure):
 class OpenOptions(ctypes.Structure):
     _fields_ = [("size_bytes", ctypes.c_uint32), ("create", ctypes.c_int32), ("storage", ctypes.c_int32),
                 ("durability", ctypes.c_int32), ("cache_bytes", ctypes.c_uint64),
-                ("inference_thread_count", ctypes.c_uint32), ("embed_on_wait_only", ctypes.c_int32)]
+                ("inference_thread_count", ctypes.c_uint32), ("embed_on_wait_only", ctypes.c_int32),
+                ("vector_memory_bytes", ctypes.c_uint64)]
 
 
 class Value(ctypes.Structure):

@@ -307,7 +307,8 @@ class Database(AttachmentsMixin, _Writer):
     """One directory. Made by foreshore.open()."""
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], *, create: bool = False, storage: str = "sqlite",
-                 durability: str = "full", inference_threads: int = 1, embed_in_background: bool = True) -> None:
+                 durability: str = "full", inference_threads: int = 1, embed_in_background: bool = True,
+                 vector_memory_bytes: int = 0) -> None:
         self._handle: Optional[ctypes.c_void_p] = None
         self._statements: set = set()
         self._subscriptions: set = set()
@@ -322,7 +323,8 @@ class Database(AttachmentsMixin, _Writer):
         options = _library.OpenOptions(size_bytes=ctypes.sizeof(_library.OpenOptions), create=create,
                                        storage=storages[storage], durability=durabilities[durability],
                                        inference_thread_count=inference_threads,
-                                       embed_on_wait_only=not embed_in_background)
+                                       embed_on_wait_only=not embed_in_background,
+                                       vector_memory_bytes=vector_memory_bytes)
         handle = ctypes.c_void_p()
         _call("open", os.fsencode(path), ctypes.byref(options), ctypes.byref(handle))
         self._handle = handle

@@ -1,5 +1,7 @@
+#include <chrono>
 #include <cmath>
 #include <random>
+#include <thread>
 
 #include "engine/database/derived_vector_index.h"
 #include "storage/base/file.h"
@@ -135,7 +137,7 @@ TEST_CASE("derived index: a snapshot that is missing, torn or flipped is rebuilt
       REQUIRE(RemoveFile(files[0]).ok());
     } else {
       if (damage == std::string("truncate")) content.resize(content.size() / 2);
-      if (damage == std::string("flip")) content[content.size() / 2] ^= 0x10;
+      if (damage == std::string("flip")) content[130] ^= 0x10;  // A node's parent: checked at the open.
       REQUIRE(WriteFileAtomic(files[0], content).ok());
     }
     db.Open();
@@ -146,6 +148,71 @@ TEST_CASE("derived index: a snapshot that is missing, torn or flipped is rebuilt
     view.reset();
     db.CheckVerified();
   }
+}
+
+TEST_CASE("derived index: a snapshot whose damage is met by a search is never told of, and is made anew") {
+  for (const bool in_background : {true, false}) {
+    CAPTURE(in_background);
+    CoreFixture db;
+    db.options.embed_in_background = in_background;
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+    PutCircle(db, 50);
+    db.Close();
+    const std::string file = SnapshotFiles(db)[0];
+    ByteString content = *ReadFile(file);
+    content.back() ^= 0x10;  // Of the last code.
+    REQUIRE(WriteFileAtomic(file, content).ok());
+    db.Open();
+    CHECK(OpenedFrom(db) == "snapshot");
+    const float query[] = {1, 0};
+    const auto search = [&]() -> Status {
+      const auto view = *db.core->BeginRead();
+      const auto* index = view->catalog().Find("a")->FindVectorIndex("v");
+      FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Nearest(*index, query, {}));
+      return cursor->Next().status();
+    };
+    CHECK(search().code() == ErrorCode::kCorruption);
+    if (in_background) {
+      for (int i = 0; i < 1000 && !search().ok(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    } else {
+      db.Close();
+      CHECK(SnapshotFiles(db).empty());
+      db.Open();
+    }
+    CHECK(OpenedFrom(db) == "rebuilt");
+    {
+      const auto view = *db.core->BeginRead();
+      CHECK(db.Nearest(*view, "a", "v", {1, 0}, 1) == Ids{"0"});
+      CHECK(db.Nearest(*view, "a", "v", {1, 0}, 100).size() == 50);
+    }
+    REQUIRE(db.Put("a", "late", VectorJson(1, 0)).ok());  // It follows what is committed.
+    {
+      const auto view = *db.core->BeginRead();
+      CHECK(db.Nearest(*view, "a", "v", {1, 0}, 100).size() == 51);
+    }
+    db.CheckVerified();
+  }
+}
+
+TEST_CASE("derived index: verify names damage that no search has met") {
+  CoreFixture db;
+  db.options.embed_in_background = false;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  PutCircle(db, 50);
+  db.Close();
+  const std::string file = SnapshotFiles(db)[0];
+  ByteString content = *ReadFile(file);
+  content.back() ^= 0x10;
+  REQUIRE(WriteFileAtomic(file, content).ok());
+  db.Open();
+  const auto report = db.core->Verify();
+  REQUIRE(report.ok());
+  REQUIRE(report->problems.size() == 1);
+  CHECK(report->problems[0].find("vector index \"a.v\": snapshot of ") == 0);
 }
 
 TEST_CASE("derived index: after a crash it catches up from its snapshot and the log") {

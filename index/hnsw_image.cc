@@ -1,0 +1,243 @@
+#include "index/hnsw_image.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "index/fine_codes.h"
+#include "index/quantizer.h"
+#include "storage/base/checksum.h"
+#include "storage/base/coding.h"
+
+namespace foreshore {
+
+Status HnswImage::Corrupt(const std::string& what) const {
+  is_damaged_ = true;
+  return Status::Corruption(name_ + ": snapshot of " + std::to_string(bytes_.size()) + " bytes: " + what);
+}
+
+template <typename Found, typename Expected>
+Status HnswImage::CheckEqual(const char* field, Found found, Expected expected) const {
+  if (found == static_cast<Found>(expected)) return Status::Ok();
+  return Corrupt(std::string(field) + " is " + std::to_string(found) + ", expected " + std::to_string(expected));
+}
+
+Result<std::shared_ptr<HnswImage>> HnswImage::Map(const std::string& name, const HnswGraphConfig& config,
+                                                  VectorPrecision precision, const std::string& path) {
+  if (!FileExists(path)) return Status::NotFound(name + ": no snapshot at " + path);
+  std::shared_ptr<HnswImage> image(new HnswImage(name, config, precision));
+  FORESHORE_ASSIGN_OR_RETURN(image->file_, OverlaidFile::Open(path));
+  image->bytes_ = image->file_->bytes();
+  image->working_ = image->file_->overlay();
+  return Checked(std::move(image));
+}
+
+Result<std::shared_ptr<HnswImage>> HnswImage::Copy(const std::string& name, const HnswGraphConfig& config,
+                                                   VectorPrecision precision, Bytes bytes) {
+  std::shared_ptr<HnswImage> image(new HnswImage(name, config, precision));
+  for (auto& copy : image->copies_) {
+    copy.reset(static_cast<char*>(::operator new (bytes.size() + 1, std::align_val_t{64})));
+    std::memcpy(copy.get(), bytes.data(), bytes.size());
+  }
+  image->bytes_ = Bytes(image->copies_[0].get(), bytes.size());
+  image->working_ = image->copies_[1].get();
+  return Checked(std::move(image));
+}
+
+Result<std::shared_ptr<HnswImage>> HnswImage::Checked(std::shared_ptr<HnswImage> image) {
+  FORESHORE_RETURN_IF_ERROR(image->CheckHeader());
+  FORESHORE_RETURN_IF_ERROR(image->CheckSmallAreas());
+  FORESHORE_RETURN_IF_ERROR(image->CheckNodes());
+  FORESHORE_RETURN_IF_ERROR(image->CheckUpperLinks());
+  return image;
+}
+
+Status HnswImage::CheckHeader() {
+  if (bytes_.size() < kHnswHeaderBytes) return Corrupt("expected at least " + std::to_string(kHnswHeaderBytes));
+  ByteReader reader(bytes_.substr(0, kHnswHeaderBytes));
+  constexpr Bytes kMagic = "FSVINDEX";
+  if (reader.Take(kMagic.size()) != kMagic) return Corrupt("expected the magic \"" + std::string(kMagic) + "\"");
+  const auto version = reader.Fixed<std::uint32_t>();
+  const auto metric = reader.Fixed<std::uint8_t>();
+  const auto flags = reader.Fixed<std::uint8_t>();
+  if (version != kHnswSnapshotVersion || (flags & ~(kHnswFlagFine | kHnswFlagParents)) != 0) {
+    return Status::Unsupported(name_ + ": snapshot of version " + std::to_string(version) + " with flags " +
+                               std::to_string(flags) + ", expected version 2 with flags 0..3");
+  }
+  const auto dimension = reader.Fixed<std::uint16_t>();
+  const auto links_per_node = reader.Fixed<std::uint32_t>();
+  const auto ef_construction = reader.Fixed<std::uint32_t>();
+  applied_seq_ = reader.Fixed<std::uint64_t>();
+  counts_.nodes = reader.Fixed<std::uint32_t>();
+  entry_point_ = reader.Fixed<std::uint32_t>();
+  const auto file_bytes = reader.Fixed<std::uint64_t>();
+  generation_ = reader.Fixed<std::uint64_t>();
+  counts_.upper_rows = reader.Fixed<std::uint32_t>();
+  counts_.places = reader.Fixed<std::uint32_t>();
+  const auto sums_crc = reader.Fixed<std::uint32_t>();
+  const auto header_crc = reader.Fixed<std::uint32_t>();
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("header checksum", header_crc, Crc32c(bytes_.substr(0, 68))));
+  for (const char byte : reader.Rest()) {
+    FORESHORE_RETURN_IF_ERROR(CheckEqual("a reserved byte", static_cast<unsigned char>(byte), 0));
+  }
+  const auto fine = static_cast<std::uint8_t>(precision_ == VectorPrecision::kInt16 ? kHnswFlagFine : 0);
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("precision", static_cast<std::uint8_t>(flags & kHnswFlagFine), fine));
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("metric", metric, static_cast<std::uint8_t>(config_.metric)));
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("dimension", dimension, config_.dimension));
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("links_per_node", links_per_node, config_.links_per_node));
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("ef_construction", ef_construction, config_.ef_construction));
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("file_bytes", file_bytes, bytes_.size()));
+  knows_parents_ = (flags & kHnswFlagParents) != 0;
+  if (counts_.nodes > kHnswNodeCountMax) {
+    return Corrupt("node_count is " + std::to_string(counts_.nodes) + ", expected at most " +
+                   std::to_string(kHnswNodeCountMax));
+  }
+  if (counts_.places != 0 && !std::has_single_bit(counts_.places)) {
+    return Corrupt("place_count is " + std::to_string(counts_.places) + ", expected 0 or a power of two");
+  }
+  layout_ = HnswLayout(config_, precision_, counts_);  // No sum of it can pass 2^64.
+  if (layout_.file_bytes() != bytes_.size()) {
+    return Corrupt(std::to_string(counts_.nodes) + " nodes, " + std::to_string(counts_.upper_rows) +
+                   " upper rows and " + std::to_string(counts_.places) + " places take " +
+                   std::to_string(layout_.file_bytes()) + " bytes");
+  }
+  const Bytes sums = bytes_.substr(layout_.sums_offset(), 4 * layout_.sum_count());
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("checksum of the sums", sums_crc, Crc32c(sums)));
+  is_checked_ = std::make_unique<std::atomic<std::uint8_t>[]>(layout_.sum_count());
+  if (counts_.nodes == 0) return CheckEqual("entry_point", entry_point_, kNoSlot);
+  if (entry_point_ < counts_.nodes) return Status::Ok();
+  return Corrupt("entry_point is " + std::to_string(entry_point_) + " of " + std::to_string(counts_.nodes) + " nodes");
+}
+
+Status HnswImage::CheckSmallAreas() {
+  for (const HnswArea area : {kNodeArea, kDocidArea, kDeadArea, kPlaceArea, kUpperLinkArea}) {
+    for (std::uint64_t group = 0; group < layout_[area].group_count(); ++group) {
+      FORESHORE_RETURN_IF_ERROR(CheckGroup(area, group));
+    }
+  }
+  if (counts_.nodes % 64 != 0 && dead_words()[counts_.nodes / 64] >> (counts_.nodes % 64) != 0) {
+    return Corrupt("slots from " + std::to_string(counts_.nodes) + " on are dead, expected them not to be there");
+  }
+  const auto* places = reinterpret_cast<const std::uint32_t*>(rows(kPlaceArea));
+  for (std::uint32_t place = 0; place < counts_.places; ++place) {
+    if (places[place] < counts_.nodes || places[place] == kNoSlot) continue;
+    return Corrupt("place " + std::to_string(place) + " names slot " + std::to_string(places[place]) + " of " +
+                   std::to_string(counts_.nodes));
+  }
+  return Status::Ok();
+}
+
+Status HnswImage::CheckNodes() {
+  std::uint64_t level_sum = 0;
+  const int level_max = counts_.nodes == 0 ? 0 : std::min<int>(kHnswLevelMax, node(entry_point_).level);
+  for (std::uint32_t slot = 0; slot < counts_.nodes; ++slot) {
+    const HnswNode& each = node(slot);
+    if (each.level > level_max) {
+      return Corrupt("node " + std::to_string(slot) + " has level " + std::to_string(each.level) +
+                     ", expected at most " + std::to_string(level_max));
+    }
+    if (each.upper_first != level_sum || each.is_linked != 1 || each.reserved != 0) {
+      return Corrupt("node " + std::to_string(slot) + " has upper row " + std::to_string(each.upper_first) + ", " +
+                     std::to_string(each.is_linked) + " and " + std::to_string(each.reserved) + ", expected " +
+                     std::to_string(level_sum) + ", 1 and 0");
+    }
+    if (each.parent != kNoSlot && each.parent >= slot) {
+      return Corrupt("node " + std::to_string(slot) + " has parent " + std::to_string(each.parent) +
+                     ", expected a lower slot or none");
+    }
+    level_sum += each.level;
+  }
+  return CheckEqual("sum of the levels", level_sum, counts_.upper_rows);
+}
+
+Status HnswImage::CheckUpperLinks() const {
+  for (std::uint32_t slot = 0; slot < counts_.nodes; ++slot) {
+    for (int level = 1; level <= node(slot).level; ++level) {
+      const char* row = pristine(kUpperLinkArea, node(slot).upper_first + static_cast<std::uint32_t>(level) - 1);
+      FORESHORE_RETURN_IF_ERROR(CheckLinkRow(slot, level, row, config_.links_per_node));
+    }
+  }
+  return Status::Ok();
+}
+
+Status HnswImage::CheckLinkRow(std::uint32_t slot, int level, const char* row, std::uint32_t links_max) const {
+  bool has_ended = false;
+  for (std::uint32_t i = 0; i < links_max; ++i) {
+    const auto link = LoadFixed<std::uint32_t>(row + std::size_t{4} * i);
+    if (link == kNoSlot) {
+      has_ended = true;
+      continue;
+    }
+    if (has_ended || link >= counts_.nodes || link == slot || node(link).level < level) {
+      return Corrupt("node " + std::to_string(slot) + " links to " + std::to_string(link) + " on level " +
+                     std::to_string(level) + ", expected another node that reaches it" +
+                     (has_ended ? ", and none behind the end" : ""));
+    }
+  }
+  return Status::Ok();
+}
+
+Status HnswImage::CheckContent(HnswArea area, std::uint32_t row) const {
+  Status valid;
+  switch (area) {
+    case kBaseLinkArea: return CheckLinkRow(row, 0, pristine(area, row), config_.links_per_node * 2);
+    case kCodeArea: valid = CheckVectorCodeRow(space_, pristine(area, row)); break;
+    case kFineCodeArea:
+      valid = FineCodes::CheckRow({CodeValues(pristine(kCodeArea, row)), config_.dimension}, pristine(area, row));
+      break;
+    default: break;
+  }
+  return valid.ok() ? valid : Corrupt("node " + std::to_string(row) + valid.message());
+}
+
+Status HnswImage::CheckGroup(HnswArea area, std::uint64_t group) const {
+  const HnswLayout::Area& where = layout_[area];
+  const std::uint64_t first = group << where.group_shift;
+  const std::uint64_t end = std::min(where.row_count, (group + 1) << where.group_shift);
+  const Bytes rows(pristine(area, first), (end - first) * where.row_bytes);
+  const auto sum = LoadFixed<std::uint32_t>(bytes_.data() + layout_.sums_offset() + 4 * (where.first_group + group));
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("a checksum", sum, Crc32c(rows)));
+  if (area == kBaseLinkArea || area == kCodeArea || area == kFineCodeArea) {  // The others as wholes: Checked().
+    for (std::uint64_t row = first; row < end; ++row) {
+      FORESHORE_RETURN_IF_ERROR(CheckContent(area, static_cast<std::uint32_t>(row)));
+    }
+  }
+  is_checked_[where.first_group + group].store(1, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status HnswImage::CheckAll() const {
+  for (const HnswArea area : {kBaseLinkArea, kCodeArea, kFineCodeArea}) {
+    for (std::uint64_t row = 0; row < layout_[area].row_count; row += 1ULL << layout_[area].group_shift) {
+      FORESHORE_RETURN_IF_ERROR(CheckRow(area, static_cast<std::uint32_t>(row)));
+    }
+  }
+  return Status::Ok();
+}
+
+Status CheckVectorCodeRow(const CodeSpace& space, const char* row) {
+  const std::span<const std::int8_t> codes(CodeValues(row), space.dimension());
+  if (Status valid = CheckVectorCode(space.Scale(row), codes); !valid.ok()) {
+    return Status::Corruption(": " + valid.message());
+  }
+  std::vector<char> expected(space.code_bytes());
+  PackVectorCode(space.Scale(row), codes, expected.data());
+  if (std::memcmp(row, expected.data(), expected.size()) == 0) return Status::Ok();
+  return Status::Corruption(": what follows its codes is not of them");
+}
+
+void HnswImage::ReadAhead() const {
+  if (!file_) return;
+  const auto page_bytes = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  for (const HnswArea area : {kBaseLinkArea, kCodeArea}) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(rows(area)) / page_bytes * page_bytes;
+    const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(rows(area)) + layout_[area].bytes();
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);  // Only a wish.
+  }
+}
+
+}  // namespace foreshore

@@ -1,0 +1,137 @@
+// A snapshot of a vector index (index/hnsw_layout.h) that is used where it lies: mapped from its file, or a copy.
+//
+// It is there twice: as it was written, for checking, and as memory that its user may change; the second begins equal
+// to the first and costs memory only where it is changed. A checksum stands over every group of rows. Header, nodes,
+// docids, places and upper links are checked when the image is opened. Base links, codes and fine codes are checked
+// group by group, when somebody first relies on them: CheckLinks() before a row of links is changed or taken as a
+// whole, CheckCodes() before a distance is told to anyone. Walks may read both unchecked, as long as they look whether
+// a link is a slot: what they are led astray to is checked before it is told.
+//
+// Threads: the checks are safe from any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "foreshore/bytes.h"
+#include "foreshore/status.h"
+#include "index/hnsw_graph.h"
+#include "index/hnsw_layout.h"
+#include "index/vector_code.h"
+#include "storage/base/file.h"
+
+namespace foreshore {
+
+class HnswImage {
+ public:
+  // Maps `path`, whose configuration must be `config` and `precision`. `name` opens every message. kNotFound where
+  // there is no file.
+  static Result<std::shared_ptr<HnswImage>> Map(const std::string& name, const HnswGraphConfig& config,
+                                                VectorPrecision precision, const std::string& path);
+  // The same from a copy of bytes.
+  static Result<std::shared_ptr<HnswImage>> Copy(const std::string& name, const HnswGraphConfig& config,
+                                                 VectorPrecision precision, Bytes bytes);
+  HnswImage(const HnswImage&) = delete;
+  HnswImage& operator=(const HnswImage&) = delete;
+
+  std::uint64_t applied_seq() const { return applied_seq_; }
+  std::uint64_t generation() const { return generation_; }
+  std::uint32_t node_count() const { return counts_.nodes; }
+  std::uint32_t upper_row_count() const { return counts_.upper_rows; }
+  std::uint32_t entry_point() const { return entry_point_; }
+  bool knows_parents() const { return knows_parents_; }
+  const HnswLayout& layout() const { return layout_; }
+
+  // For use: rows that may be changed.
+  char* rows(HnswArea area) const { return working_ + layout_[area].offset; }
+  HnswNode* nodes() const { return reinterpret_cast<HnswNode*>(rows(kNodeArea)); }
+  const std::int64_t* docids() const { return reinterpret_cast<const std::int64_t*>(rows(kDocidArea)); }
+  const std::uint64_t* dead_words() const { return reinterpret_cast<const std::uint64_t*>(rows(kDeadArea)); }
+
+  // Calls visit(slot) for each slot of `docid` that lived when the snapshot was written.
+  template <typename Visit>
+  void ForEachPlaced(std::int64_t docid, Visit visit) const;
+
+  // kCorruption where the group of the slot's row is damaged. Slots from node_count() on are not of this image: Ok.
+  Status CheckLinks(std::uint32_t slot) const { return CheckRow(kBaseLinkArea, slot); }
+  Status CheckCodes(std::uint32_t slot) const {
+    FORESHORE_RETURN_IF_ERROR(CheckRow(kCodeArea, slot));
+    return layout_[kFineCodeArea].row_count == 0 ? Status::Ok() : CheckRow(kFineCodeArea, slot);
+  }
+  // All of what CheckLinks() and CheckCodes() check.
+  Status CheckAll() const;
+  bool is_damaged() const { return is_damaged_; }
+
+  // Asks the system to read ahead what walks will touch.
+  void ReadAhead() const;
+
+ private:
+  HnswImage(std::string name, const HnswGraphConfig& config, VectorPrecision precision)
+      : name_(std::move(name)), config_(config), precision_(precision), space_(config.metric, config.dimension) {}
+  static Result<std::shared_ptr<HnswImage>> Checked(std::shared_ptr<HnswImage> image);
+
+  Status CheckHeader();
+  Status CheckSmallAreas();
+  Status CheckNodes();
+  Status CheckUpperLinks() const;
+  Status CheckRow(HnswArea area, std::uint32_t row) const {
+    if (row >= layout_[area].row_count) return Status::Ok();
+    const std::uint64_t group = row >> layout_[area].group_shift;
+    if (is_checked_[layout_[area].first_group + group].load(std::memory_order_acquire) != 0) return Status::Ok();
+    return CheckGroup(area, group);
+  }
+  Status CheckGroup(HnswArea area, std::uint64_t group) const;
+  Status CheckContent(HnswArea area, std::uint32_t row) const;
+  Status CheckLinkRow(std::uint32_t slot, int level, const char* row, std::uint32_t links_max) const;
+  const char* pristine(HnswArea area, std::uint64_t row) const {
+    return bytes_.data() + layout_[area].offset + row * layout_[area].row_bytes;
+  }
+  const HnswNode& node(std::uint32_t slot) const {
+    return *reinterpret_cast<const HnswNode*>(pristine(kNodeArea, slot));
+  }
+  Status Corrupt(const std::string& what) const;
+  template <typename Found, typename Expected>
+  Status CheckEqual(const char* field, Found found, Expected expected) const;
+
+  const std::string name_;
+  const HnswGraphConfig config_;
+  const VectorPrecision precision_;
+  const CodeSpace space_;
+
+  std::unique_ptr<OverlaidFile> file_;  // Or:
+  struct FreeAligned {
+    void operator()(char* bytes) const { ::operator delete (bytes, std::align_val_t{64}); }
+  };
+  std::unique_ptr<char, FreeAligned> copies_[2];
+
+  Bytes bytes_;
+  char* working_ = nullptr;
+  HnswLayout layout_;
+  HnswCounts counts_;
+  std::uint64_t applied_seq_ = 0;
+  std::uint64_t generation_ = 0;
+  std::uint32_t entry_point_ = kNoSlot;
+  bool knows_parents_ = false;
+  std::unique_ptr<std::atomic<std::uint8_t>[]> is_checked_;  // By sum.
+  mutable std::atomic<bool> is_damaged_{false};
+};
+
+// kCorruption unless the row is one that PackVectorCode() can have written.
+Status CheckVectorCodeRow(const CodeSpace& space, const char* row);
+
+template <typename Visit>
+void HnswImage::ForEachPlaced(std::int64_t docid, Visit visit) const {
+  if (counts_.places == 0) return;
+  const auto* places = reinterpret_cast<const std::uint32_t*>(rows(kPlaceArea));
+  std::uint32_t place = HnswLayout::FirstPlace(docid, counts_.places);
+  for (std::uint32_t i = 0; i < counts_.places; ++i, place = (place + 1) & (counts_.places - 1)) {
+    const std::uint32_t slot = places[place];
+    if (slot == kNoSlot) return;
+    if (docids()[slot] == docid) visit(slot);
+  }
+}
+
+}  // namespace foreshore

@@ -1,0 +1,115 @@
+// How an HnswIndex comes from its files and goes back to them.
+#include <algorithm>
+#include <cassert>
+#include <exception>
+#include <utility>
+
+#include "index/hnsw_index.h"
+#include "storage/base/file.h"
+
+namespace foreshore {
+namespace {
+
+// A delta grows up to this part of its snapshot, then all is written anew: so each byte is written a few times over the
+// life of an index, and what an open replays stays small.
+constexpr std::uint64_t kDeltaFraction = 4;
+constexpr std::uint64_t kSmallSnapshotBytes = 64 << 10;  // Not worth a second file.
+
+}  // namespace
+
+Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path) {
+  FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfigOf(config));
+  FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config.name, graph_config, config.precision, path));
+  // A walk over less memory than the file takes would only push out what it has just brought in.
+  const bool fits = config.memory_bytes_max == 0 || image->layout().file_bytes() <= config.memory_bytes_max;
+  if (fits) image->ReadAhead();
+  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(graph_config, config.precision, std::move(image)));
+  FORESHORE_ASSIGN_OR_RETURN(const HnswSaved saved, ReplayHnswDelta(config.name, path, snapshot));
+  return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(snapshot), saved, path));
+}
+
+std::vector<std::string> HnswFiles(const std::string& path) {
+  return {path, HnswDeltaPath(path)};
+}
+
+Status RemoveHnswFiles(const std::string& path) {
+  bool has_removed = false;
+  for (const std::string& file : HnswFiles(path)) {
+    if (!FileExists(file)) continue;
+    FORESHORE_RETURN_IF_ERROR(RemoveFile(file));
+    has_removed = true;
+  }
+  return has_removed ? SyncDirectory(path.substr(0, path.rfind('/'))) : Status::Ok();
+}
+
+Status HnswIndex::CheckMapped() const {
+  const std::shared_ptr<State> now = state();
+  return now->image ? now->image->CheckAll() : Status::Ok();
+}
+
+bool HnswIndex::CanAppendLocked(const std::string& path) const {
+  const std::shared_ptr<State> now = state();
+  if (path != saved_path_ || saved_.is_torn || !now->graph->knows_changes() || !FileExists(path)) return false;
+  if (saved_.snapshot_bytes < kSmallSnapshotBytes) return false;
+  const std::uint64_t node_bytes = saved_.snapshot_bytes / std::max(1U, saved_.node_count);
+  const std::uint64_t delta_bytes =
+      saved_.delta_bytes + (now->graph->node_count() - saved_.node_count) * node_bytes * 2;
+  return delta_bytes <= saved_.snapshot_bytes / kDeltaFraction;
+}
+
+bool HnswIndex::ShouldSave() const {
+  const std::lock_guard lock(write_mutex_);
+  return config_.memory_bytes_max != 0 && forgotten_seq_ >= applied_seq_ &&
+         MemoryBytesLocked() > config_.memory_bytes_max;
+}
+
+Status HnswIndex::SaveSnapshot(const std::string& path) {
+  const std::lock_guard lock(write_mutex_);
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  // Over the file, every reader sees what lives now: nobody may be behind.
+  const bool wants_to_map =
+      config_.memory_bytes_max != 0 && forgotten_seq_ >= applied_seq_ && MemoryBytesLocked() > config_.memory_bytes_max;
+  try {
+    if (wants_to_map || !CanAppendLocked(path)) {
+      FORESHORE_RETURN_IF_ERROR(SaveAllLocked(path).WithContext(config_.name));
+      return wants_to_map ? MapSavedLocked(path) : Status::Ok();
+    }
+    const std::shared_ptr<State> now = state();
+    std::sort(unsaved_deaths_.begin(), unsaved_deaths_.end());
+    const HnswContent content{*now->graph, now->entries, now->fine_codes ? &*now->fine_codes : nullptr, applied_seq_};
+    saved_.is_torn = true;  // Until it is known to be whole.
+    FORESHORE_RETURN_IF_ERROR(AppendHnswDelta(path, content, unsaved_deaths_, saved_).WithContext(config_.name));
+    saved_.is_torn = false;
+    unsaved_deaths_.clear();
+    now->graph->MarkSaved();
+    return Status::Ok();
+  } catch (const std::exception& exception) {
+    return Status::Internal(config_.name + ": saving: " + exception.what());
+  }
+}
+
+Status HnswIndex::SaveAllLocked(const std::string& path) {
+  const std::shared_ptr<State> now = state();
+  if (now->image) FORESHORE_RETURN_IF_ERROR(now->image->CheckAll());  // Damage must not come under new checksums.
+  const HnswContent content{*now->graph, now->entries, now->fine_codes ? &*now->fine_codes : nullptr, applied_seq_};
+  FORESHORE_ASSIGN_OR_RETURN(const HnswSaved saved, WriteHnswSnapshot(path, content));
+  saved_path_ = path;
+  saved_ = saved;
+  unsaved_deaths_.clear();
+  now->graph->MarkSaved();
+  RemoveFile(HnswDeltaPath(path)).IgnoreError();  // It belongs to the snapshot of before.
+  return Status::Ok();
+}
+
+// Goes on over the file that was just written.
+Status HnswIndex::MapSavedLocked(const std::string& path) {
+  const std::shared_ptr<State> now = state();
+  const HnswGraphConfig& graph_config = now->graph->config();
+  FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config_.name, graph_config, config_.precision, path));
+  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(graph_config, config_.precision, std::move(image)));
+  AdoptLocked(std::make_shared<State>(State{std::move(snapshot.image), std::move(snapshot.graph),
+                                            std::move(snapshot.entries), std::move(snapshot.fine_codes)}));
+  return Status::Ok();
+}
+
+}  // namespace foreshore
