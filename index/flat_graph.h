@@ -84,6 +84,7 @@ class FlatGraph final : public HnswGraph {
   std::uint32_t Descend(const void* code, std::uint32_t from, int from_level, int to_level) const;
   void SearchLevel(const void* code, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const;
   void CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch) const;
+  void ExpandAnother(std::size_t from, int level, Scratch& scratch) const;
   void ScoreCollected(const void* code, std::size_t ef, Scratch& scratch, std::size_t& next) const;
   void ClearVisited(Scratch& scratch) const;
 
