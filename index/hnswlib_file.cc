@@ -120,7 +120,8 @@ Status HnswlibFile::ReadLevels() {
     const auto list_bytes = reader.Fixed<std::uint32_t>();
     upper_lists_[element] = reader.offset();
     if (!reader.ok() || list_bytes > reader.remaining_bytes()) {
-      return Corrupt("ends in the upper links of " + NameOf(element) + " of " + std::to_string(element_count_));
+      return Corrupt("ends in the upper links of " + NameOf(element) + ", expected " + std::to_string(element_count_) +
+                     " elements");
     }
     const std::uint64_t level = list_bytes / UpperListBytes();
     if (list_bytes % UpperListBytes() != 0 || level > static_cast<std::uint64_t>(level_max_)) {

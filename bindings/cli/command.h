@@ -104,6 +104,21 @@ struct IndexCreateArguments {
 };
 Status RunIndexCreate(const IndexCreateArguments& arguments);
 
+struct IndexImportArguments {
+  std::string database;
+  std::string collection;
+  std::string field;
+  std::string file;
+  std::string metric;    // Empty: that of the index that is there.
+  std::string ids_file;  // Empty: the labels are the ids.
+  unsigned bits = 8;
+  std::string graph = "flat";
+  bool is_rebuilt = false;           // The file's links are not kept.
+  std::uint32_t links_per_node = 0;  // 0: as in the file.
+  Format format = Format::kTable;
+};
+Status RunIndexImport(const IndexImportArguments& arguments);
+
 struct ListArguments {
   std::string database;
   Format format = Format::kTable;

@@ -21,6 +21,7 @@ struct Arguments {
   ExportArguments export_;
   AttachArguments attach;
   IndexCreateArguments index_create;
+  IndexImportArguments index_import;
   IndexTuneArguments index_tune;
   ListArguments list;
   NameArguments name;
@@ -126,6 +127,29 @@ void AddAttachVerbs(CLI::App& app, Arguments& all) {
   AddAttachVerb(attach, "remove", "remove an attachment", true, all, &RunAttachRemove);
 }
 
+void AddIndexImport(CLI::App* index, Arguments& all) {
+  IndexImportArguments& to = all.index_import;
+  CLI::App* verb = AddVerb(index, "import", "take over an index that hnswlib saved", &to.database);
+  verb->add_option("COLLECTION", to.collection, "made where there is none")->required();
+  verb->add_option("FIELD", to.field, "of the documents, for the vectors")->required();
+  verb->add_option("FILE", to.file, "of saveIndex(), in Python save_index()")->required();
+  verb->add_option("--metric", to.metric,
+                   "cosine, dot or l2, which the file does not say; known where FIELD has an index")
+      ->check(CLI::IsMember({"cosine", "dot", "l2"}));
+  verb->add_option("--ids", to.ids_file, "a file with lines of a label, a tab and an id; else the labels are the ids");
+  verb->add_option("--bits", to.bits, "kept of each number: 16 finds better, for twice the bytes")
+      ->check(CLI::IsMember({8, 16}))
+      ->capture_default_str();
+  verb->add_option("--graph", to.graph, "flat or hnswlib: who keeps the graph")
+      ->check(CLI::IsMember({"flat", "hnswlib"}))
+      ->capture_default_str();
+  verb->add_flag("--rebuild", to.is_rebuilt, "insert the vectors anew instead of keeping the file's links");
+  verb->add_option("--links", to.links_per_node, "of --rebuild: of each vector in the graph; else as in the file")
+      ->check(CLI::Range(4, 64));
+  AddFormat(verb, &to.format);
+  verb->callback([&all] { all.run = [&all] { return RunIndexImport(all.index_import); }; });
+}
+
 void AddIndexVerbs(CLI::App& app, Arguments& all) {
   CLI::App* index = app.add_subcommand("index", "indexes of a collection")->require_subcommand(1);
   CLI::App* create = AddVerb(index, "create", "make an index and fill it", &all.index_create.database);
@@ -162,6 +186,8 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   create->add_option("--source", all.index_create.sources, "paths of the text to embed, with commas between");
   create->add_option("--threads", all.index_create.thread_count, "for embedding; else one per processor");
   create->callback([&all] { all.run = [&all] { return RunIndexCreate(all.index_create); }; });
+
+  AddIndexImport(index, all);
 
   CLI::App* list = AddVerb(index, "list", "the indexes", &all.list.database);
   AddFormat(list, &all.list.format);

@@ -123,6 +123,18 @@ std::string TuningJson(const VectorTuningResult& tuning) {
   return json.Take();
 }
 
+std::string HnswlibImportJson(const HnswlibImportResult& result) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Key("document_count").Count(result.document_count);
+  json.Key("deleted_count").Count(result.deleted_count);
+  json.Key("dimension").Count(result.dimension);
+  json.Key("links_per_node").Count(result.links_per_node);
+  json.Key("links_kept").Bool(result.has_kept_links);
+  json.EndObject();
+  return json.Take();
+}
+
 std::string IndexesJson(std::span<const IndexInfo> indexes, std::span<const TextIndexInfo> text_indexes) {
   JsonWriter json;
   json.BeginArray();

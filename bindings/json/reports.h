@@ -14,6 +14,7 @@ std::string ModelJson(const ModelInfo& model);
 std::string ModelsJson(std::span<const ModelInfo> models);
 std::string IndexJson(const IndexInfo& index);
 std::string TuningJson(const VectorTuningResult& tuning);
+std::string HnswlibImportJson(const HnswlibImportResult& result);
 std::string IndexesJson(std::span<const IndexInfo> indexes, std::span<const TextIndexInfo> text_indexes = {});
 std::string AttachmentJson(const AttachmentInfo& attachment);
 std::string AttachmentsJson(std::span<const AttachmentInfo> attachments);

@@ -186,6 +186,11 @@ Status Database::CreateVectorIndex(const std::string& collection, const VectorFi
   return core_->CreateVectorIndex(collection, options);
 }
 
+Result<HnswlibImportResult> Database::ImportHnswlib(const std::string& collection,
+                                                    const HnswlibImportOptions& options) {
+  return core_->ImportHnswlib(collection, options);
+}
+
 Status Database::DropVectorIndex(const std::string& collection, const std::string& field) {
   return core_->DropVectorIndex(collection, field);
 }

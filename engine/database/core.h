@@ -22,6 +22,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/database/catalog.h"
@@ -32,6 +33,7 @@
 #include "engine/document/record.h"
 #include "engine/document/registers.h"
 #include "foreshore/database.h"
+#include "index/vector_index.h"
 #include "storage/base/clock.h"
 #include "storage/blob_store.h"
 #include "storage/change_log.h"
@@ -45,6 +47,7 @@ class DatabaseCore;
 class BlobIndex;
 class DerivedConsumer;
 class DerivedVectorIndex;
+class HnswlibFile;
 class EmbeddingWorker;
 class FieldIndexBuilder;
 class FieldStatisticsCache;
@@ -96,6 +99,13 @@ class DatabaseCore {
   // The same at most once a minute, for the background.
   Result<std::uint64_t> PurgeExpiredNowAndThen();
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
+  // Makes the graph of a new index. `docids` has every document with a vector, by id; entries are born at `sequence`.
+  using GraphMaker = std::function<Result<std::unique_ptr<VectorIndex>>(
+      VectorIndexConfig config, const std::unordered_map<std::string, std::int64_t>& docids, std::int64_t sequence)>;
+  // The same over a graph that holds vectors already; those that it lacks, or has otherwise, are put right.
+  Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options,
+                           const GraphMaker& make_graph);
+  Result<HnswlibImportResult> ImportHnswlib(const std::string& collection, const HnswlibImportOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
   // Makes the graph of an index that NeedsRebuild() anew from the stored vectors. Commits go on until the last step.
   Status RebuildVectorIndex(std::uint32_t index_id);
@@ -192,6 +202,10 @@ class DatabaseCore {
   Status MintIdentity(std::uint64_t epoch);
   void MintSession();
   Result<std::uint32_t> TakeCatalogId();
+  static Status RefuseBadField(const CollectionDefinition& collection, const VectorFieldOptions& options);
+  // The part of ImportHnswlib() that writes documents; counts them in `result`.
+  Status PutHnswlibVectors(const std::string& collection, const HnswlibFile& file, const std::vector<std::string>& ids,
+                           const HnswlibImportOptions& options, HnswlibImportResult& result);
   Status FillFromDocuments(const VectorIndexDefinition& index);
   std::string SnapshotPath(std::uint32_t index_id) const;
   std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;

@@ -12,9 +12,8 @@
 #include "storage/base/file.h"
 
 namespace foreshore {
-namespace {
 
-Status RefuseBadField(const CollectionDefinition& collection, const VectorFieldOptions& options) {
+Status DatabaseCore::RefuseBadField(const CollectionDefinition& collection, const VectorFieldOptions& options) {
   const std::string name = "vector index \"" + collection.name + "." + options.field + "\"";
   static constexpr std::string_view kTaken[] = {"id", "body", "distance", "k", "rank", "score", "rowid"};
   if (options.field.empty() || options.field.size() > 64) {
@@ -40,8 +39,6 @@ Status RefuseBadField(const CollectionDefinition& collection, const VectorFieldO
   }
   return Status::Ok();
 }
-
-}  // namespace
 
 Result<std::uint32_t> DatabaseCore::TakeCatalogId() {
   FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginWrite());
@@ -89,7 +86,12 @@ Status DatabaseCore::CreateCollection(const std::string& name, const CollectionO
   return view->Commit();
 }
 
-Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const VectorFieldOptions& options) {
+Status DatabaseCore::CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options) {
+  return CreateVectorIndex(collection, options, {});
+}
+
+Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const VectorFieldOptions& options,
+                                       const GraphMaker& make_graph) {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
   const std::lock_guard lock(catalog_change_mutex_);
   VectorIndexDefinition index;
@@ -129,6 +131,7 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   FORESHORE_RETURN_IF_ERROR(
       view->write_txn_->Put(catalog_rows_, Bytes("x" + std::to_string(index.id)), EncodeVectorIndex(index)));
   FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor("index." + std::to_string(index.id), view->sequence()));
+  std::unordered_map<std::string, std::int64_t> docids;
   if (index.has_model()) {
     ByteString from_the_start;
     AppendFixed(from_the_start, INT64_MIN);
@@ -142,7 +145,9 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
       FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
       if (!more) break;
       const std::string_view token = FindValue(cursor->body(), index.paths[0]);
-      if (!token.empty() && token != "null") documents.emplace_back(cursor->docid(), token);
+      if (token.empty() || token == "null") continue;
+      documents.emplace_back(cursor->docid(), token);
+      if (make_graph) docids.emplace(cursor->id(), cursor->docid());
     }
     for (const auto& [docid, token] : documents) {
       auto values = ParseVectorArray(token, index);
@@ -155,9 +160,17 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
       FORESHORE_RETURN_IF_ERROR(view->PutVector(index, docid, EncodeStoredVector(stored)));
     }
   }
-  // The graph is there, empty, before the commit that fills it.
-  FORESHORE_ASSIGN_OR_RETURN(auto derived, DerivedVectorIndex::Open(index, *store_, *log_, SnapshotPath(index.id),
-                                                                    options_.vector_memory_bytes));
+  // The graph is there, empty or with what it will be given, before the commit that fills it.
+  std::shared_ptr<DerivedVectorIndex> derived;
+  if (make_graph) {
+    FORESHORE_ASSIGN_OR_RETURN(auto graph, make_graph(DerivedVectorIndex::ConfigOf(index, options_.vector_memory_bytes), docids, view->sequence()));
+    graph->SetAppliedSeq(static_cast<std::uint64_t>(view->sequence()));
+    derived = DerivedVectorIndex::Adopt(index, SnapshotPath(index.id), options_.vector_memory_bytes,
+                                        std::move(graph));
+  } else {
+    FORESHORE_ASSIGN_OR_RETURN(derived, DerivedVectorIndex::Open(index, *store_, *log_, SnapshotPath(index.id),
+                                                               options_.vector_memory_bytes));
+  }
   {
     const std::lock_guard catalog_lock(catalog_mutex_);
     derived_[index.id] = derived;

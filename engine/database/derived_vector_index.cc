@@ -14,7 +14,10 @@ namespace {
 
 constexpr std::size_t kBatchMax = 4096;  // Vectors inserted at a time.
 
-VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition, std::uint64_t memory_bytes_max) {
+}  // namespace
+
+VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& definition,
+                                               std::uint64_t memory_bytes_max) {
   VectorIndexConfig config;
   config.name = "vector index \"" + definition.name + "\"";
   config.metric = definition.options.metric;
@@ -25,8 +28,6 @@ VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition, std::uint64_
   config.memory_bytes_max = memory_bytes_max;
   return config;
 }
-
-}  // namespace
 
 VectorSearchOptions DerivedVectorIndex::SearchOptions(std::size_t k_hint, std::size_t ef) const {
   constexpr std::size_t kTunedFor = 10;  // Neighbours.
@@ -88,6 +89,15 @@ Status DerivedVectorIndex::CatchUpWith(Store& store, ChangeLog& log) {
 bool DerivedVectorIndex::NeedsRebuild() const {
   const std::lock_guard lock(apply_mutex_);
   return behind_ || !graph_->CheckUsable().ok();
+}
+
+std::shared_ptr<DerivedVectorIndex> DerivedVectorIndex::Adopt(const VectorIndexDefinition& definition, std::string path,
+                                                              std::uint64_t memory_bytes_max,
+                                                              std::unique_ptr<VectorIndex> graph) {
+  std::shared_ptr<DerivedVectorIndex> index(new DerivedVectorIndex(definition, std::move(path), memory_bytes_max));
+  index->graph_ = std::move(graph);
+  index->opened_from_ = "imported";
+  return index;
 }
 
 Status DerivedVectorIndex::Load(Store& store, ChangeLog& log) {

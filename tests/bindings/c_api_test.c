@@ -358,6 +358,20 @@ static void test_vectors(foreshore_database* db) {
   request.vector_count = 2;
   CHECK_CODE(foreshore_search(db, "points", &request, &hits, &error), FORESHORE_INVALID_ARGUMENT);
 
+  {
+    foreshore_hnswlib_import_options import = {0};
+    CHECK_CODE(foreshore_import_hnswlib(db, "points", "place", "nowhere", &import, &json, &error),
+               FORESHORE_INVALID_ARGUMENT); /* size_bytes */
+    import.size_bytes = sizeof import;
+    CHECK_CODE(foreshore_import_hnswlib(db, "points", "place", "nowhere", &import, &json, &error), FORESHORE_NOT_FOUND);
+    import.id_count = 1;
+    CHECK_CODE(foreshore_import_hnswlib(db, "points", "place", "nowhere", &import, &json, &error),
+               FORESHORE_INVALID_ARGUMENT);
+    import.id_count = 0;
+    import.bits = 4;
+    CHECK_CODE(foreshore_import_hnswlib(db, "points", "place", "nowhere", &import, &json, &error),
+               FORESHORE_INVALID_ARGUMENT);
+  }
   CHECK_OK(foreshore_list_indexes(db, &json, &error));
   CHECK(contains(json, "\"points.place\"") && contains(json, "\"l2\""));
   CHECK(contains(json, "\"bits\":8,\"links_per_node\":16,\"graph\":\"flat\"") && contains(json, "\"ef\":0"));

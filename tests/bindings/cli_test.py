@@ -18,6 +18,7 @@ import time
 import unittest
 
 from command_line import FORESHORE, MODEL, CommandLineTest, needs_model
+from hnswlib_file import write_hnswlib
 
 NOTES = [
     {"id": "n1", "text": "pump overheating", "site": "A", "level": 3},
@@ -558,6 +559,50 @@ class SqlTest(CommandLineTest):
         self.fails("shell", self.db, stdin=".import notes\n", says=".import")
         bad = self.write("bad.sql", "SELECT 1;\nSELECT nowhere;\n")
         self.fails("shell", self.db, stdin=f".read {bad}\n", says=["bad.sql:2", "nowhere"])
+
+
+class HnswlibTest(CommandLineTest):
+    def setUp(self):
+        super().setUp()
+        self.ok("create", self.db)
+        self.file = self.folder / "saved.bin"
+        write_hnswlib(self.file, {10 + number: [number, number * number % 7] for number in range(20)}, deleted={12})
+
+    def test_a_saved_index_becomes_documents_and_an_index(self):
+        self.fails("index", "import", self.db, "places", "place", self.file, says="no metric given, expected that of")
+        (row,) = self.ok_json("index", "import", self.db, "places", "place", self.file, "--metric", "l2")
+        self.assertEqual(row, {"name": "places.place", "documents": 19, "deleted": 1, "dimension": 2, "links": 4,
+                               "graph": "kept"})
+        rows = self.ok_json("sql", self.db, "SELECT id FROM places WHERE place MATCH '[3, 2.1]' ORDER BY distance LIMIT 2")
+        self.assertEqual([each["id"] for each in rows], ["13", "14"])
+        (row,) = self.ok_json("index", "import", self.db, "places", "place", self.file)
+        self.assertEqual(row["graph"], "built")
+        self.assertEqual(self.ok_json("verify", self.db)["problems"], [])
+        self.fails("index", "import", self.db, "places", "place", self.file, "--metric", "dot", says="metric is l2")
+
+    def test_labels_are_mapped_to_ids(self):
+        lines = [f"{10 + number}\tp{number}" for number in range(20)]
+        ids = self.write("ids.tsv", "\n".join(lines) + "\n")
+        arguments = ["index", "import", self.db, "places", "place", self.file, "--metric", "l2", "--rebuild"]
+        (row,) = self.ok_json(*arguments, "--ids", ids)
+        self.assertEqual((row["documents"], row["graph"]), (19, "built"))
+        self.assertEqual(self.ok_json("sql", self.db, "SELECT count(*) AS n FROM places WHERE id = 'p3'"), [{"n": 1}])
+        ids = self.write("ids.tsv", "\n".join(lines[:5]) + "\n")
+        self.fails(*arguments, "--ids", ids, says=["ids.tsv", "no line for label 15"])
+        for bad, says in (("10 p0\n", 'ids.tsv:1: found "10 p0", expected a label, a tab and an id'),
+                          ("10\ta\n\n10\tb\n", "ids.tsv:3: label 10 is there twice")):
+            self.fails(*arguments, "--ids", self.write("ids.tsv", bad), says=says)
+
+    def test_a_damaged_file_is_refused(self):
+        content = self.file.read_bytes()
+        for bad, says in ((b"", "expected"), (content[:-1], "expected"), (b"\xff" * len(content), "expected"),
+                          (content + b"x", "expected 0")):
+            self.file.write_bytes(bad)
+            self.fails("index", "import", self.db, "places", "place", self.file, "--metric", "l2",
+                       says=["saved.bin", says])
+        self.fails("index", "import", self.db, "places", "place", self.folder / "nowhere", "--metric", "l2",
+                   says="nowhere")
+        self.assertEqual(self.ok_json("index", "list", self.db), [])
 
 
 class VectorTest(CommandLineTest):

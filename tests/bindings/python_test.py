@@ -15,6 +15,7 @@ from pathlib import Path
 import foreshore
 
 from command_line import MODEL, CommandLineTest, needs_model
+from hnswlib_file import write_hnswlib
 
 
 class PythonTest(unittest.TestCase):
@@ -292,6 +293,33 @@ class PythonTest(unittest.TestCase):
         (index,) = self.db.indexes()
         self.assertEqual((index["bits"], index["links_per_node"], index["graph"]), (16, 8, "hnswlib"))
         self.assertEqual((index["ef"], index["recall"]), (tuned["ef"], tuned["recall"]))
+
+    def test_an_index_of_hnswlib_is_taken_over(self):
+        self.db.create_collection("places")
+        path = self.folder / "places.bin"
+        write_hnswlib(path, {7 + number: [number, number * number % 7] for number in range(30)}, deleted={8})
+        with self.assertRaisesRegex(foreshore.InvalidArgument, "no metric given"):
+            self.db.import_hnswlib("places", "place", path)
+        with self.assertRaisesRegex(foreshore.NotFound, "no id for 7, expected"):
+            self.db.import_hnswlib("places", "place", path, metric="l2", ids={})
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.import_hnswlib("places", "place", path, metric="far")
+        ids = {7 + number: f"p{number}" for number in range(30)}
+        done = self.db.import_hnswlib("places", "place", path, metric="l2", ids=ids, bits=16)
+        self.assertEqual(done, {"document_count": 29, "deleted_count": 1, "dimension": 2, "links_per_node": 4,
+                                "links_kept": True})
+        self.assertEqual(self.db.get("places", "p9"), {"place": [9, 4]})
+        with self.assertRaises(KeyError):
+            self.db.get("places", "p1")  # It was deleted.
+        (index,) = self.db.indexes()
+        self.assertEqual((index["bits"], index["vector_count"], index["opened_from"]), (16, 29, "imported"))
+        self.assertEqual([hit.id for hit in self.db.search("places", vector=[9, 4.2], k=2)], ["p9", "p10"])
+        again = self.db.import_hnswlib("places", "place", path)  # Under the labels now, beside those.
+        self.assertFalse(again["links_kept"])
+        self.assertEqual(self.db.indexes()[0]["vector_count"], 58)
+        path.write_bytes(path.read_bytes()[:200])
+        with self.assertRaisesRegex(foreshore.Corruption, "element_count is 30, expected 0"):
+            self.db.import_hnswlib("places", "place", path)
 
     def test_words_are_searched(self):
         self.db.create_collection("texts")

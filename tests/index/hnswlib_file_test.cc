@@ -253,7 +253,7 @@ TEST_CASE("hnswlib file: every wrong field is named, with what was found and exp
       {With<std::uint64_t>(bytes, 0, 8), "offset of links is 8, expected 0"},
       {With<std::uint64_t>(bytes, 8, 39), "max_elements is 39, expected 40.."},
       {With<std::uint64_t>(bytes, 16, huge), "element_count is 4611686018427387904, expected 0.."},
-      {With<std::uint64_t>(bytes, 16, 39), "ends in the upper links of element 0 of 39"},
+      {With<std::uint64_t>(bytes, 16, 39), "ends in the upper links of element 0, expected 39 elements"},
       {With<std::uint64_t>(bytes, 24, huge), "element_bytes is 4611686018427387904, expected 92"},
       {With<std::uint64_t>(bytes, 32, huge), "label_offset is 4611686018427387904, expected 44..16420"},
       {With<std::uint64_t>(bytes, 32, 85), "vectors have 49 bytes, expected whole floats"},
@@ -274,7 +274,7 @@ TEST_CASE("hnswlib file: every wrong field is named, with what was found and exp
       {With<float>(bytes, vector + 8, std::numeric_limits<float>::quiet_NaN()), "has nan at 2, expected numbers"},
       {With<float>(bytes, vector, std::numeric_limits<float>::infinity()), "has inf at 0, expected numbers"},
       {With<std::uint64_t>(bytes, vector + 4 * kDimension, LabelOf(0)), "is there twice, expected it once"},
-      {With<std::uint32_t>(bytes, upper, 0xFFFFFFFF), "ends in the upper links of element 0 of 40"},
+      {With<std::uint32_t>(bytes, upper, 0xFFFFFFFF), "ends in the upper links of element 0, expected 40 elements"},
       {With<std::uint32_t>(bytes, upper, 21), "element 0 has 21 bytes of upper links, expected 20 for each"},
   };
   for (const auto& each : cases) {

@@ -186,6 +186,24 @@ FORESHORE_API int32_t foreshore_drop_vector_index(foreshore_database* database, 
 FORESHORE_API int32_t foreshore_tune_vector_index(foreshore_database* database, const char* collection,
                                                   const char* field, double recall, size_t sample_count, char** json,
                                                   foreshore_error* error);
+typedef struct foreshore_hnswlib_import_options { /* Of an index that hnswlib saved with saveIndex(). */
+  uint32_t size_bytes;
+  int32_t has_metric; /* The file does not say its metric: must be 1 where the field has no index yet. */
+  int32_t metric;
+  int32_t bits; /* As in foreshore_vector_index_options, and so the next. */
+  int32_t graph;
+  int32_t rebuild;         /* 1: vectors are inserted anew, instead of keeping the file's links. */
+  uint32_t links_per_node; /* 0: as in the file. */
+  uint32_t reserved;
+  const uint64_t* labels; /* NULL: ids are the labels in decimal digits; else ids[i] is that of labels[i]. */
+  const char* const* ids;
+  size_t id_count;
+} foreshore_hnswlib_import_options;
+/* Each label becomes a document, or gives the document of its id its vector; `json` gets document_count, deleted_count,
+ * dimension, links_per_node, links_kept. FORESHORE_CORRUPTION, with nothing written, for a file that is damaged. */
+FORESHORE_API int32_t foreshore_import_hnswlib(foreshore_database* database, const char* collection, const char* field,
+                                               const char* file, const foreshore_hnswlib_import_options* options,
+                                               char** json, foreshore_error* error);
 typedef struct foreshore_text_index_options { /* One full-text index per collection, searched by SQL. */
   uint32_t size_bytes;
   int32_t keep_diacritics; /* Not 0: letters with accents are others. */

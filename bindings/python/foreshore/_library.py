@@ -39,6 +39,14 @@ class VectorIndexOptions(ctypes.Structure):
                 ("links_per_node", ctypes.c_uint32), ("graph", ctypes.c_int32)]
 
 
+class HnswlibImportOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("has_metric", ctypes.c_int32), ("metric", ctypes.c_int32),
+                ("bits", ctypes.c_int32), ("graph", ctypes.c_int32), ("rebuild", ctypes.c_int32),
+                ("links_per_node", ctypes.c_uint32), ("reserved", ctypes.c_uint32),
+                ("labels", ctypes.POINTER(ctypes.c_uint64)), ("ids", ctypes.POINTER(ctypes.c_char_p)),
+                ("id_count", ctypes.c_size_t)]
+
+
 class TextIndexOptions(ctypes.Structure):
     _fields_ = [("size_bytes", ctypes.c_uint32), ("keep_diacritics", ctypes.c_int32),
                 ("fields", ctypes.POINTER(ctypes.c_char_p)), ("tokenizer", ctypes.c_char_p),
@@ -147,6 +155,7 @@ _CALLS = {
     "create_vector_index": [_HANDLE, _TEXT, ctypes.POINTER(VectorIndexOptions)],
     "drop_vector_index": [_HANDLE, _TEXT, _TEXT],
     "tune_vector_index": [_HANDLE, _TEXT, _TEXT, ctypes.c_double, ctypes.c_size_t, _OUT],
+    "import_hnswlib": [_HANDLE, _TEXT, _TEXT, _TEXT, ctypes.POINTER(HnswlibImportOptions), _OUT],
     "create_text_index": [_HANDLE, _TEXT, ctypes.POINTER(TextIndexOptions)],
     "drop_text_index": [_HANDLE, _TEXT],
     "list_indexes": [_HANDLE, _OUT],

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from . import _library
 from .attachments import AttachmentsMixin
@@ -17,6 +17,16 @@ from .rows import (Json, Row, SqlValue, _call, _document_bytes, _encoded, _from_
 
 _main_thread = threading.main_thread().ident
 _raised: List[BaseException] = []  # By signal handlers while the main thread stepped a statement.
+
+
+_METRICS = {"cosine": 0, "dot": 1, "l2": 2}
+_GRAPHS = {"flat": 0, "hnswlib": 1}
+
+
+def _number_of(what: str, name: str, numbers: Mapping[str, int]) -> int:
+    if name not in numbers:
+        raise error_for(3, f"{what} {name!r}: expected one of {', '.join(numbers)}")
+    return numbers[name]
 
 
 def _poll(_context: Any) -> int:
@@ -429,18 +439,13 @@ class Database(AttachmentsMixin, _Writer):
                             links: int = 16, graph: str = "flat") -> None:
         """With a model, the field is filled on write from the text at `sources`. With 16 bits of each number and with more
         links (4 to 64) of each vector in the graph, searches find better and cost more."""
-        graphs = {"flat": 0, "hnswlib": 1}
-        if graph not in graphs:
-            raise error_for(3, f"graph {graph!r}: expected one of {', '.join(graphs)}")
-        metrics = {"cosine": 0, "dot": 1, "l2": 2}
-        if metric not in metrics:
-            raise error_for(3, f"metric {metric!r}: expected one of {', '.join(metrics)}")
         paths = (ctypes.c_char_p * len(sources))(*(_encoded(source, "source") for source in sources))
         options = _library.VectorIndexOptions(
             size_bytes=ctypes.sizeof(_library.VectorIndexOptions), dimension=dimension,
             field=_encoded(field, "field"), model=_optional(model, "model"),
             source_paths=ctypes.cast(paths, ctypes.POINTER(ctypes.c_char_p)), source_path_count=len(sources),
-            metric=metrics[metric], bits=bits, links_per_node=links, graph=graphs[graph])
+            metric=_number_of("metric", metric, _METRICS), bits=bits, links_per_node=links,
+            graph=_number_of("graph", graph, _GRAPHS))
         _call("create_vector_index", self._open_handle(), _encoded(collection, "collection"), ctypes.byref(options))
 
     def drop_vector_index(self, collection: str, field: str) -> None:
@@ -450,6 +455,26 @@ class Database(AttachmentsMixin, _Writer):
         """Makes the smallest search that reaches this recall@10 the index's own; stored vectors serve as queries."""
         return json.loads(_text("tune_vector_index", self._open_handle(), _encoded(collection, "collection"),
                                 _encoded(field, "field"), recall, samples))
+
+    def import_hnswlib(self, collection: str, field: str, path: Union[str, "os.PathLike[str]"], *,
+                       metric: Optional[str] = None, ids: Optional[Mapping[int, str]] = None, bits: int = 8,
+                       graph: str = "flat", rebuild: bool = False, links: int = 0) -> Json:
+        """Takes over an index that hnswlib's save_index() wrote: each label becomes a document with its vector in `field`,
+        under the label's own digits or the id that `ids` has for it. `metric` is "cosine", "dot" (hnswlib's "ip") or
+        "l2", which the file does not say; it may be left out where the field has an index. The index gets the file's
+        graph, unless `rebuild` or an index that is there already: then the vectors are inserted anew."""
+        options = _library.HnswlibImportOptions(
+            size_bytes=ctypes.sizeof(_library.HnswlibImportOptions), has_metric=int(metric is not None),
+            metric=0 if metric is None else _number_of("metric", metric, _METRICS), bits=bits,
+            graph=_number_of("graph", graph, _GRAPHS), rebuild=int(rebuild), links_per_node=links)
+        if ids is not None:
+            labels = (ctypes.c_uint64 * len(ids))(*ids.keys())
+            texts = (ctypes.c_char_p * len(ids))(*(_encoded(each, "id") for each in ids.values()))
+            options.labels = ctypes.cast(labels, ctypes.POINTER(ctypes.c_uint64))
+            options.ids = ctypes.cast(texts, ctypes.POINTER(ctypes.c_char_p))
+            options.id_count = len(ids)
+        return json.loads(_text("import_hnswlib", self._open_handle(), _encoded(collection, "collection"),
+                                _encoded(field, "field"), _encoded(os.fspath(path), "path"), ctypes.byref(options)))
 
     def create_text_index(self, collection: str, fields: Sequence[str], *, tokenizer: str = "unicode",
                           keep_diacritics: bool = False, prefix_lengths: Sequence[int] = ()) -> None:

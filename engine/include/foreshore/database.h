@@ -21,6 +21,7 @@
 
 #include "foreshore/attachment.h"
 #include "foreshore/collection.h"
+#include "foreshore/hnswlib_import.h"
 #include "foreshore/model.h"
 #include "foreshore/sql.h"
 #include "foreshore/status.h"
@@ -108,7 +109,8 @@ struct IndexInfo {
   // What TuneVectorIndex() chose last, and the recall that it measured; 0: never tuned.
   std::uint32_t ef = 0;
   double recall = 0;
-  std::string opened_from;  // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open.
+  // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open; "imported": it came from a file.
+  std::string opened_from;
 };
 
 struct VectorTuningResult {
@@ -276,6 +278,12 @@ class Database {
   // Fills in the background for what is already there. kAlreadyExists for a field that has an index.
   Status CreateVectorIndex(const std::string& collection, const VectorFieldOptions& options);
   Status DropVectorIndex(const std::string& collection, const std::string& field);
+  // Takes over an index that hnswlib saved: each label becomes a document, or the document that has its id gets the
+  // vector as well. Where the field has no index, one is made with the file's own graph, in one transaction after the
+  // documents; else the vectors are inserted into what is there. The whole file is checked before anything is written
+  // (kCorruption); documents are committed by the thousand, and what fails later leaves those that were: the same
+  // import again goes on. kNotFound for the file or the collection; kInvalidArgument where file and index do not fit.
+  Result<HnswlibImportResult> ImportHnswlib(const std::string& collection, const HnswlibImportOptions& options);
   // Measures recall@10 with up to `sample_count` stored vectors as queries, each without itself, and makes the smallest
   // search that reaches `recall` (0.5 to 1) the index's own. kLimit, with what was reached, where none does: then more
   // links, or 16 bits, would. kNotFound; kInvalidArgument also for fewer than eleven vectors.
