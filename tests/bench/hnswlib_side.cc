@@ -1,6 +1,9 @@
 #include "tests/bench/hnswlib_side.h"
 
+// Our library has templates of hnswlib's as well, with another lock in them: by another name neither takes the other's.
+#define hnswlib hnswlib_of_bench
 #include <hnswlib/hnswlib.h>
+#undef hnswlib
 
 #include <atomic>
 #include <thread>
@@ -8,13 +11,13 @@
 namespace foreshore {
 
 struct HnswlibSide::Impl {
-  std::unique_ptr<hnswlib::SpaceInterface<float>> space;
-  std::unique_ptr<hnswlib::HierarchicalNSW<float>> graph;
+  std::unique_ptr<hnswlib_of_bench::SpaceInterface<float>> space;
+  std::unique_ptr<hnswlib_of_bench::HierarchicalNSW<float>> graph;
   void MakeSpace(VectorMetric metric, std::uint32_t dimension) {
     if (metric == VectorMetric::kL2) {
-      space = std::make_unique<hnswlib::L2Space>(dimension);
+      space = std::make_unique<hnswlib_of_bench::L2Space>(dimension);
     } else {
-      space = std::make_unique<hnswlib::InnerProductSpace>(dimension);
+      space = std::make_unique<hnswlib_of_bench::InnerProductSpace>(dimension);
     }
   }
 };
@@ -26,7 +29,8 @@ HnswlibSide::HnswlibSide(VectorMetric metric, std::uint32_t dimension, std::size
                          std::uint32_t ef_construction)
     : HnswlibSide() {
   impl_->MakeSpace(metric, dimension);
-  impl_->graph = std::make_unique<hnswlib::HierarchicalNSW<float>>(impl_->space.get(), count, links, ef_construction);
+  impl_->graph =
+      std::make_unique<hnswlib_of_bench::HierarchicalNSW<float>>(impl_->space.get(), count, links, ef_construction);
 }
 
 void HnswlibSide::Build(const FloatRows& rows, int thread_count) {
@@ -54,7 +58,7 @@ void HnswlibSide::Save(const std::string& path) {
 std::unique_ptr<HnswlibSide> HnswlibSide::Load(VectorMetric metric, std::uint32_t dimension, const std::string& path) {
   std::unique_ptr<HnswlibSide> side(new HnswlibSide());
   side->impl_->MakeSpace(metric, dimension);
-  side->impl_->graph = std::make_unique<hnswlib::HierarchicalNSW<float>>(side->impl_->space.get(), path);
+  side->impl_->graph = std::make_unique<hnswlib_of_bench::HierarchicalNSW<float>>(side->impl_->space.get(), path);
   return side;
 }
 

@@ -1,21 +1,28 @@
-"""Runs bench_vectors on each set and prints ours, hnswlib over float32, ratio and bar.
+"""Runs bench_vectors on each set and prints ours, hnswlib over float32, ratio and bar; then the other peers.
 
 Queries per second are at the recall@10 named, between the two nearest points that were measured (on a logarithmic scale),
-medians over the rounds. Both sides answer all queries in turns on one thread; both build on two.
+medians over the rounds. All sides answer all queries in turns on one thread; all build on two.
 """
 
 import argparse
 import json
 import math
+import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 
 COMMAND = "scripts/bench.sh vectors"
+PARTS = ("search", "open", "turnover", "sql", "insert", "checkpoint", "peers")
 # set: metric, links of ours
-SETS = {"glove": ("cosine", 24), "mnist": ("l2", 16)}
-# set: queries per second at recall 0.95 and 0.99, build, SQL
-BARS = {"glove": (4.0, 4.0, 3.0, 2.5), "mnist": (4.5, 3.5, 3.5, 2.0)}
+SETS = {"glove": ("cosine", 24), "mnist": ("l2", 16), "minilm": ("cosine", 16)}
+# set: queries per second at recall 0.95 and 0.99, build, SQL; None: no bar
+BARS = {"glove": (4.0, 4.0, 3.0, 2.5), "mnist": (4.5, 3.5, 3.5, 2.0), "minilm": (3.5, None, None, None)}
+EFS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 900)
+RECALL = 0.95
 
 
 def qps_at(points, recall):
@@ -32,44 +39,193 @@ def qps_at(points, recall):
     return None
 
 
-def row(name, ours, peer, form="{:.0f}", bar=None, smaller_is_better=False):
+def row(name, ours, peer, form="{:.0f}", bar=None, smaller_is_better=False, peer_name="hnswlib"):
     ratio = None
     if ours and peer:
         ratio = peer / ours if smaller_is_better else ours / peer
     text = lambda value: "-" if value is None else form.format(value)
-    print(f"{name:52}{text(ours):>12}{text(peer):>12}{'' if ratio is None else f'{ratio:.2f}':>8}"
+    print(f"{name:60}{text(ours):>12}{text(peer):>12}{'' if ratio is None else f'{ratio:.2f}':>8}"
           f"  {'' if bar is None else bar}")
-    return {"metric": name, "ours": ours, "hnswlib": peer, "ratio": ratio, "bar": bar, "command": COMMAND}
+    return {"metric": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio, "bar": bar,
+            "command": COMMAND}
+
+
+def at_least(bar):
+    return None if bar is None else f"at least {bar}"
+
+
+def header(title, peer="hnswlib"):
+    print(f"\n{title}\n{'':60}{'ours':>12}{peer:>12}{'ratio':>8}  bar")
+
+
+def search_rows(result, bars):
+    ours, peer, count = result["ours"], result["hnswlib"], result["count"]
+    rows = [row(f"queries per second at recall {recall}", qps_at(ours["points"], recall), qps_at(peer["points"], recall),
+                bar=at_least(bar)) for recall, bar in ((0.95, bars[0]), (0.99, bars[1]))]
+    rows.append(row("build, seconds, two threads", ours["build_s"], peer["build_s"], "{:.1f}", at_least(bars[2]), True))
+    rows.append(row("file, bytes a vector", ours["file_bytes"] / count, peer["file_bytes"] / count,
+                    smaller_is_better=True))
+    return rows
+
+
+def open_rows(opened, name):
+    ours, peer = opened["ours"], opened["hnswlib"]
+    cold_bar = "at most 60 ms, at least 7" if name == "glove" else None
+    return [row(label, ours[member], peer[member], "{:.1f}", bar, True) for label, member, bar in (
+        ("open to first answer, cold, ms", "cold_answer_ms", cold_bar), ("open, cold, ms", "cold_open_ms", None),
+        ("open to first answer, warm, ms", "warm_answer_ms", None), ("open, warm, ms", "warm_open_ms", "at most 5 ms"))]
+
+
+def turnover_rows(turnover):
+    return [
+        row("turnover: recall of a fresh build / after (second)", turnover["recall_before"], turnover["recall_after"],
+            "{:.4f}", "within 0.005"),
+        row("turnover: vectors that miss themselves, fresh / after", turnover["self_missed_before"],
+            turnover["self_missed_after"]),
+        row("turnover: us a delete and insert", turnover["write_us"], None),
+        row("turnover: memory, MB fresh / after", turnover["memory_before"] / 1e6, turnover["memory_after"] / 1e6),
+    ]
+
+
+def sql_rows(sql, points, bar):
+    return [
+        row(f"SQL with documents, queries per second, recall {sql['recall']:.3f}", sql["qps"],
+            points and qps_at(points, sql["recall"]), bar=bar and f"at least {bar} (hnswlib bare)"),
+        row(f"SQL, 1 % passes, with an index, recall {sql['filtered_recall']:.3f}", sql["filtered_qps"],
+            sql["streamed_qps"], bar="(second: without the index)"),
+        row("SQL import, s / open, ms", sql["import_s"], sql["open_s"] * 1000),
+    ]
+
+
+def insert_rows(insert):
+    over = "(second: the same document, its numbers in a plain field)"
+    index_bytes = insert["indexed_bytes"] - insert["plain_bytes"]
+    return [
+        row("durable insert, p50, ms", insert["indexed_p50_ms"], insert["plain_p50_ms"], "{:.2f}", over),
+        row("durable insert, p99, ms", insert["indexed_p99_ms"], insert["plain_p99_ms"], "{:.2f}", over),
+        row("durable insert, p99 over the plain one, ms", insert["indexed_p99_ms"] - insert["plain_p99_ms"], None, "{:.2f}",
+            "at most 1"),
+        row("durable insert, bytes written over the plain one", index_bytes, None, bar="at most 2,048"),
+    ]
+
+
+def checkpoint_rows(checkpoint):
+    share = (checkpoint["indexed_bytes"] - checkpoint["plain_bytes"]) / checkpoint["snapshot_bytes"]
+    return [
+        row("checkpoint after 1 % changed, MB written", checkpoint["indexed_bytes"] / 1e6, checkpoint["plain_bytes"] / 1e6,
+            "{:.1f}", "(second: by the store alone)"),
+        row("the index's part, as a share of its snapshot", share, None, "{:.3f}", "at most 0.05"),
+    ]
 
 
 def table(name, result):
-    ours, peer = result["ours"], result["hnswlib"]
     bars = BARS[name]
     metric, links = SETS[name]
-    print(f"\n{name}: {result['count']:,} x {result['dimension']}, {metric}; ours M {links}, 16 bits; hnswlib M 16, float32; "
-          "efConstruction 200")
-    print(f"{'':52}{'ours':>12}{'hnswlib':>12}{'ratio':>8}  bar")
+    header(f"{name}: {result['count']:,} x {result['dimension']}, {metric}; ours M {links}, 16 bits; hnswlib M 16, float32; "
+           "efConstruction 200")
     rows = []
-    for recall, bar in ((0.95, bars[0]), (0.99, bars[1])):
-        rows.append(row(f"queries per second at recall {recall}", qps_at(ours["points"], recall),
-                        qps_at(peer["points"], recall), bar=f"at least {bar}"))
-    rows.append(row("build, seconds, two threads", ours["build_s"], peer["build_s"], "{:.1f}", f"at least {bars[2]}", True))
-    count = result["count"]
-    rows.append(row("file, bytes a vector", ours["file_bytes"] / count, peer["file_bytes"] / count, smaller_is_better=True))
-    rows.append(row("open, warm, ms", ours["open_s"] * 1000, peer["open_s"] * 1000, smaller_is_better=True,
-                    bar="at most 5 ms"))
-    turnover = result["turnover"]
-    rows.append(row("turnover: recall before / after", turnover["recall_before"], turnover["recall_after"], "{:.4f}",
-                    "within 0.005"))
-    rows.append(row("turnover: us a delete and insert", turnover["write_us"], None))
-    rows.append(row("turnover: memory, MB before / after", turnover["memory_before"] / 1e6, turnover["memory_after"] / 1e6))
-    sql = result["sql"]
-    rows.append(row(f"SQL with documents, queries per second, recall {sql['recall']:.3f}", sql["qps"],
-                    qps_at(peer["points"], sql["recall"]), bar=f"at least {bars[3]} (hnswlib bare)"))
-    rows.append(row(f"SQL, 1 % passes, with an index, recall {sql['filtered_recall']:.3f}", sql["filtered_qps"],
-                    sql["streamed_qps"], bar="(second: without the index)"))
-    rows.append(row("SQL import, s / open, ms", sql["import_s"], sql["open_s"] * 1000, "{:.0f}"))
+    if "points" in result.get("ours", {}):
+        rows += search_rows(result, bars)
+    if "open" in result:
+        rows += open_rows(result["open"], name)
+    if "turnover" in result:
+        rows += turnover_rows(result["turnover"])
+    if "sql" in result:
+        rows += sql_rows(result["sql"], result.get("hnswlib", {}).get("points"), bars[3])
+    if "insert" in result:
+        rows += insert_rows(result["insert"])
+    if "checkpoint" in result:
+        rows += checkpoint_rows(result["checkpoint"])
     return rows
+
+
+class Side:
+    """A process that answers a line with a line of JSON."""
+
+    def __init__(self, stack, command):
+        self.process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                                            text=True))
+        stack.callback(self.process.stdin.close)
+        self.about = self.read(command)
+        self.points = []
+
+    def read(self, what):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"vectors: {what}: ended with status {self.process.wait()}, expected an answer")
+        return json.loads(line)
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.read(line)
+
+
+def add_round(points, number, answer):
+    if number == len(points):
+        points.append({"ef": EFS[number], "recall": answer["recall"], "qps": []})
+    points[number]["recall"] = answer["recall"]
+    points[number]["qps"].append(answer["qps"])
+
+
+def compare(stack, command, folder, name, peers, arguments):
+    """Ours by the graph and by SQL, and each peer by its own API, in turns; returns the rows."""
+    metric, links = SETS[name]
+    serve = command + (["--sqlite-vec", peers["sqlite-vec"]] if "sqlite-vec" in peers else []) + ["--serve"]
+    ours = Side(stack, serve)
+    sides = {}
+    for peer in ("usearch", "zvec"):
+        if peer not in peers:
+            continue
+        scratch = tempfile.mkdtemp(prefix=f"bench-{peer}-", dir=folder)
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vector_peer.py")
+        count = [str(arguments.count)] if arguments.count else []
+        sides[peer] = Side(stack, [peers[peer], script, peer, f"{folder}/{name}", metric, scratch, *count])
+    # Tuned with stored vectors, which are easier to find than these queries: as far as these need.
+    for target in (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999):
+        tuned = ours.ask(f"tune {target}")
+        if tuned["ef"] == 0 or ours.ask("sql 0")["recall"] >= RECALL:
+            break
+    sql, scans = [], []
+    for _ in range(arguments.rounds):
+        for number, ef in enumerate(EFS):
+            add_round(ours.points, number, ours.ask(f"ours {ef}"))
+            for side in sides.values():
+                add_round(side.points, number, side.ask(f"search {ef}"))
+        sql.append(ours.ask("sql 0"))
+        if "sqlite-vec" in peers:
+            scans.append(ours.ask("sqlite-vec 0"))
+    sql_qps = statistics.median(each["qps"] for each in sql)
+    sql_recall = sql[0]["recall"]
+    rows = []
+    for peer, side in sides.items():
+        greatest = max(point["recall"] for point in side.points)
+        recall = min(RECALL, greatest)
+        header(f"{name}: ours M {links}, 16 bits; {peer} {side.about['version']} i8, M 16; efConstruction 200", peer)
+        note = "" if greatest >= RECALL else f" (its greatest; {RECALL} never)"
+        bar = "at least 5" if (peer, name) == ("zvec", "glove") else None
+        rows.append(row(f"queries per second at recall {recall:.3f}{note}", qps_at(ours.points, recall),
+                        qps_at(side.points, recall), peer_name=peer, bar=bar))
+        if sql_recall <= greatest:
+            rows.append(row(f"ours by SQL with documents, recall {sql_recall:.3f}", sql_qps,
+                            qps_at(side.points, sql_recall), peer_name=peer))
+        rows.append(row("build, seconds, two threads", ours.about["build_s"], side.about["build_s"], "{:.1f}",
+                        smaller_is_better=True, peer_name=peer))
+    if scans:
+        header(f"{name}: ours by SQL; sqlite-vec, float32, by SQL", "sqlite-vec")
+        rows.append(row(f"queries per second, recall {sql_recall:.3f} and {scans[0]['recall']:.3f}", sql_qps,
+                        statistics.median(each["qps"] for each in scans), "{:.1f}", peer_name="sqlite-vec"))
+    return {"tuned": tuned, "sql": sql, "scans": scans, "ours": ours.points,
+            "peers": {peer: {"about": side.about, "points": side.points} for peer, side in sides.items()}}, rows
+
+
+def names(text, known, what):
+    chosen = text.split(",")
+    for name in chosen:
+        if name not in known:
+            raise SystemExit(f"vectors: {what} \"{name}\": expected some of {', '.join(known)}")
+    return chosen
 
 
 def main():
@@ -77,17 +233,35 @@ def main():
     parser.add_argument("--ours", required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--json")
-    parser.add_argument("--sets", default="glove,mnist")
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--peers", help="read by vectors.sh, which passes those that it found as --peer")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, help="vectors of the base; else all")
     arguments = parser.parse_args()
+    parts = names(arguments.parts, PARTS, "part")
+    peers = dict(each.split("=", 1) for each in arguments.peer)
     results = {}
-    for name in arguments.sets.split(","):
+    for name in names(arguments.sets, SETS, "set"):
         metric, links = SETS[name]
-        command = [arguments.ours, f"{arguments.folder}/{name}", metric, "--links", str(links), "--rounds",
-                   str(arguments.rounds), "--turnover", "--sql"]
+        command = [arguments.ours, f"{arguments.folder}/{name}", metric, "--links", str(links)]
+        if arguments.count:
+            command += ["--count", str(arguments.count)]
+        own = [part for part in parts if part != "peers"]
+        results[name] = {"rows": []}
         print(f"vectors: {name}", file=sys.stderr)
-        result = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-        results[name] = {"result": result, "rows": table(name, result)}
+        if own:
+            run = command + ["--rounds", str(arguments.rounds), "--parts", ",".join(own)]
+            result = json.loads(subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout)
+            results[name].update(result=result, rows=table(name, result))
+        if "peers" in parts and not peers:
+            print(f"vectors: {name}: no peer was found, expected usearch, zvec or sqlite-vec: SKIPPED", file=sys.stderr)
+        elif "peers" in parts:
+            with ExitStack() as stack:
+                result, rows = compare(stack, command, arguments.folder, name, peers, arguments)
+            results[name]["peers"] = result
+            results[name]["rows"] += rows
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
