@@ -2,7 +2,7 @@
 // the header asks for, and follows links wherever they lead.
 //
 //   hnswlib index of float vectors, little-endian, sizes of 64 bits      code: index/hnswlib_file.cc
-//   (as hnswlib 0.6 writes it on 64-bit machines)
+//   (as hnswlib 0.6 and 0.8 write it on 64-bit machines)
 //     OFFSET SIZE FIELD
 //          0    8 offset of an element's links = 0
 //          8    8 max_elements: room, no part of what is here

@@ -13,6 +13,7 @@
 #   mnist        60,000 images of digits as vectors of 784 dimensions with labels, and 1,000 queries, for the same
 #   usearch, zvec  peers of the same bench, each in a Python environment of its own
 #   sqlite-vec   a peer of the same bench: SQLite's extension vec0.so
+#   arm64-libraries  Debian's libraries for ARM64 that scripts/test_arm64.sh links, unpacked
 #   oracle       a Python environment with ONNX Runtime and numpy, for the benches that compare with them
 #
 # The cache is $FORESHORE_CACHE, else $XDG_CACHE_HOME/foreshore, else ~/.cache/foreshore.
@@ -34,9 +35,10 @@ item_path() {
     glove | mnist) echo "$cache/vectors/$1" ;;
     usearch | zvec) echo "$cache/peers/$1/bin/python" ;;
     sqlite-vec) echo "$cache/peers/sqlite-vec/vec0.so" ;;
+    arm64-libraries) echo "$cache/arm64" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
     *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb, glove, mnist, usearch, zvec, \
-sqlite-vec or oracle"
+sqlite-vec, arm64-libraries or oracle"
        exit 1 ;;
   esac
 }
@@ -206,6 +208,32 @@ fetch_oracle() {
   say "oracle is in $environment"
 }
 
+# With apt's state in a folder of its own, so that the system learns of no other architecture and nothing is installed.
+# apt checks Debian's signatures and hashes.
+fetch_arm64_libraries() {
+  local target=$1 apt=$cache/apt-arm64
+  local packages=(libsqlite3-0 libsqlite3-dev libssl3 libssl-dev libsimdjson14 libsimdjson-dev libutf8proc2 libutf8proc-dev)
+  if [ "$(cat "$target/PACKAGES" 2>/dev/null)" = "${packages[*]}" ]; then
+    say "the libraries for ARM64 are in $target"
+    return
+  fi
+  rm -rf "$apt" "$target"
+  mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/packages" "$target"
+  local options=(-q -o APT::Architectures::=amd64 -o APT::Architectures::=arm64 -o "Dir::State=$apt/state"
+    -o "Dir::State::status=/var/lib/dpkg/status" -o "Dir::Cache=$apt/cache" -o Acquire::Languages=none
+    -o Acquire::Retries=3 -o "APT::Sandbox::User=$(id -un)" -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
+  say "downloading libraries for ARM64"
+  if ! apt-get update "${options[@]}" >"$apt/log" 2>&1 ||
+      ! (cd "$apt/packages" && apt-get download "${options[@]}" "${packages[@]/%/:arm64}") >>"$apt/log" 2>&1; then
+    no_network "Debian's libraries for ARM64" "$apt/log"
+  fi
+  local package
+  for package in "$apt"/packages/*.deb; do dpkg -x "$package" "$target"; done
+  echo "${packages[*]}" >"$target/PACKAGES"
+  rm -rf "$apt"
+  say "the libraries for ARM64 are in $target"
+}
+
 # fetch_peer NAME PYTHON NAME==VERSION:SHA256…: an environment with exactly these wheels.
 fetch_peer() {
   local name=$1 python=$2 environment
@@ -267,6 +295,7 @@ for item in "$@"; do
       numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 ;;
     sqlite-vec) fetch_wheel sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
       sqlite_vec "$(dirname "$path")" ;;
+    arm64-libraries) fetch_arm64_libraries "$path" ;;
     oracle) fetch_oracle "$path" ;;
   esac
 done

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need, on Debian 12 or later. Idempotent: does nothing when all is there.
 # Needs root or sudo only when a package is missing.
+#
+#   scripts/setup.sh [arm64]     arm64: also what scripts/test_arm64.sh needs
 set -euo pipefail
 
 packages=(
@@ -11,6 +13,12 @@ packages=(
   python3 python3-venv
   clang-format-14
 )
+
+case ${1:-} in
+  "") ;;
+  arm64) packages+=(g++-aarch64-linux-gnu qemu-user) ;;
+  *) echo "setup: found \"$1\", expected arm64 or nothing" >&2; exit 2 ;;
+esac
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

@@ -1,6 +1,5 @@
-// The dot product on ARM64 with the dot product extension (SDOT). Its logic is tested under SIMDe; compiled by GCC 12
-// for aarch64 it passed the same test under QEMU (cortex-a76; on cortex-a53 the scalar kernel was chosen). It has not
-// yet been run on a real ARM processor.
+// The dot product on ARM64 with the dot product extension (SDOT). Its logic is tested under SIMDe, and compiled for
+// aarch64 under QEMU (scripts/test_arm64.sh). It has not yet been run on a real ARM processor.
 #include "index/kernels/dot_int8.h"
 #include "index/kernels/instruction_set.h"
 
