@@ -210,8 +210,7 @@ namespace {
 Result<HnswSnapshot> RestoreSnapshot(const VectorIndexConfig& config, const HnswlibFile& file,
                                      std::span<const std::optional<std::int64_t>> docids, std::uint64_t born) {
   HnswSnapshot snapshot;
-  const HnswGraphConfig graph_config{config.metric, config.dimension, config.links_per_node, config.ef_construction,
-                                     config.graph};
+  FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfigOf(config));
   FORESHORE_ASSIGN_OR_RETURN(snapshot.graph, HnswGraph::Create(graph_config, file.element_count()));
   if (config.precision == VectorPrecision::kInt16) snapshot.fine_codes.emplace(config.dimension);
   std::vector<float> values(config.dimension);
@@ -251,7 +250,6 @@ Result<std::unique_ptr<VectorIndex>> RestoreHnswlibIndex(VectorIndexConfig confi
                                    ": " + std::to_string(file.dimension()) + " and " +
                                    std::to_string(file.links_per_node()));
   }
-  FORESHORE_RETURN_IF_ERROR(CreateHnswIndex(config).status());  // For its checks of `config`.
   try {
     FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, RestoreSnapshot(config, file, docids, born));
     return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(snapshot)));

@@ -163,13 +163,13 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   // The graph is there, empty or with what it will be given, before the commit that fills it.
   std::shared_ptr<DerivedVectorIndex> derived;
   if (make_graph) {
-    FORESHORE_ASSIGN_OR_RETURN(auto graph, make_graph(DerivedVectorIndex::ConfigOf(index, options_.vector_memory_bytes), docids, view->sequence()));
+    FORESHORE_ASSIGN_OR_RETURN(auto graph, make_graph(DerivedVectorIndex::ConfigOf(index, options_.vector_memory_bytes),
+                                                      docids, view->sequence()));
     graph->SetAppliedSeq(static_cast<std::uint64_t>(view->sequence()));
-    derived = DerivedVectorIndex::Adopt(index, SnapshotPath(index.id), options_.vector_memory_bytes,
-                                        std::move(graph));
+    derived = DerivedVectorIndex::Adopt(index, SnapshotPath(index.id), options_.vector_memory_bytes, std::move(graph));
   } else {
-    FORESHORE_ASSIGN_OR_RETURN(derived, DerivedVectorIndex::Open(index, *store_, *log_, SnapshotPath(index.id),
-                                                               options_.vector_memory_bytes));
+    FORESHORE_ASSIGN_OR_RETURN(
+        derived, DerivedVectorIndex::Open(index, *store_, *log_, SnapshotPath(index.id), options_.vector_memory_bytes));
   }
   {
     const std::lock_guard catalog_lock(catalog_mutex_);

@@ -48,8 +48,8 @@ class DerivedVectorIndex : public DerivedConsumer {
   // Takes in what was committed since it was opened or made. Nothing may be committed meanwhile.
   Status CatchUpWith(Store& store, ChangeLog& log);
   // Over a graph that was made elsewhere, as of its applied_seq().
-  static std::shared_ptr<DerivedVectorIndex> Adopt(const VectorIndexDefinition& definition, std::string path, std::uint64_t memory_bytes_max,
-                                                   std::unique_ptr<VectorIndex> graph);
+  static std::shared_ptr<DerivedVectorIndex> Adopt(const VectorIndexDefinition& definition, std::string path,
+                                                   std::uint64_t memory_bytes_max, std::unique_ptr<VectorIndex> graph);
   static VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition, std::uint64_t memory_bytes_max);
 
   std::string cursor_name() const override { return "index." + std::to_string(definition_.id); }
