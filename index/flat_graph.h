@@ -43,6 +43,8 @@ class FlatGraph final : public HnswGraph {
 
   Status AddMany(std::span<const void* const> codes, unsigned thread_count) override;
   Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const override;
+  Result<std::vector<std::uint32_t>> SearchAmong(const void* code, std::size_t ef, const SlotSet& among,
+                                                 std::size_t visits_max) const override;
   const HnswGraphConfig& config() const override { return config_; }
   std::uint32_t node_count() const override { return node_count_.load(std::memory_order_acquire); }
   std::uint32_t entry_point() const override { return entry_point_.load(std::memory_order_acquire); }
@@ -61,19 +63,22 @@ class FlatGraph final : public HnswGraph {
   std::uint64_t memory_bytes() const override;
 
  private:
+  // Slots end below it (kHnswNodeCountMax), so that a candidate can carry whether its links were followed.
+  static constexpr std::uint32_t kExpanded = 0x80000000;
   struct Candidate {
     float proximity = 0;     // To what is looked for.
     std::uint32_t slot = 0;  // With kExpanded while a search runs.
   };
   struct Scratch {
-    std::vector<std::uint64_t> visited;   // One bit per slot; all clear between two searches.
-    std::uint32_t slot_count = 0;         // Those that were there when the search began.
-    std::vector<std::uint32_t> met;       // Whose bits are set.
-    std::vector<Candidate> pool;          // Nearest first.
-    std::vector<std::uint32_t> unscored;  // Of one hop.
-    std::vector<std::uint32_t> kept;      // Of an insertion.
-    std::vector<std::uint32_t> targets;   // The same.
-    std::vector<Candidate> relinked;      // The same.
+    std::vector<std::uint64_t> visited;         // One bit per slot; all clear between two searches.
+    std::uint32_t slot_count = 0;               // Those that were there when the search began.
+    std::vector<std::uint32_t> met;             // Whose bits are set.
+    std::vector<Candidate> pool;                // Nearest first.
+    std::vector<std::uint32_t> unscored;        // Of one hop.
+    std::vector<std::uint32_t> passed_through;  // The same: neighbours whose own links are looked through.
+    std::vector<std::uint32_t> kept;            // Of an insertion.
+    std::vector<std::uint32_t> targets;         // The same.
+    std::vector<Candidate> relinked;            // The same.
   };
   class BorrowedScratch;
 
@@ -87,6 +92,17 @@ class FlatGraph final : public HnswGraph {
   void ExpandAnother(std::size_t from, int level, Scratch& scratch) const;
   void ScoreCollected(const void* code, std::size_t ef, Scratch& scratch, std::size_t& next) const;
   void ClearVisited(Scratch& scratch) const;
+
+  // flat_graph_among.cc
+  static bool MarkVisited(std::uint32_t slot, Scratch& scratch);
+  struct AmongCounts {
+    std::size_t visits = 0;  // Rows of links and codes read.
+    std::size_t met = 0;     // Links looked at,
+    std::size_t passed = 0;  // and those among them that lead to the set.
+  };
+  void CollectAmong(std::uint32_t slot, const SlotSet& among, Scratch& scratch, AmongCounts& counts) const;
+  bool WalkAmong(const void* code, std::uint32_t from, std::size_t ef, const SlotSet& among, std::size_t visits_max,
+                 Scratch& scratch) const;
 
   // flat_graph_links.cc
   const std::uint32_t* Row(std::uint32_t slot, int level) const;

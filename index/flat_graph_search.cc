@@ -6,12 +6,6 @@
 #include "index/flat_graph.h"
 
 namespace foreshore {
-namespace {
-
-// Slots end below it (kHnswNodeCountMax), so that a candidate can carry whether its links were followed.
-constexpr std::uint32_t kExpanded = 0x80000000;
-
-}  // namespace
 
 FlatGraph::BorrowedScratch::BorrowedScratch(const FlatGraph& graph) : graph_(graph) {
   const std::lock_guard lock(graph.scratch_mutex_);
@@ -46,7 +40,7 @@ std::uint32_t FlatGraph::Descend(const void* code, std::uint32_t from, int from_
       moved = false;
       ForEachLink(from, at, [&](std::uint32_t link) {
         const float other = space_.Proximity(code, codes_[link]);
-        if (other >= proximity) return;
+        if (!(other < proximity)) return;  // What is no number (a damaged code) leads nowhere.
         proximity = other;
         from = link;
         moved = true;

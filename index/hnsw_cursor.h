@@ -1,8 +1,10 @@
-// The stream of matches over an HnswIndex: graph searches with doubling ef, then a scan of what is left.
+// The stream of matches over an HnswIndex: graph searches with doubling ef, then a scan of what is left. Among some
+// documents the scan comes in two parts: of their codes for what is nearest, and closely for all.
 //
 // Lifetime: must not outlive its index. Threads: one at a time.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -11,13 +13,21 @@
 
 namespace foreshore {
 
-// What the planner decides for a search over `node_count` codes, for the cursor and for EXPLAIN.
-struct HnswPlan {
-  bool starts_with_graph = false;
-  std::size_t ef = 0;  // Of the first graph search.
+enum class HnswWay : std::uint8_t {
+  kScan,    // Of the codes.
+  kGraph,   // A walk over all nodes.
+  kTwoHop,  // A walk over those of the documents that are looked for (index/flat_graph_among.cc).
 };
-HnswPlan PlanHnswSearch(const VectorSearchOptions& options, std::uint32_t node_count,
-                        std::uint32_t exact_scan_entries_max);
+
+// What the planner decides for a search over `node_count` codes, `among_count` of which are looked for, for the cursor
+// and for EXPLAIN.
+struct HnswPlan {
+  HnswWay way = HnswWay::kScan;
+  std::size_t ef = 0;          // Of the first graph search.
+  std::size_t visits_max = 0;  // Of the walk of two hops, until a scan would have been done.
+};
+HnswPlan PlanHnswSearch(const VectorSearchOptions& options, std::optional<std::size_t> among_count,
+                        std::uint32_t node_count, const VectorIndexConfig& config);
 
 class HnswCursor final : public VectorCursor {
  public:
@@ -28,8 +38,10 @@ class HnswCursor final : public VectorCursor {
   const VectorQuery& query() const override { return query_; }
 
  private:
-  enum class Phase { kGraph, kScan, kDone };
+  enum class Phase { kGraph, kNearest, kScan, kDone };
   Status SearchGraph();
+  Status SearchNearest();
+  HnswPlan Plan(std::size_t ef, VectorStrategy strategy) const;
   Status ScanRest();
   std::size_t WiderEf() const;
 
@@ -39,14 +51,15 @@ class HnswCursor final : public VectorCursor {
   const VectorSearchOptions options_;
 
   Phase phase_;
-  std::size_t ef_;                         // Of the next graph search.
-  std::size_t first_ef_ = 0;               // Of the first graph search done, 0 where there was none.
-  std::size_t last_ef_ = 0;                // Of the latest.
-  std::size_t scanned_count_ = 0;          // Codes of the scan.
-  std::size_t accepted_count_ = 0;         // Matches yielded.
-  std::vector<VectorMatch> pending_;       // A heap, nearest on top: found and not yet looked at.
-  bool pending_was_cleared_ = false;       // Of what was seen.
-  std::unordered_set<std::int64_t> seen_;  // Documents that were yielded or refused by the predicate.
+  HnswPlan plan_;  // Of the next graph search.
+  bool walked_two_hops_ = false;
+  std::size_t first_ef_ = 0;                  // Of the first graph search done, 0 where there was none.
+  std::size_t last_ef_ = 0;                   // Of the latest.
+  std::optional<std::size_t> scanned_count_;  // Codes of the scan.
+  std::size_t accepted_count_ = 0;            // Matches yielded.
+  std::vector<VectorMatch> pending_;          // A heap, nearest on top: found and not yet looked at.
+  bool pending_was_cleared_ = false;          // Of what was seen.
+  std::unordered_set<std::int64_t> seen_;     // Documents that were yielded or refused by the predicate.
 };
 
 }  // namespace foreshore

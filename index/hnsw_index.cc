@@ -1,6 +1,7 @@
 #include "index/hnsw_index.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -18,7 +19,6 @@ namespace {
 constexpr std::uint64_t kGarbageMin = 256;
 constexpr std::uint64_t kGarbageFraction = 3;
 constexpr std::size_t kSearchEfMax = 100'000;
-constexpr std::size_t kPrefetchAhead = 8;  // Slots, in a scan of some.
 
 Status CheckRange(const std::string& name, const char* field, std::uint64_t found, std::uint64_t min,
                   std::uint64_t max) {
@@ -219,7 +219,7 @@ Status HnswIndex::Remove(std::int64_t docid, std::uint64_t sequence) {
 
 void HnswIndex::ForgetBefore(std::uint64_t sequence) {
   const std::lock_guard lock(write_mutex_);
-  forgotten_seq_ = std::max(forgotten_seq_, sequence);
+  forgotten_seq_ = std::max(forgotten_seq_.load(), sequence);
   const std::unique_lock live_lock(live_mutex_);
   for (; !deaths_.empty() && deaths_.top().sequence <= forgotten_seq_; deaths_.pop(), ++garbage_count_) {
     const std::uint32_t slot = deaths_.top().slot;
@@ -273,12 +273,18 @@ Result<std::unique_ptr<VectorCursor>> HnswIndex::NewCursor(std::span<const float
       std::make_unique<HnswCursor>(*this, std::move(prepared).value(), snapshot_sequence, std::move(options)));
 }
 
-std::string HnswIndex::DescribeStrategy(const VectorSearchOptions& options) const {
+std::string HnswIndex::DescribeStrategy(const VectorSearchOptions& options,
+                                        std::optional<std::size_t> among_count) const {
   const std::uint32_t nodes = node_count();
-  if (options.among) return "exact scan of " + std::to_string(options.among->size()) + " codes";
-  const HnswPlan plan = PlanHnswSearch(options, nodes, config_.exact_scan_entries_max);
-  if (!plan.starts_with_graph) return "exact scan of " + std::to_string(nodes) + " codes";
-  return "hnsw ef=" + std::to_string(plan.ef) + " over " + std::to_string(nodes) + " codes";
+  if (options.among) among_count = options.among->size();
+  const HnswPlan plan = PlanHnswSearch(options, among_count, nodes, config_);
+  const std::string codes = std::to_string(nodes) + " codes";
+  if (plan.way == HnswWay::kScan) {
+    if (!among_count) return "exact scan of " + codes;
+    return "exact scan of " + std::to_string(*among_count) + " codes";
+  }
+  const std::string among = among_count ? ", among " + std::to_string(*among_count) + " of " : " over ";
+  return "hnsw ef=" + std::to_string(plan.ef) + (plan.way == HnswWay::kTwoHop ? ", two hops" : "") + among + codes;
 }
 
 void HnswIndex::State::Prefetch(std::uint32_t slot) const {
@@ -296,40 +302,59 @@ double HnswIndex::State::DistanceTo(const VectorQuery& query, std::uint32_t slot
   return query.DistanceToFineCode(code, (*fine_codes)[slot].data(), fine_codes->squared_norm(slot));
 }
 
-Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, std::size_t ef, std::size_t wanted_count,
+Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, const VectorFilter* filter,
+                                                     std::size_t ef, std::size_t wanted_count,
                                                      std::uint64_t snapshot_sequence) const {
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const std::shared_ptr<const State> now = state();
+  const std::shared_ptr<const SlotSet> set = filter != nullptr ? SlotsOf(*filter, now) : nullptr;
   const auto lock = now->graph->LockShared();
-  // Garbage takes places among the candidates until it is compacted away.
+  // Garbage, and what does not pass, takes places among the candidates.
   const std::uint64_t node_count = std::max<std::uint64_t>(1, now->graph->node_count());
-  const std::uint64_t useful_count = node_count - std::min<std::uint64_t>(garbage_count_, node_count - 1);
+  std::uint64_t useful_count = node_count - std::min<std::uint64_t>(garbage_count_, node_count - 1);
+  if (set) {
+    useful_count = std::clamp<std::uint64_t>(set->slots.size(), 1, node_count);
+    // How many pass varies; too few would mean another search.
+    const double missing = 1 - static_cast<double>(useful_count) / static_cast<double>(node_count);
+    const auto wanted = static_cast<double>(wanted_count);
+    ef = std::max(ef, static_cast<std::size_t>(wanted + 2 * std::sqrt(wanted * missing)));
+  }
   const std::size_t widened_ef = ef * node_count / useful_count;
   Result<std::vector<std::uint32_t>> slots = now->graph->Search(query.code(), widened_ef);
   if (!slots.ok()) return slots.status().WithContext(config_.name);
   Candidates candidates;
   candidates.graph_exhausted = slots->size() < widened_ef;
-  const std::size_t half = candidates.graph_exhausted ? slots->size() : (slots->size() + 1) / 2;
+  if (set) {
+    std::erase_if(*slots, [&](std::uint32_t slot) {
+      return slot < set->end ? !set->Contains(slot) : !filter->Contains(now->entries[slot].docid);
+    });
+  }
+  FORESHORE_RETURN_IF_ERROR(Settle(*now, query, *slots, wanted_count, snapshot_sequence, candidates));
+  return candidates;
+}
+
+Status HnswIndex::Settle(const State& now, const VectorQuery& query, std::span<const std::uint32_t> slots,
+                       std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const {
+  const std::size_t half = candidates.graph_exhausted ? slots.size() : (slots.size() + 1) / 2;
   // What comes behind the nearer half may be before its end by the query's own distances, which are finer than those
   // that led the walk. So some more are looked at than are settled.
-  const std::size_t looked_at_count = std::min(slots->size(), std::max(half, wanted_count) + half / 2);
+  const std::size_t looked_at_count = std::min(slots.size(), std::max(half, wanted_count) + half / 2);
   std::size_t settled_count = 0;
   candidates.settled.reserve(looked_at_count);
-  for (std::size_t i = 0; i < looked_at_count; ++i) now->Prefetch((*slots)[i]);
-  for (std::size_t i = 0; i < slots->size(); ++i) {
-    const std::uint32_t slot = (*slots)[i];
-    const HnswEntry entry = now->entries[slot];
+  for (std::size_t i = 0; i < looked_at_count; ++i) now.Prefetch(slots[i]);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const HnswEntry entry = now.entries[slots[i]];
     if (!entry.VisibleAt(snapshot_sequence)) continue;
     if (candidates.settled.size() >= looked_at_count) break;
-    FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
-    candidates.settled.push_back({entry.docid, now->DistanceTo(query, slot)});
+    FORESHORE_RETURN_IF_ERROR(now.CheckCodes(slots[i]));
+    candidates.settled.push_back({entry.docid, now.DistanceTo(query, slots[i])});
     if (i < half || settled_count < wanted_count) ++settled_count;
   }
   std::sort(candidates.settled.begin(), candidates.settled.end(), [](const VectorMatch& a, const VectorMatch& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
   });
   candidates.settled.resize(settled_count);
-  return candidates;
+  return Status::Ok();
 }
 
 Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const {
@@ -344,39 +369,6 @@ Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, st
     if (!entry.VisibleAt(snapshot_sequence)) continue;
     FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
     matches.push_back({entry.docid, now->DistanceTo(query, slot)});
-  }
-  return matches;
-}
-
-Result<std::vector<VectorMatch>> HnswIndex::ScanAmong(const VectorQuery& query, std::uint64_t snapshot_sequence,
-                                                      std::span<const std::int64_t> docids) const {
-  FORESHORE_RETURN_IF_ERROR(CheckUsable());
-  std::vector<std::uint32_t> slots;
-  slots.reserve(docids.size());
-  std::shared_ptr<const State> now;
-  {
-    const std::shared_lock live_lock(live_mutex_);
-    now = state();
-    for (const std::int64_t docid : docids) {
-      const std::uint32_t live = FindLive(*now, docid);
-      if (live != kNoSlot && now->entries[live].VisibleAt(snapshot_sequence)) {
-        slots.push_back(live);
-        continue;
-      }
-      const auto [first, last] = superseded_.equal_range(docid);
-      for (auto it = first; it != last; ++it) {
-        if (now->entries[it->second].VisibleAt(snapshot_sequence)) slots.push_back(it->second);
-      }
-    }
-  }
-  const auto lock = now->graph->LockShared();
-  std::sort(slots.begin(), slots.end());  // In the order of memory.
-  std::vector<VectorMatch> matches;
-  matches.reserve(slots.size());
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (i + kPrefetchAhead < slots.size()) now->Prefetch(slots[i + kPrefetchAhead]);
-    FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slots[i]));
-    matches.push_back({now->entries[slots[i]].docid, now->DistanceTo(query, slots[i])});
   }
   return matches;
 }

@@ -41,7 +41,8 @@ class HnswIndex final : public VectorIndex {
   void SetAppliedSeq(std::uint64_t sequence) override { applied_seq_ = sequence; }
   Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                   VectorSearchOptions options) const override;
-  std::string DescribeStrategy(const VectorSearchOptions& options) const override;
+  std::string DescribeStrategy(const VectorSearchOptions& options,
+                               std::optional<std::size_t> among_count = std::nullopt) const override;
   Status SaveSnapshot(const std::string& path) override;
   bool ShouldSave() const override;
   Status CheckUsable() const override;
@@ -56,15 +57,23 @@ class HnswIndex final : public VectorIndex {
     // Nearest first: the visible ones of the nearer half of what was found, where an approximate search is at its best.
     std::vector<VectorMatch> settled;
     bool graph_exhausted = false;  // The search met every node that it can reach.
+    bool gave_up = false;          // SearchAmong(): only a scan can tell.
   };
-  // At least `wanted_count` of those found are settled, where there are so many.
-  Result<Candidates> SearchGraph(const VectorQuery& query, std::size_t ef, std::size_t wanted_count,
+  // At least `wanted_count` of those found are settled, where there are so many. With a filter, those of its documents.
+  Result<Candidates> SearchGraph(const VectorQuery& query, const VectorFilter* filter, std::size_t ef,
+                                 std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
+  // hnsw_filter.cc: the same by a walk over the filter's documents alone, and by a scan of their codes, of which the
+  // `count` nearest are looked at closely.
+  Result<Candidates> SearchAmong(const VectorQuery& query, const VectorFilter& filter, std::size_t ef,
+                                 std::size_t wanted_count, std::size_t visits_max,
                                  std::uint64_t snapshot_sequence) const;
+  Result<Candidates> NearestAmong(const VectorQuery& query, const VectorFilter& filter, std::size_t count,
+                                  std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
   // Every visible entry with its distance, in no order.
   Result<std::vector<VectorMatch>> ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const;
-  // Those of `docids` that are visible, the same way.
-  Result<std::vector<VectorMatch>> ScanAmong(const VectorQuery& query, std::uint64_t snapshot_sequence,
-                                             std::span<const std::int64_t> docids) const;
+  // Those of the filter's documents, the same way.
+  Result<std::vector<VectorMatch>> ScanAmong(const VectorQuery& query, const VectorFilter& filter,
+                                             std::uint64_t snapshot_sequence) const;
   std::uint32_t node_count() const;
 
  private:
@@ -94,6 +103,18 @@ class HnswIndex final : public VectorIndex {
 
   // Of the document's entry that has not died; kNoSlot where there is none. live_mutex_ is held.
   std::uint32_t FindLive(const State& state, std::int64_t docid) const;
+  // Looks closely at `slots`, which a search found, nearest first, and settles candidates.
+  Status Settle(const State& now, const VectorQuery& query, std::span<const std::uint32_t> slots,
+              std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const;
+  std::shared_ptr<const SlotSet> SlotsOf(const VectorFilter& filter, const std::shared_ptr<const State>& now) const;
+  void FindSlotsByDocids(const VectorFilter& filter, const State& now, SlotSet& set) const;  // live_mutex_ is held.
+  void FindSlotsByEntries(const VectorFilter& filter, const State& now, SlotSet& set) const;
+  template <typename Visit>
+  void ForEachNewSlot(const State& now, const VectorFilter& filter, const SlotSet& set, std::uint64_t snapshot_sequence,
+                      Visit visit) const;
+  Status AddNewSlots(const State& now, const VectorQuery& query, const VectorFilter& filter, const SlotSet& set,
+                   std::uint64_t snapshot_sequence, Candidates& candidates) const;
+
   Status BuildWithoutGarbage(Compaction& compaction) const;
 
   const VectorIndexConfig config_;
@@ -109,8 +130,8 @@ class HnswIndex final : public VectorIndex {
   mutable std::mutex write_mutex_;  // Held by changes, and guards what follows.
   // The deaths that some reader may still see past, earliest first.
   std::priority_queue<Death, std::vector<Death>, std::greater<>> deaths_;
-  std::uint64_t forgotten_seq_ = 0;  // The greatest ForgetBefore().
-  // Entries with died <= forgotten_seq_. Changed with the lock held, read by searches without.
+  std::atomic<std::uint64_t> forgotten_seq_{0};  // The greatest ForgetBefore(). Read by searches without the lock.
+  // Entries with died <= forgotten_seq_. The same.
   std::atomic<std::uint64_t> garbage_count_{0};
   std::vector<char> codes_;  // Scratch of ApplyLocked().
   std::string saved_path_;   // What the files there hold; empty: nothing that could be added to.

@@ -20,6 +20,7 @@
 
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
+#include "index/vector_filter.h"
 #include "index/vector_metric.h"
 #include "index/vector_query.h"
 
@@ -41,7 +42,7 @@ struct VectorIndexConfig {
 };
 
 enum class VectorStrategy : std::uint8_t {
-  kAuto = 0,   // The graph, or a scan where the index is small or a predicate lets little through.
+  kAuto = 0,   // The graph, or a scan where the index is small or a filter lets little through.
   kGraph = 1,  // The graph first, whatever the size.
   kExact = 2,  // A scan of every visible code: exact on the codes.
 };
@@ -56,9 +57,9 @@ struct VectorSearchOptions {
   std::function<bool(std::int64_t docid)> predicate;
   // The stream ends before what is farther: all within a distance, as far as an approximate search knows.
   double distance_max = std::numeric_limits<double>::infinity();
-  // Where set, only these documents, each once, are yielded: by a scan of their codes, whatever the strategy. For
-  // filters that let little through.
-  std::optional<std::vector<std::int64_t>> among;
+  // Where set, only these documents are yielded: by a scan of their codes, a walk of two hops over them, or a walk over
+  // all, as their number suggests. Whatever is chosen, all of them come. Shared with whoever searches with it again.
+  std::shared_ptr<const VectorFilter> among;
 };
 
 struct VectorMatch {
@@ -118,7 +119,9 @@ class VectorIndex {
   virtual Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                           VectorSearchOptions options) const = 0;
   // What NewCursor() would do, with estimates, for EXPLAIN: "hnsw ef=64 over 10000 codes", "exact scan of 812 codes".
-  virtual std::string DescribeStrategy(const VectorSearchOptions& options) const = 0;
+  // Without options.among, `among_count` says how many documents it is expected to have.
+  virtual std::string DescribeStrategy(const VectorSearchOptions& options,
+                                       std::optional<std::size_t> among_count = std::nullopt) const = 0;
 
   // Makes `path` hold the index, atomically and durably: whole, or where it holds what was loaded from there or saved
   // there last, by adding what changed to a delta beside it (docs/file-format-index.md). Changes wait until it is

@@ -190,7 +190,7 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   }());
   const auto add = [&](std::int64_t docid, Bytes stored_bytes) -> Status {
     if (!merged->hidden.insert(docid).second || stored_bytes.empty()) return Status::Ok();
-    if (options.among && !std::binary_search(options.among->begin(), options.among->end(), docid)) return Status::Ok();
+    if (options.among && !options.among->Contains(docid)) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(stored_bytes));
     FORESHORE_ASSIGN_OR_RETURN(const double distance, prepared.DistanceToRecord(stored.record));
     merged->overlay.push_back({docid, distance});
@@ -224,10 +224,8 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
             [](const Neighbour& a, const Neighbour& b) { return a.distance > b.distance; });
   VectorSearchOptions search = merged->index->SearchOptions(options.k_hint, options.ef);
   search.distance_max = options.distance_max;
-  if (options.among) {
-    search.among = options.among;
-    std::erase_if(*search.among, [&](std::int64_t docid) { return merged->hidden.contains(docid); });
-  } else if (!merged->hidden.empty()) {
+  search.among = options.among;
+  if (!merged->hidden.empty()) {
     search.predicate = [hidden = &merged->hidden](std::int64_t docid) { return !hidden->contains(docid); };
   }
   FORESHORE_ASSIGN_OR_RETURN(

@@ -22,6 +22,7 @@
 #include "engine/document/registers.h"
 #include "foreshore/database.h"
 #include "index/full_text_file.h"
+#include "index/vector_filter.h"
 #include "storage/store.h"
 
 namespace foreshore {
@@ -44,8 +45,8 @@ struct NeighbourOptions {
   std::size_t k_hint = 10;  // How many the caller expects to take.
   std::size_t ef = 0;       // 0: chosen.
   double distance_max = std::numeric_limits<double>::infinity();
-  // Where set, only these documents: ascending, each once. Their codes are scanned.
-  std::optional<std::vector<std::int64_t>> among = {};
+  // Where set, only these documents.
+  std::shared_ptr<const VectorFilter> among = nullptr;
 };
 
 // Documents of one collection in docid order, the living only.

@@ -205,7 +205,7 @@ Status CollectionCursor::NextField() {
   return Status::Ok();
 }
 
-// What the filter's scan of a secondary index finds, ascending; nothing where that is more than `count_max`, or where
+// What the filter's scan of a secondary index finds; nothing where that is more than `count_max`, or where
 // this snapshot does not have the index.
 Result<std::optional<std::vector<std::int64_t>>> CollectionCursor::FilterDocids(std::string_view text,
                                                                                 std::size_t count_max,
@@ -224,8 +224,6 @@ Result<std::optional<std::vector<std::int64_t>>> CollectionCursor::FilterDocids(
     if (docids->size() >= count_max) return std::optional<std::vector<std::int64_t>>();
     docids->push_back(scan.docid());
   }
-  std::sort(docids->begin(), docids->end());
-  docids->erase(std::unique(docids->begin(), docids->end()), docids->end());
   return docids;
 }
 
@@ -273,7 +271,8 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, std::string_view tex
     // Estimates may be far off: above so many, neighbours are streamed, and SQLite tests the terms as it does anyway.
     const double rows_max = NearestFilterRowsMax(static_cast<double>(table_.session.core.VectorCount(*index)));
     const auto count_max = 1000 + static_cast<std::size_t>(2 * rows_max);
-    FORESHORE_ASSIGN_OR_RETURN(options.among, FilterDocids(text, count_max, arguments + next_argument));
+    FORESHORE_ASSIGN_OR_RETURN(auto docids, FilterDocids(text, count_max, arguments + next_argument));
+    if (docids) options.among = std::make_shared<VectorFilter>(std::move(*docids));
   }
   FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));
   at_end_ = false;

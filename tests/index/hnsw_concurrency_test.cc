@@ -82,4 +82,70 @@ TEST_CASE("hnsw index: concurrent searches see whole snapshots while it is chang
   CHECK(index->ExactSearch(vectors.Next(), sequence, SIZE_MAX).value().size() == kDocuments);
 }
 
+// Goal: searches among some documents find them all, and no others, while the index is changed and compacted.
+// Method: all readers share one filter, made before any of its documents was there.
+TEST_CASE(
+    "hnsw index: concurrent searches among some documents see whole snapshots while it is changed and compacted") {
+  constexpr std::uint32_t kDimension = 16;
+  constexpr std::int64_t kDocuments = 300;
+  constexpr int kRounds = 4;
+  SyntheticVectors vectors(kDimension, 10, 78);
+  const auto index = NewIndex(kDimension);
+  std::vector<std::int64_t> docids;
+  for (std::int64_t docid = 0; docid < 2 * kDocuments; docid += 2) docids.push_back(docid);
+  const auto filter = std::make_shared<VectorFilter>(docids);
+  std::atomic<std::uint64_t> committed{0};
+  std::atomic<bool> is_writing{true};
+  std::atomic<int> failure_count{0};
+  std::atomic<int> search_count{0};
+
+  const auto read = [&](unsigned seed, VectorStrategy strategy) {
+    SyntheticVectors queries(kDimension, 10, seed);
+    while (is_writing) {
+      const std::uint64_t snapshot = committed;
+      VectorSearchOptions options;
+      options.strategy = strategy;
+      options.ef = 16;
+      options.among = filter;
+      const auto cursor = index->NewCursor(queries.Next(), snapshot, options).value();
+      std::set<std::int64_t> found;
+      std::size_t count = 0;
+      while (true) {
+        const auto match = cursor->Next();
+        if (!match.ok()) ++failure_count;
+        if (!match.ok() || !match->has_value()) break;
+        if ((*match)->docid % 2 != 0) ++failure_count;
+        found.insert((*match)->docid);
+        ++count;
+      }
+      // Documents are written in order and never removed: at sequence s there are min(s, all) of them.
+      const std::size_t expected = (std::min<std::size_t>(snapshot, kDocuments) + 1) / 2;
+      if (count != expected || found.size() != expected) ++failure_count;
+      ++search_count;
+    }
+  };
+  std::thread walking_reader(read, 4, VectorStrategy::kGraph);
+  std::thread other_walking_reader(read, 5, VectorStrategy::kGraph);
+  std::thread choosing_reader(read, 6, VectorStrategy::kAuto);
+  std::thread keeper([&] {
+    while (is_writing) {
+      if (!index->Compact().ok()) ++failure_count;
+    }
+  });
+  std::uint64_t sequence = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    for (std::int64_t docid = 0; docid < kDocuments; ++docid) {
+      if (!index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok()) ++failure_count;
+      committed = sequence;
+    }
+  }
+  while (search_count < 10) std::this_thread::yield();
+  is_writing = false;
+  walking_reader.join();
+  other_walking_reader.join();
+  choosing_reader.join();
+  keeper.join();
+  CHECK(failure_count == 0);
+}
+
 }  // namespace foreshore

@@ -150,7 +150,7 @@ TEST_CASE("vector cursor: a search among some documents is exact in every snapsh
       CAPTURE(snapshot);
       const std::vector<float> query = vectors.Next();
       VectorSearchOptions options;
-      options.among = some;
+      options.among = std::make_shared<VectorFilter>(some);
       const auto cursor = index->NewCursor(query, snapshot, options).value();
       const auto found = Take(*cursor, SIZE_MAX);
       const auto passes = [](std::int64_t docid) { return docid % 7 == 0; };

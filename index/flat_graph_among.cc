@@ -1,0 +1,134 @@
+// Walking a FlatGraph restricted to some of its slots: ACORN-1 of Patel, Kraft, Guestrin and Zaharia, "ACORN:
+// Performant and Predicate-Agnostic Search Over Vector Embeddings and Structured Data", 2024. Only slots of the set are
+// scored and become candidates; the links of a neighbour that is not in the set are looked through in its place, so
+// that the walk goes on over the part of the graph that the set induces with steps of up to two links.
+//
+// Beside the node that the upper levels lead to, some of the set's own slots are where the walk begins: where the set
+// lies far from the query, no slot of it may be within two links of that node.
+#include <algorithm>
+#include <exception>
+
+#include "index/flat_graph.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kSeedCount = 24;
+// Of one candidate. What is behind comes with later ones: near the query their neighbours overlap.
+constexpr std::size_t kScoredPerHopMax = 64;
+
+// Where the set is rarer around the query than elsewhere by this factor, what is nearest of it lies around the query in
+// all directions, and a walk needs more candidates to find it.
+constexpr double kRareHere = 0.25;
+constexpr std::size_t kFarEfFactor = 6;
+
+}  // namespace
+
+bool FlatGraph::MarkVisited(std::uint32_t slot, Scratch& scratch) {
+  std::uint64_t& word = scratch.visited[slot / 64];
+  const std::uint64_t bit = std::uint64_t{1} << (slot % 64);
+  if ((word & bit) != 0) return false;
+  word |= bit;
+  scratch.met.push_back(slot);
+  return true;
+}
+
+// Collects what is within two links of `slot`.
+void FlatGraph::CollectAmong(std::uint32_t slot, const SlotSet& among, Scratch& scratch, AmongCounts& counts) const {
+  scratch.unscored.clear();
+  scratch.passed_through.clear();
+  const auto take = [&](std::uint32_t link) {
+    if (!MarkVisited(link, scratch)) return;
+    scratch.unscored.push_back(link);
+    codes_.Prefetch(link);
+  };
+  ++counts.visits;
+  ForEachLink(slot, 0, [&](std::uint32_t link) {
+    if (link >= scratch.slot_count) return;  // Inserted after this search began, or of an image that nobody checked.
+    ++counts.met;
+    if (among.Contains(link)) {
+      ++counts.passed;
+      return take(link);
+    }
+    if ((scratch.visited[link / 64] >> (link % 64) & 1) != 0) return;
+    scratch.passed_through.push_back(link);
+    base_links_.Prefetch(link);
+  });
+  for (const std::uint32_t between : scratch.passed_through) {
+    if (scratch.unscored.size() >= kScoredPerHopMax) break;
+    MarkVisited(between, scratch);
+    ++counts.visits;
+    ForEachLink(between, 0, [&](std::uint32_t link) {
+      ++counts.met;
+      if (!among.Contains(link)) return;
+      ++counts.passed;
+      take(link);
+    });
+  }
+  counts.visits += scratch.unscored.size();
+}
+
+// Leaves the up to `ef` nearest to `code` that it finds in scratch.pool. False where it gave up.
+bool FlatGraph::WalkAmong(const void* code, std::uint32_t from, std::size_t ef, const SlotSet& among,
+                          std::size_t visits_max, Scratch& scratch) const {
+  ClearVisited(scratch);
+  scratch.slot_count = node_count();
+  scratch.visited.resize((scratch.slot_count + std::size_t{63}) / 64, 0);
+  scratch.pool.clear();
+  std::size_t next = 0;
+  AmongCounts counts;
+  CollectAmong(from, among, scratch, counts);
+  const double share = static_cast<double>(among.slots.size()) / std::max<std::uint32_t>(1, among.end);
+  const bool is_rare_here = static_cast<double>(counts.passed) < kRareHere * share * static_cast<double>(counts.met);
+  if (is_rare_here) {
+    ef *= kFarEfFactor;
+    if (ef * counts.visits > visits_max) {  // Each candidate costs about as much as this first one did.
+      ClearVisited(scratch);
+      return false;
+    }
+  }
+  if (among.Contains(from) && MarkVisited(from, scratch)) scratch.unscored.push_back(from);
+  const std::size_t step = std::max<std::size_t>(1, among.slots.size() / kSeedCount);
+  for (std::size_t i = step / 2; i < among.slots.size(); i += step) {
+    if (MarkVisited(among.slots[i], scratch)) scratch.unscored.push_back(among.slots[i]);
+  }
+  if (!scratch.unscored.empty()) ScoreCollected(code, ef, scratch, next);
+  bool is_whole = true;
+  while (next < scratch.pool.size()) {
+    Candidate& candidate = scratch.pool[next];
+    if ((candidate.slot & kExpanded) != 0) {
+      ++next;
+      continue;
+    }
+    if (counts.visits > visits_max) {
+      is_whole = false;
+      break;
+    }
+    const std::uint32_t slot = candidate.slot;
+    candidate.slot |= kExpanded;
+    CollectAmong(slot, among, scratch, counts);
+    ScoreCollected(code, ef, scratch, next);
+  }
+  ClearVisited(scratch);
+  for (Candidate& candidate : scratch.pool) candidate.slot &= ~kExpanded;
+  return is_whole;
+}
+
+Result<std::vector<std::uint32_t>> FlatGraph::SearchAmong(const void* code, std::size_t ef, const SlotSet& among,
+                                                          std::size_t visits_max) const {
+  try {
+    std::vector<std::uint32_t> slots;
+    const std::uint32_t entry = entry_point();
+    if (entry == kNoSlot || ef == 0 || among.slots.empty()) return slots;
+    BorrowedScratch scratch(*this);
+    const std::uint32_t near = Descend(code, entry, level(entry), 0);
+    if (!WalkAmong(code, near, ef, among, visits_max, *scratch)) return slots;
+    slots.reserve((*scratch).pool.size());
+    for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);
+    return slots;
+  } catch (const std::exception& exception) {
+    return GraphFailure("searching the graph", exception);
+  }
+}
+
+}  // namespace foreshore
