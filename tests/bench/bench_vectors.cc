@@ -1,7 +1,7 @@
 // The vector index beside hnswlib over float32: build, bytes, queries per second by recall, opening, turnover, filters;
 // and the same queries by SQL, with their documents, durable inserts and checkpoints.
 //
-//   bench_vectors FOLDER cosine|l2 [--parts search,open,turnover,sql,insert,checkpoint] [--rounds N] [--links M]
+//   bench_vectors FOLDER cosine|l2 [--parts search,filters,open,turnover,sql,insert,checkpoint] [--rounds N] [--links M]
 //                 [--ef-construction N] [--threads N] [--bits 8|16] [--graph flat|hnswlib] [--count N] [--peer-links M]
 //                 [--no-peer] [--serve [--sqlite-vec FILE]]
 //
@@ -22,6 +22,7 @@
 #include "storage/base/file.h"
 #include "tests/bench/hnswlib_side.h"
 #include "tests/bench/vector_bench.h"
+#include "tests/bench/vector_filters.h"
 
 namespace foreshore {
 
@@ -275,12 +276,18 @@ int Run(Options options) {
     return 0;
   }
   std::cout << R"({"count": )" << set.base.count() << R"(, "dimension": )" << set.base.dimension;
-  if (options.Has("search") || options.Has("open") || options.Has("turnover")) {
+  if (options.Has("search") || options.Has("filters") || options.Has("open") || options.Has("turnover")) {
+    const bool with_peer = options.peer;
     options.peer = options.peer && (options.Has("search") || options.Has("open"));
     BuildBoth(options, set, scratch, sides);
     if (options.Has("search")) MeasureSearches(options, set, truth, sides);
     const VectorIndexConfig config = sides.ours->config();
     sides.peer.reset();
+    if (options.Has("filters")) {
+      const std::vector<FilterCase> filters = FilterCasesOf(set, options.metric);
+      const std::uint32_t peer_links = with_peer ? options.peer_links : 0;
+      MeasureFilters(set, options.metric, *sides.ours, filters, peer_links, options.threads, options.rounds);
+    }
     if (options.Has("turnover")) MeasureTurnover(options, set, *sides.ours, truth);
     sides.ours.reset();  // Else it might keep pages of its file where they are.
     if (options.Has("open")) MeasureOpen(options, set, config, sides.our_file, sides.peer_file);

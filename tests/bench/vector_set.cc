@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <numeric>
 #include <thread>
 
 namespace foreshore {
@@ -109,13 +110,21 @@ VectorSet ReadVectorSet(const std::string& folder, VectorMetric metric) {
 
 std::vector<std::vector<std::int64_t>> TrueNeighbors(const VectorSet& set, VectorMetric metric,
                                                      const std::vector<bool>& passes) {
-  std::vector<std::vector<std::int64_t>> truth(set.queries.count());
+  std::vector<std::size_t> all(set.queries.count());
+  std::iota(all.begin(), all.end(), 0);
+  return TrueNeighbors(set, metric, passes, all);
+}
+
+std::vector<std::vector<std::int64_t>> TrueNeighbors(const VectorSet& set, VectorMetric metric,
+                                                     const std::vector<bool>& passes,
+                                                     std::span<const std::size_t> queries) {
+  std::vector<std::vector<std::int64_t>> truth(queries.size());
   const std::size_t thread_count = std::max(1U, std::thread::hardware_concurrency());
   std::vector<std::thread> threads;
   for (std::size_t thread = 0; thread < thread_count; ++thread) {
     threads.emplace_back([&, thread] {
       for (std::size_t query = thread; query < truth.size(); query += thread_count) {
-        truth[query] = NearestRows(set, metric, set.queries[query], passes);
+        truth[query] = NearestRows(set, metric, set.queries[queries[query]], passes);
       }
     });
   }

@@ -34,6 +34,10 @@ VectorSet ReadVectorSet(const std::string& folder, VectorMetric metric);
 // which rows count; empty: all.
 std::vector<std::vector<std::int64_t>> TrueNeighbors(const VectorSet& set, VectorMetric metric,
                                                      const std::vector<bool>& passes);
+// The same of some of the queries.
+std::vector<std::vector<std::int64_t>> TrueNeighbors(const VectorSet& set, VectorMetric metric,
+                                                     const std::vector<bool>& passes,
+                                                     std::span<const std::size_t> queries);
 
 // TrueNeighbors() over all rows, kept in a file of `folder`.
 std::vector<std::vector<std::int64_t>> CachedTrueNeighbors(const VectorSet& set, VectorMetric metric,

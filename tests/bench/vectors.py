@@ -16,11 +16,13 @@ import tempfile
 from contextlib import ExitStack
 
 COMMAND = "scripts/bench.sh vectors"
-PARTS = ("search", "open", "turnover", "sql", "insert", "checkpoint", "peers")
+PARTS = ("search", "filters", "open", "turnover", "sql", "insert", "checkpoint", "peers")
 # set: metric, links of ours
 SETS = {"glove": ("cosine", 24), "mnist": ("l2", 16), "minilm": ("cosine", 16)}
 # set: queries per second at recall 0.95 and 0.99, build, SQL; None: no bar
 BARS = {"glove": (4.0, 4.0, 3.0, 2.5), "mnist": (4.5, 3.5, 3.5, 2.0), "minilm": (3.5, None, None, None)}
+# set: filters that let through 1 %, 10 %, 50 %, and 10 % far from the queries
+FILTER_BARS = {"glove": (80, 3, 2, 40), "mnist": (250, 14, 4, 40)}
 EFS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 900)
 RECALL = 0.95
 
@@ -68,6 +70,18 @@ def search_rows(result, bars):
     return rows
 
 
+def filter_rows(filters, name):
+    rows = []
+    for each, bar in zip(filters, FILTER_BARS.get(name, (None,) * 4)):
+        mine, scan = (statistics.median(each[side]["qps"]) for side in ("ours", "scan"))
+        other = statistics.median(each["hnswlib"]["qps"]) if "hnswlib" in each else None
+        recalls = " / ".join(f"{each[side]['recall']:.3f}" for side in ("ours", "hnswlib") if side in each)
+        rows.append(row(f"filter of {each['name']}, recall {recalls}", mine, other,
+                        bar=bar and f"at least {bar} (hnswlib 0.8)"))
+        rows.append(row(f"  the same: {each['strategy']}", mine, scan, bar="at least 1 (second: scan of its codes)"))
+    return rows
+
+
 def open_rows(opened, name):
     ours, peer = opened["ours"], opened["hnswlib"]
     cold_bar = "at most 60 ms, at least 7" if name == "glove" else None
@@ -93,8 +107,15 @@ def sql_rows(sql, points, bar):
             points and qps_at(points, sql["recall"]), bar=bar and f"at least {bar} (hnswlib bare)"),
         row(f"SQL, 1 % passes, with an index, recall {sql['filtered_recall']:.3f}", sql["filtered_qps"],
             sql["streamed_qps"], bar="(second: without the index)"),
+        row(f"  the same, tuned, recall {sql['tuned_recall']:.3f}", sql["tuned_qps"],
+            points and qps_at(points, sql["tuned_recall"]), bar=bar and f"at least {bar} (hnswlib bare)"),
         row("SQL import, s / open, ms", sql["import_s"], sql["open_s"] * 1000),
     ]
+
+
+def sql_filter_rows(filters):
+    return [row(f"SQL, filter of {each['name']}, recall {each['recall']:.3f}", each["qps"], each["first_qps"],
+                bar="(second: the first time)") for each in filters]
 
 
 def insert_rows(insert):
@@ -126,12 +147,16 @@ def table(name, result):
     rows = []
     if "points" in result.get("ours", {}):
         rows += search_rows(result, bars)
+    if "filters" in result:
+        rows += filter_rows(result["filters"], name)
     if "open" in result:
         rows += open_rows(result["open"], name)
     if "turnover" in result:
         rows += turnover_rows(result["turnover"])
     if "sql" in result:
         rows += sql_rows(result["sql"], result.get("hnswlib", {}).get("points"), bars[3])
+    if "sql_filters" in result:
+        rows += sql_filter_rows(result["sql_filters"])
     if "insert" in result:
         rows += insert_rows(result["insert"])
     if "checkpoint" in result:

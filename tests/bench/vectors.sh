@@ -2,7 +2,7 @@
 # the vector index: build, recall and speed, filters, turnover, opening, SQL, inserts, checkpoints, against its peers
 #
 #   scripts/bench.sh vectors [--json FILE] [--sets glove,mnist,minilm] [--rounds N] [--count N]
-#                            [--parts search,open,turnover,sql,insert,checkpoint,peers] [--peers usearch,zvec,sqlite-vec]
+#                            [--parts search,filters,open,turnover,sql,insert,checkpoint,peers] [--peers usearch,zvec,sqlite-vec]
 #
 # All of it takes about an hour; a part of one set takes a minute or two.
 set -euo pipefail
@@ -28,6 +28,8 @@ fetch() {
   return "$status"
 }
 
+fetch hnswlib || exit $?
+cmake -D "FORESHORE_HNSWLIB_0_8=$(scripts/fetch.sh path hnswlib)" "$FORESHORE_BUILD" >&2
 cmake --build "$FORESHORE_BUILD" --target bench_vectors >&2
 vectors=$FORESHORE_CACHE/vectors
 for name in ${sets//,/ }; do
