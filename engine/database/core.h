@@ -124,7 +124,9 @@ class DatabaseCore {
   std::uint64_t TextCount(const TextIndexDefinition& index);
   FullTextIndexes& text() { return *text_; }
   // How a k-NN over the index would run now; for EXPLAIN QUERY PLAN.
-  std::string NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint);
+  // With `among_count`, of a search among so many documents.
+  std::string NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint,
+                              std::optional<std::size_t> among_count = std::nullopt);
   std::uint64_t VectorCount(const VectorIndexDefinition& index);
 
   FieldStatisticsCache& field_statistics() { return *field_statistics_; }

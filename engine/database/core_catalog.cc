@@ -273,10 +273,11 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
   return infos;
 }
 
-std::string DatabaseCore::NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint) {
+std::string DatabaseCore::NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint,
+                                          std::optional<std::size_t> among_count) {
   const auto derived = FindDerived(index.id);
   if (!derived) return "no index";
-  return derived->DescribeSearch(k_hint);
+  return derived->DescribeSearch(k_hint, among_count);
 }
 
 std::uint64_t DatabaseCore::VectorCount(const VectorIndexDefinition& index) {

@@ -40,9 +40,9 @@ VectorSearchOptions DerivedVectorIndex::SearchOptions(std::size_t k_hint, std::s
   return options;
 }
 
-std::string DerivedVectorIndex::DescribeSearch(std::size_t k_hint) const {
+std::string DerivedVectorIndex::DescribeSearch(std::size_t k_hint, std::optional<std::size_t> among_count) const {
   const VectorTuning tuned = tuning();
-  std::string text = graph_->DescribeStrategy(SearchOptions(k_hint, 0));
+  std::string text = graph_->DescribeStrategy(SearchOptions(k_hint, 0), among_count);
   if (tuned.ef == 0 || !text.starts_with("hnsw")) return text;
   char recall[32];
   std::snprintf(recall, sizeof(recall), "%.3f", tuned.recall);

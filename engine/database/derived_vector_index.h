@@ -10,6 +10,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -67,7 +68,7 @@ class DerivedVectorIndex : public DerivedConsumer {
   // How the index is searched for a caller that expects to take `k_hint` neighbours; `ef` 0 means chosen here.
   VectorSearchOptions SearchOptions(std::size_t k_hint, std::size_t ef) const;
   // How such a search would run now; for EXPLAIN QUERY PLAN.
-  std::string DescribeSearch(std::size_t k_hint) const;
+  std::string DescribeSearch(std::size_t k_hint, std::optional<std::size_t> among_count = std::nullopt) const;
   VectorTuning tuning() const;
   void SetTuning(const VectorTuning& tuning);
 

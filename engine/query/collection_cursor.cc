@@ -205,17 +205,39 @@ Status CollectionCursor::NextField() {
   return Status::Ok();
 }
 
-// What the filter's scan of a secondary index finds; nothing where that is more than `count_max`, or where
-// this snapshot does not have the index.
-Result<std::optional<std::vector<std::int64_t>>> CollectionCursor::FilterDocids(std::string_view text,
-                                                                                std::size_t count_max,
-                                                                                sqlite3_value** arguments) {
-  std::optional<std::vector<std::int64_t>> docids;
+// Among what the filter's scan of a secondary index finds; of all neighbours where this snapshot does not have the
+// index, as SQLite tests the terms anyway.
+Result<std::unique_ptr<NeighbourCursor>> CollectionCursor::NearestAmong(const VectorIndexDefinition& index,
+                                                                        std::vector<float> query,
+                                                                        const NeighbourOptions& options,
+                                                                        std::string_view text,
+                                                                        sqlite3_value** arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const FieldScanPlan* plan, FindFieldScan(text));
-  const FieldIndexDefinition* index = definition_->FindFieldIndex(plan->index_id);
-  if (index == nullptr || !index->is_ready) return docids;
+  const FieldIndexDefinition* field_index = definition_->FindFieldIndex(plan->index_id);
+  if (field_index == nullptr || !field_index->is_ready) return view_->Nearest(index, query, options);
   FORESHORE_ASSIGN_OR_RETURN(auto ranges, RangesOf(*plan, arguments));
-  FieldScanCursor scan(*view_, *definition_, *index, *plan, std::move(ranges));
+  NearestFilterKey key{plan->index_id, view_->sequence(), ranges};
+  NearestScan::Request request;
+  request.index = &index;
+  request.query = std::move(query);
+  request.options = options;
+  // A transaction's own writes are in no sequence.
+  request.filter = can_be_written() ? std::make_shared<NearestFilter>() : table_.nearest_filters.Of(key);
+  request.expected_count = plan->nearest_count;
+  request.vector_count = table_.session.core.VectorCount(index);
+  request.gather = [this, field_index, plan, ranges](std::size_t count_max) {
+    return GatherDocids(*field_index, *plan, ranges, count_max);
+  };
+  FORESHORE_ASSIGN_OR_RETURN(auto scan, NearestScan::Start(*view_, std::move(request)));
+  return std::unique_ptr<NeighbourCursor>(std::move(scan));
+}
+
+Result<std::optional<std::vector<std::int64_t>>> CollectionCursor::GatherDocids(const FieldIndexDefinition& index,
+                                                                                const FieldScanPlan& plan,
+                                                                                std::vector<KeyRange> ranges,
+                                                                                std::size_t count_max) {
+  std::optional<std::vector<std::int64_t>> docids;
+  FieldScanCursor scan(*view_, *definition_, index, plan, std::move(ranges));
   docids.emplace();
   while (true) {
     FORESHORE_ASSIGN_OR_RETURN(const bool found, scan.Next(false));
@@ -268,13 +290,10 @@ Status CollectionCursor::StartNearest(const ScanPlan& plan, std::string_view tex
     if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) options.distance_max = sqlite3_value_double(bound);
   }
   if (plan.has_filter) {
-    // Estimates may be far off: above so many, neighbours are streamed, and SQLite tests the terms as it does anyway.
-    const double rows_max = NearestFilterRowsMax(static_cast<double>(table_.session.core.VectorCount(*index)));
-    const auto count_max = 1000 + static_cast<std::size_t>(2 * rows_max);
-    FORESHORE_ASSIGN_OR_RETURN(auto docids, FilterDocids(text, count_max, arguments + next_argument));
-    if (docids) options.among = std::make_shared<VectorFilter>(std::move(*docids));
+    FORESHORE_ASSIGN_OR_RETURN(nearest_, NearestAmong(*index, query, options, text, arguments + next_argument));
+  } else {
+    FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));
   }
-  FORESHORE_ASSIGN_OR_RETURN(nearest_, view_->Nearest(*index, query, options));
   at_end_ = false;
   return Next();
 }

@@ -54,8 +54,13 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   Status NextField();
   Status NextSorted();
   Status StartNearest(const ScanPlan& plan, std::string_view text, sqlite3_value** arguments);
-  Result<std::optional<std::vector<std::int64_t>>> FilterDocids(std::string_view text, std::size_t count_max,
-                                                                sqlite3_value** arguments);
+  Result<std::unique_ptr<NeighbourCursor>> NearestAmong(const VectorIndexDefinition& index, std::vector<float> query,
+                                                        const NeighbourOptions& options, std::string_view text,
+                                                        sqlite3_value** arguments);
+  // What the scan finds; nothing where that is more than `count_max`.
+  Result<std::optional<std::vector<std::int64_t>>> GatherDocids(const FieldIndexDefinition& index,
+                                                                const FieldScanPlan& plan, std::vector<KeyRange> ranges,
+                                                                std::size_t count_max);
   Status StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments);
   Status StartText(const ScanPlan& plan, sqlite3_value** arguments);
   Status NextText();

@@ -5,6 +5,7 @@
 
 #include "engine/query/collection_table.h"
 #include "engine/query/field_plan.h"
+#include "engine/query/nearest_scan.h"
 
 namespace foreshore {
 
@@ -210,8 +211,8 @@ void Planner::Finish(const ScanPlan& plan, double cost, double rows, const std::
   info_.estimatedRows = std::max<sqlite3_int64>(1, static_cast<sqlite3_int64>(std::ceil(rows)));
 }
 
-// A secondary index that finds so few of the documents that measuring all of them is quicker than streaming neighbours
-// until enough of them pass.
+// A secondary index that finds so few of the documents that to search among them may be quicker than to stream
+// neighbours until enough of them pass.
 std::optional<FieldCandidate> Planner::NearestFilter(const CollectionDefinition& definition, double vector_count) {
   // What is found is narrowed, and k counts neighbours before any other term.
   if (definition.field_indexes.empty() || found_.count >= 0 || found_.id_equal >= 0) return std::nullopt;
@@ -219,7 +220,9 @@ std::optional<FieldCandidate> Planner::NearestFilter(const CollectionDefinition&
   auto best = BestFieldScan(table_, definition, info_, documents);
   if (!best || best->positions.empty()) return std::nullopt;
   // Where nothing is known it is tried: the scan gives up when it finds too many.
-  if (best->is_known && best->visited > NearestFilterRowsMax(vector_count)) return std::nullopt;
+  if (!best->is_known || best->visited <= NearestFilterRowsMax(vector_count)) return best;
+  if (best->visited > kNearestFilterShareMax * vector_count) return std::nullopt;
+  best->plan.nearest_count = static_cast<std::uint64_t>(best->visited);
   return best;
 }
 
@@ -266,7 +269,13 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
     UseTerms(*filter, std::vector<bool>(filter->positions.size(), false));
     rows = std::max(1.0, filter->rows);
     cost = kNearestSetUpCost + kNearestStepCost * rows;
-    text = table_.KeepFieldScan(filter->plan, text + "exact scan of the codes of " + filter->text);
+    const std::size_t count = filter->plan.nearest_count;
+    std::string strategy = "exact scan of the codes";
+    if (count > 0) {
+      strategy = "after " + std::to_string(StreamedNeighboursMax(count)) + " neighbours of all " +
+                 table_.session.core.NearestStrategy(*index, k_hint, count);
+    }
+    text = table_.KeepFieldScan(filter->plan, text + strategy + " of " + filter->text);
   } else {
     use_bound();
     text += index ? table_.session.core.NearestStrategy(*index, k_hint) : "no index";

@@ -69,4 +69,7 @@ inline double NearestFilterRowsMax(double vector_count) {
   return std::sqrt(160 * vector_count);
 }
 
+// Of the vectors: where a filter finds more, about every second neighbour passes, and they are streamed.
+inline constexpr double kNearestFilterShareMax = 0.4;
+
 }  // namespace foreshore

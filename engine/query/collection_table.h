@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/query/field_scan.h"
+#include "engine/query/nearest_scan.h"
 #include "engine/query/session_state.h"
 
 namespace foreshore {
@@ -72,6 +73,7 @@ struct CollectionTable : sqlite3_vtab {
   std::vector<TableColumn> columns;
   std::vector<std::string> field_keys;  // By field number.
   std::map<std::string, FieldScanPlan, std::less<>> field_scans;
+  NearestFilters nearest_filters;
 };
 
 Status RegisterCollectionModule(SessionState& session);

@@ -48,6 +48,7 @@ struct FieldScanPlan {
   // Of the index, as many as the terms are about: a snapshot may not have it.
   std::vector<std::string> paths;
   std::vector<bool> checked_matches;  // By match: SQLite does not test it again.
+  std::uint64_t nearest_count = 0;    // For k-NN: how many documents it is expected to find; 0: few, or not known.
 
   // Whether SQLite leaves single values and bounds to the scan.
   bool is_exact() const { return !converts; }
@@ -59,6 +60,7 @@ struct FieldScanPlan {
 struct KeyRange {
   ByteString begin;
   ByteString end;
+  bool operator==(const KeyRange&) const = default;
 };
 
 // What one run asks for, in ascending order and without overlap.

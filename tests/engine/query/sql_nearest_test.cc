@@ -106,6 +106,107 @@ TEST_CASE_FIXTURE(NearestFixture, "k-NN: an index that finds few documents chang
   CHECK(Rows(**fresh, with_k) == Rows(*session, with_k));
 }
 
+namespace {
+
+// 6,000 points of 8 dimensions, enough for a graph search. "any" is a number below 100 of no connection with the point,
+// "side" tells in which of four quarters by two of its coordinates it lies.
+struct WideFixture : SqlTestDatabase {
+  static constexpr int kCount = 6000;
+  WideFixture() {
+    Collection("points");
+    Vector("points", "v", 8);
+    REQUIRE(core->CreateFieldIndex("points", {.paths = {"any"}}).ok());
+    REQUIRE(core->CreateFieldIndex("points", {.paths = {"side"}}).ok());
+    auto view = core->BeginWrite();
+    REQUIRE(view.ok());
+    const CollectionDefinition* definition = (*view)->catalog().Find("points");
+    for (int i = 0; i < kCount; ++i) {
+      const std::vector<double> point = Point();
+      const int side = (point[0] > 0 ? 1 : 0) + (point[1] > 0 ? 2 : 0);
+      const std::string body = R"({"any":)" + std::to_string(generator() % 100) + R"(,"side":)" + std::to_string(side) +
+                               R"(,"v":)" + Array(point) + "}";
+      REQUIRE((*view)->Put(*definition, "p" + std::to_string(i), body).ok());
+    }
+    REQUIRE((*view)->Commit().ok());
+    REQUIRE(core->WaitIndexed(std::chrono::seconds(60), nullptr).ok());
+  }
+  std::vector<double> Point() {
+    std::vector<double> point(8);
+    for (double& value : point) value = uniform(generator);
+    return point;
+  }
+  // In the first quarter, and deep in it.
+  std::string Query() {
+    std::vector<double> point = Point();
+    point[0] = -1;
+    point[1] = -1;
+    return Array(point);
+  }
+  // How many of the ten nearest by a sort of all are found, over some queries; all rows have to be there in the end.
+  int CountFound(SqlSession& asked, const std::string& filter, int query_count) {
+    int found_count = 0;
+    for (int i = 0; i < query_count; ++i) {
+      const std::string query = "'" + Query() + "'";
+      const std::string nearest = "SELECT id FROM points WHERE v MATCH " + query + " AND " + filter;
+      const auto found = RunSql(asked, nearest + " ORDER BY distance LIMIT 10");
+      const auto exact = RunSql(asked, "SELECT id FROM points WHERE +" + filter + " ORDER BY vector_distance(v, " +
+                                           query + ", 'l2') LIMIT 10");
+      REQUIRE(found.ok());
+      REQUIRE(exact.ok());
+      REQUIRE(found->size() == 10);
+      for (const std::string& id : *exact) {
+        found_count += std::count(found->begin(), found->end(), id) > 0 ? 1 : 0;
+      }
+    }
+    return found_count;
+  }
+  std::mt19937 generator{11};
+  std::uniform_real_distribution<double> uniform{-1, 1};
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(WideFixture, "k-NN: among the many documents that an index finds, near the query and far from it") {
+  // About 1,500 documents each.
+  const std::vector<std::string> filters = {"any < 25", "any BETWEEN 40 AND 64", "side = 0", "side = 3"};
+  const auto fresh = SqlSession::Create(*core);
+  REQUIRE(fresh.ok());
+  for (const std::string& filter : filters) {
+    CAPTURE(filter);
+    const std::string all = "SELECT id FROM points WHERE v MATCH '" + Query() + "' AND " + filter;
+    const std::string plan = Rows(**fresh, "EXPLAIN QUERY PLAN " + all + " ORDER BY distance LIMIT 10");
+    CHECK_MESSAGE(plan.find("k-NN v: after ") != std::string::npos, plan);
+    CHECK_MESSAGE(plan.find(" neighbours of all ") != std::string::npos, plan);
+    CHECK_MESSAGE(plan.find(" of index ") != std::string::npos, plan);
+    CHECK(CountFound(**fresh, filter, 20) >= 195);
+    const std::string wanted = Rows(**fresh, "SELECT id FROM points WHERE +" + filter + " ORDER BY id");
+    CHECK(Rows(**fresh, "SELECT id FROM (" + all + ") ORDER BY id") == wanted);
+    CHECK(Rows(**fresh, "SELECT id FROM (" + all + ") ORDER BY id") == wanted);  // From what was kept.
+
+    // The transaction's own writes, and its snapshot.
+    REQUIRE(Rows(**fresh, "BEGIN").empty());
+    REQUIRE(Rows(**fresh, "UPDATE points SET any = 99 - any, side = 3 - side WHERE id < 'p3'").empty());
+    REQUIRE(Rows(**fresh, "UPDATE points SET v = '" + Array(Point()) + "' WHERE id BETWEEN 'p4' AND 'p45'").empty());
+    REQUIRE(Rows(**fresh, "DELETE FROM points WHERE id BETWEEN 'p5' AND 'p52'").empty());
+    const std::string changed = Rows(**fresh, "SELECT id FROM points WHERE +" + filter + " ORDER BY id");
+    CHECK(changed != wanted);
+    CHECK(Rows(**fresh, "SELECT id FROM (" + all + ") ORDER BY id") == changed);
+    CHECK(Rows(*session, "SELECT id FROM (" + all + ") ORDER BY id") == wanted);
+    REQUIRE(Rows(**fresh, "ROLLBACK").empty());
+    CHECK(Rows(**fresh, "SELECT id FROM (" + all + ") ORDER BY id") == wanted);
+  }
+  // After a commit, what was kept of the snapshots before it is of no use.
+  REQUIRE(Rows(*session, "UPDATE points SET side = 3 WHERE id < 'p2'").empty());
+  const std::string moved = "SELECT id FROM points WHERE v MATCH '" + Query() + "' AND side = 3";
+  CHECK(Rows(**fresh, "SELECT id FROM (" + moved + ") ORDER BY id") ==
+        Rows(**fresh, "SELECT id FROM points WHERE +side = 3 ORDER BY id"));
+  CHECK(CountFound(**fresh, "side = 3", 10) >= 97);
+  // Where about every second neighbour passes, they are streamed.
+  const std::string most = Rows(**fresh, "EXPLAIN QUERY PLAN SELECT id FROM points WHERE v MATCH '" + Query() +
+                                             "' AND any < 60 ORDER BY distance");
+  CHECK_MESSAGE(most.find("of index") == std::string::npos, most);
+}
+
 TEST_CASE_FIXTURE(NearestFixture, "k-NN: a filtered search that is open keeps its snapshot while documents change") {
   REQUIRE(core->CreateFieldIndex("points", {.paths = {"group"}}).ok());
   REQUIRE(core->WaitIndexed(std::chrono::seconds(60), nullptr).ok());
