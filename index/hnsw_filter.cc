@@ -120,8 +120,8 @@ Result<HnswIndex::Candidates> HnswIndex::NearestAmong(const VectorQuery& query, 
 }
 
 // Those that are not farther than what is settled: the others come with the rest.
-Status HnswIndex::AddNewSlots(const State& now, const VectorQuery& query, const VectorFilter& filter, const SlotSet& set,
-                            std::uint64_t snapshot_sequence, Candidates& candidates) const {
+Status HnswIndex::AddNewSlots(const State& now, const VectorQuery& query, const VectorFilter& filter,
+                              const SlotSet& set, std::uint64_t snapshot_sequence, Candidates& candidates) const {
   std::vector<VectorMatch>& settled = candidates.settled;
   if (settled.empty()) return Status::Ok();
   const double farthest = settled.back().distance;

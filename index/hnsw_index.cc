@@ -334,7 +334,7 @@ Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, c
 }
 
 Status HnswIndex::Settle(const State& now, const VectorQuery& query, std::span<const std::uint32_t> slots,
-                       std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const {
+                         std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const {
   const std::size_t half = candidates.graph_exhausted ? slots.size() : (slots.size() + 1) / 2;
   // What comes behind the nearer half may be before its end by the query's own distances, which are finer than those
   // that led the walk. So some more are looked at than are settled.

@@ -105,7 +105,7 @@ class HnswIndex final : public VectorIndex {
   std::uint32_t FindLive(const State& state, std::int64_t docid) const;
   // Looks closely at `slots`, which a search found, nearest first, and settles candidates.
   Status Settle(const State& now, const VectorQuery& query, std::span<const std::uint32_t> slots,
-              std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const;
+                std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const;
   std::shared_ptr<const SlotSet> SlotsOf(const VectorFilter& filter, const std::shared_ptr<const State>& now) const;
   void FindSlotsByDocids(const VectorFilter& filter, const State& now, SlotSet& set) const;  // live_mutex_ is held.
   void FindSlotsByEntries(const VectorFilter& filter, const State& now, SlotSet& set) const;
@@ -113,7 +113,7 @@ class HnswIndex final : public VectorIndex {
   void ForEachNewSlot(const State& now, const VectorFilter& filter, const SlotSet& set, std::uint64_t snapshot_sequence,
                       Visit visit) const;
   Status AddNewSlots(const State& now, const VectorQuery& query, const VectorFilter& filter, const SlotSet& set,
-                   std::uint64_t snapshot_sequence, Candidates& candidates) const;
+                     std::uint64_t snapshot_sequence, Candidates& candidates) const;
 
   Status BuildWithoutGarbage(Compaction& compaction) const;
 

@@ -1,7 +1,8 @@
 // The vector index beside hnswlib over float32: build, bytes, queries per second by recall, opening, turnover, filters;
 // and the same queries by SQL, with their documents, durable inserts and checkpoints.
 //
-//   bench_vectors FOLDER cosine|l2 [--parts search,filters,open,turnover,sql,insert,checkpoint] [--rounds N] [--links M]
+//   bench_vectors FOLDER cosine|l2 [--parts search,filters,open,turnover,sql,insert,checkpoint] [--rounds N] [--links
+//   M]
 //                 [--ef-construction N] [--threads N] [--bits 8|16] [--graph flat|hnswlib] [--count N] [--peer-links M]
 //                 [--no-peer] [--serve [--sqlite-vec FILE]]
 //

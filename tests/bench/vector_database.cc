@@ -45,7 +45,7 @@ void MeasureSql(const Options& options, const VectorSet& set, const Truth& truth
   double tuned_recall = 0;
   double tuned_qps = 0;
   for (const double target : {0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999}) {
-    Check(database.TuneVectorIndex("points", "v", target));
+    if (!database.TuneVectorIndex("points", "v", target).ok()) break;  // Out of reach.
     tuned_qps = TimeSql(database, set, "", set.queries.count(), truth, tuned_recall);
     if (tuned_recall >= 0.95) break;
   }

@@ -1,33 +1,21 @@
 #include "tests/bench/vector_filters.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
-#include <functional>
 #include <iostream>
 #include <memory>
 #include <numeric>
 #include <utility>
 
 #include "tests/bench/hnswlib08_side.h"
+#include "tests/bench/vector_bench.h"
 
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kK = 10;
 constexpr std::size_t kQueryCount = 200;
 constexpr double kRecall = 0.95;
 const std::vector<std::size_t> kEfs = {10,  14,  20,  28,  40,  56,   80,   112,  160,
                                        224, 320, 448, 640, 900, 1280, 1800, 2560, 3600};
-
-using Clock = std::chrono::steady_clock;
-
-template <typename T>
-T Check(Result<T> result) {
-  if (result.ok()) return std::move(result).value();
-  std::cerr << "bench_vectors: " << result.status().ToString() << '\n';
-  std::exit(1);
-}
 
 // Nearest first by inner product, or by its opposite.
 std::vector<std::size_t> OrderByDot(const FloatRows& rows, std::span<const float> to, bool farthest_first) {
@@ -69,7 +57,7 @@ Measured Run(const FilterCase& filter, const Search& search, std::size_t ef) {
   std::vector<std::vector<std::int64_t>> found(filter.queries.size());
   const auto start = Clock::now();
   for (std::size_t i = 0; i < found.size(); ++i) found[i] = search(i, ef);
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds = SecondsSince(start);
   std::size_t hits = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {
     for (std::size_t rank = 0; rank < kK; ++rank) {
@@ -223,15 +211,13 @@ void MeasureSqlFilters(Database& database, const VectorSet& set, const std::vect
                                                   filter.where + " ORDER BY distance LIMIT 10"));
     const auto search = [&](std::size_t place, std::size_t) {
       const std::span<const float> values = set.queries[filter.queries[place]];
-      Status bound =
-          statement->Bind(1, SqlBlob{std::string(reinterpret_cast<const char*>(values.data()), values.size_bytes())});
-      if (bound.ok()) bound = statement->Bind(2, static_cast<std::int64_t>(filter.filter_of[place]));
+      Check(
+          statement->Bind(1, SqlBlob{std::string(reinterpret_cast<const char*>(values.data()), values.size_bytes())}));
+      Check(statement->Bind(2, static_cast<std::int64_t>(filter.filter_of[place])));
       std::vector<std::int64_t> found;
-      while (bound.ok() && Check(statement->Step())) found.push_back(std::get<std::int64_t>(statement->Column(0)));
-      if (bound.ok()) bound = statement->Reset();
-      if (bound.ok()) return found;
-      std::cerr << "bench_vectors: " << bound.ToString() << '\n';
-      std::exit(1);
+      while (Check(statement->Step())) found.push_back(std::get<std::int64_t>(statement->Column(0)));
+      Check(statement->Reset());
+      return found;
     };
     const Measured first = Run(filter, search, 0);
     const Measured again = Run(filter, search, 0);
