@@ -34,13 +34,11 @@ class FineCodes {
   static Status CheckRow(std::span<const std::int8_t> codes, const char* row) {
     const std::span<const std::int8_t> fine_codes(reinterpret_cast<const std::int8_t*>(row), codes.size());
     // As codes of any scale: they must be in range.
-    if (Status valid = CheckVectorCode(1.0F, fine_codes); !valid.ok()) {
-      return Status::Corruption(": " + valid.message());
-    }
+    FORESHORE_RETURN_IF_ERROR(CheckVectorCode(1.0F, fine_codes));
     std::vector<char> expected(RowBytes(static_cast<std::uint32_t>(codes.size())));
     WriteRow(codes, fine_codes, expected.data());
     if (std::memcmp(row, expected.data(), expected.size()) == 0) return Status::Ok();
-    return Status::Corruption(": what follows its fine codes is not of them");
+    return Status::Corruption("what follows its fine codes is not of them");
   }
 
   // The rows of a snapshot, which outlives this object.

@@ -41,9 +41,13 @@ Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config
 FlatGraph::FlatGraph(const HnswGraphConfig& config, std::shared_ptr<HnswImage> image)
     : config_(config),
       space_(config.metric, config.dimension),
+      small_(config.small_codes
+                 ? std::make_optional<SmallCodeSpace>(config.metric, config.dimension, *config.small_codes)
+                 : std::nullopt),
       equal_(EqualOf(config.metric)),
       image_(std::move(image)),
       codes_(space_.code_bytes(), kVectorCodeAlignment),
+      small_rows_(small_ ? small_->row_bytes() : 1, small_ ? small_->row_alignment() : 1),
       base_links_(std::size_t{8} * config.links_per_node, kCacheLineBytes),
       upper_links_(std::size_t{4} * config.links_per_node, sizeof(std::uint32_t)) {
   if (!image_) return;
@@ -51,6 +55,7 @@ FlatGraph::FlatGraph(const HnswGraphConfig& config, std::shared_ptr<HnswImage> i
   codes_.Borrow(image_->rows(kCodeArea), count);
   base_links_.Borrow(image_->rows(kBaseLinkArea), count);
   upper_links_.Borrow(image_->rows(kUpperLinkArea), image_->upper_row_count());
+  if (small_) small_rows_.Borrow(image_->rows(kSmallCodeArea), count);
   nodes_.Borrow(image_->nodes(), count);
   upper_row_count_ = image_->upper_row_count();
   touched_pages_.assign(count * base_links_.stride_bytes() / kPageBytes + 1, 0);
@@ -75,10 +80,11 @@ int FlatGraph::DrawLevel() {
   return std::min(kHnswLevelMax, static_cast<int>(-std::log(uniform) / std::log(config_.links_per_node)));
 }
 
-// Makes the next slot, with a code and without links.
+// Makes the next slot, with a code and without links. Its small row is still to be packed.
 void FlatGraph::AppendNode(const void* code, int level) {
   const std::uint32_t slot = node_count_.load(std::memory_order_relaxed);
   codes_.Reserve(slot + 1);
+  if (small_) small_rows_.Reserve(slot + 1);
   base_links_.Reserve(slot + 1);
   upper_links_.Reserve(upper_row_count_ + static_cast<std::uint32_t>(level));
   HnswNode node;
@@ -94,6 +100,7 @@ void FlatGraph::AppendNode(const void* code, int level) {
 
 // Links the node of `slot` and those near it to each other, on every level that it reaches.
 void FlatGraph::Insert(std::uint32_t slot, Scratch& scratch) {
+  if (small_) small_->PackRow(codes_[slot], small_rows_[slot]);
   std::unique_lock<std::mutex> entry_lock;
   std::uint32_t near = entry_point();
   if (near == kNoSlot || level(slot) > level(near)) {
@@ -102,9 +109,11 @@ void FlatGraph::Insert(std::uint32_t slot, Scratch& scratch) {
   }
   if (near != kNoSlot) {
     const int top = level(near);
-    near = Descend(codes_[slot], near, top, std::min(top, level(slot)));
+    const Target target = TargetOf(codes_[slot], scratch);
+    near = Descend(target, near, top, std::min(top, level(slot)));
     for (int at = std::min(top, level(slot)); at >= 0; --at) {
-      SearchLevel(codes_[slot], near, at, config_.ef_construction, scratch);
+      SearchLevel(target, near, at, config_.ef_construction, scratch);
+      if (target.is_small) Rescore(codes_[slot], scratch.pool);
       near = scratch.pool.front().slot;
       ChooseLinks(slot, at, scratch);
     }
@@ -165,6 +174,7 @@ Status FlatGraph::RestoreNode(const void* code, int level, std::uint32_t parent)
   try {
     const std::uint32_t slot = node_count();
     AppendNode(code, level);
+    if (small_) small_->PackRow(code, small_rows_[slot]);
     nodes_[slot].is_linked = 1;
     if (parent == kNoSlot) return Status::Ok();
     nodes_[slot].parent = parent;
@@ -219,7 +229,8 @@ void FlatGraph::ForEachChangedRow(const VisitRow& visit) const {
 
 std::uint64_t FlatGraph::memory_bytes() const {
   const std::uint64_t added_count = node_count() - base_links_.borrowed_count();
-  const std::uint64_t node_bytes = codes_.stride_bytes() + base_links_.stride_bytes() + sizeof(HnswNode);
+  const std::uint64_t node_bytes =
+      codes_.stride_bytes() + (small_ ? small_rows_.stride_bytes() : 0) + base_links_.stride_bytes() + sizeof(HnswNode);
   const std::uint64_t upper_bytes = (upper_row_count_ - upper_links_.borrowed_count()) * upper_links_.stride_bytes();
   const std::uint64_t page_bytes =
       kPageBytes * static_cast<std::uint64_t>(std::count(touched_pages_.begin(), touched_pages_.end(), 1));

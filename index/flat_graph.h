@@ -9,6 +9,11 @@
 // to each other on level 0 for ever. So thousands of equal vectors, between which the heuristic sees no difference,
 // hang together as well. A graph restored from hnswlib's links has as much of this as those links hold.
 //
+// With small codes a search walks over those alone, and whoever searched puts what was found in order. An insertion
+// walks over them too, and then reads the codes of the few that it met nearest: to choose links it compares stored
+// vectors with each other, and there the estimates of small codes, good enough to find what is near, are not good
+// enough to say which of two near ones is the nearer.
+//
 // The graph may lie in the image of a snapshot, and is added to behind it. Of the rows that a file has it remembers
 // which changed, and from which link on.
 //
@@ -26,6 +31,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
@@ -52,6 +58,7 @@ class FlatGraph final : public HnswGraph {
   std::span<const std::uint32_t> links(std::uint32_t slot, int level) const override;
   std::uint32_t links_max(int level) const override;
   const char* code(std::uint32_t slot) const override { return codes_[slot]; }
+  const char* walked_row(std::uint32_t slot) const override { return small_ ? small_rows_[slot] : codes_[slot]; }
   HnswNode node(std::uint32_t slot) const override { return nodes_[slot]; }
   Status RestoreNode(const void* code, int level, std::uint32_t parent) override;
   void RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links) override;
@@ -69,6 +76,11 @@ class FlatGraph final : public HnswGraph {
     float proximity = 0;     // To what is looked for.
     std::uint32_t slot = 0;  // With kExpanded while a search runs.
   };
+  // What slots are compared with: a code, or a query of small codes, and then their small rows are what is compared.
+  struct Target {
+    const void* bytes = nullptr;
+    bool is_small = false;
+  };
   struct Scratch {
     std::vector<std::uint64_t> visited;         // One bit per slot; all clear between two searches.
     std::uint32_t slot_count = 0;               // Those that were there when the search began.
@@ -79,18 +91,22 @@ class FlatGraph final : public HnswGraph {
     std::vector<std::uint32_t> kept;            // Of an insertion.
     std::vector<std::uint32_t> targets;         // The same.
     std::vector<Candidate> relinked;            // The same.
+    std::vector<char> query;                    // Of small codes.
   };
   class BorrowedScratch;
 
   // flat_graph_search.cc
-  void ProximityOfSome(const void* code, std::span<const std::uint32_t> slots, float proximities[4]) const;
+  Target TargetOf(const void* code, Scratch& scratch) const;
+  void ProximityOfSome(Target target, std::span<const std::uint32_t> slots, float proximities[4]) const;
+  void Prefetch(Target target, std::uint32_t slot) const;
   template <typename Visit>
   void ForEachLink(std::uint32_t slot, int level, Visit visit) const;
-  std::uint32_t Descend(const void* code, std::uint32_t from, int from_level, int to_level) const;
-  void SearchLevel(const void* code, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const;
-  void CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch) const;
-  void ExpandAnother(std::size_t from, int level, Scratch& scratch) const;
-  void ScoreCollected(const void* code, std::size_t ef, Scratch& scratch, std::size_t& next) const;
+  std::uint32_t Descend(Target target, std::uint32_t from, int from_level, int to_level) const;
+  void SearchLevel(Target target, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const;
+  void CollectUnvisited(Target target, std::uint32_t slot, int level, Scratch& scratch) const;
+  void ExpandAnother(Target target, std::size_t from, int level, Scratch& scratch) const;
+  void ScoreCollected(Target target, std::size_t ef, Scratch& scratch, std::size_t& next) const;
+  void Rescore(const void* code, std::vector<Candidate>& pool) const;
   void ClearVisited(Scratch& scratch) const;
 
   // flat_graph_among.cc
@@ -100,8 +116,9 @@ class FlatGraph final : public HnswGraph {
     std::size_t met = 0;     // Links looked at,
     std::size_t passed = 0;  // and those among them that lead to the set.
   };
-  void CollectAmong(std::uint32_t slot, const SlotSet& among, Scratch& scratch, AmongCounts& counts) const;
-  bool WalkAmong(const void* code, std::uint32_t from, std::size_t ef, const SlotSet& among, std::size_t visits_max,
+  void CollectAmong(Target target, std::uint32_t slot, const SlotSet& among, Scratch& scratch,
+                    AmongCounts& counts) const;
+  bool WalkAmong(Target target, std::uint32_t from, std::size_t ef, const SlotSet& among, std::size_t visits_max,
                  Scratch& scratch) const;
 
   // flat_graph_links.cc
@@ -130,9 +147,11 @@ class FlatGraph final : public HnswGraph {
 
   const HnswGraphConfig config_;
   const CodeSpace space_;
+  const std::optional<SmallCodeSpace> small_;
   const float equal_;                       // Two codes at most so far apart are taken for one.
   const std::shared_ptr<HnswImage> image_;  // Where the first rows lie, or nullptr.
   SegmentedRows codes_;
+  SegmentedRows small_rows_;  // Where there are small codes, one for each of codes_.
   SegmentedRows base_links_;
   SegmentedRows upper_links_;
   SegmentedArray<HnswNode> nodes_;

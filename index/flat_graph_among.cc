@@ -34,13 +34,14 @@ bool FlatGraph::MarkVisited(std::uint32_t slot, Scratch& scratch) {
 }
 
 // Collects what is within two links of `slot`.
-void FlatGraph::CollectAmong(std::uint32_t slot, const SlotSet& among, Scratch& scratch, AmongCounts& counts) const {
+void FlatGraph::CollectAmong(Target target, std::uint32_t slot, const SlotSet& among, Scratch& scratch,
+                             AmongCounts& counts) const {
   scratch.unscored.clear();
   scratch.passed_through.clear();
   const auto take = [&](std::uint32_t link) {
     if (!MarkVisited(link, scratch)) return;
     scratch.unscored.push_back(link);
-    codes_.Prefetch(link);
+    Prefetch(target, link);
   };
   ++counts.visits;
   ForEachLink(slot, 0, [&](std::uint32_t link) {
@@ -68,8 +69,8 @@ void FlatGraph::CollectAmong(std::uint32_t slot, const SlotSet& among, Scratch& 
   counts.visits += scratch.unscored.size();
 }
 
-// Leaves the up to `ef` nearest to `code` that it finds in scratch.pool. False where it gave up.
-bool FlatGraph::WalkAmong(const void* code, std::uint32_t from, std::size_t ef, const SlotSet& among,
+// Leaves the up to `ef` nearest to the target that it finds in scratch.pool. False where it gave up.
+bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, const SlotSet& among,
                           std::size_t visits_max, Scratch& scratch) const {
   ClearVisited(scratch);
   scratch.slot_count = node_count();
@@ -77,7 +78,7 @@ bool FlatGraph::WalkAmong(const void* code, std::uint32_t from, std::size_t ef, 
   scratch.pool.clear();
   std::size_t next = 0;
   AmongCounts counts;
-  CollectAmong(from, among, scratch, counts);
+  CollectAmong(target, from, among, scratch, counts);
   const double share = static_cast<double>(among.slots.size()) / std::max<std::uint32_t>(1, among.end);
   const bool is_rare_here = static_cast<double>(counts.passed) < kRareHere * share * static_cast<double>(counts.met);
   if (is_rare_here) {
@@ -92,7 +93,7 @@ bool FlatGraph::WalkAmong(const void* code, std::uint32_t from, std::size_t ef, 
   for (std::size_t i = step / 2; i < among.slots.size(); i += step) {
     if (MarkVisited(among.slots[i], scratch)) scratch.unscored.push_back(among.slots[i]);
   }
-  if (!scratch.unscored.empty()) ScoreCollected(code, ef, scratch, next);
+  if (!scratch.unscored.empty()) ScoreCollected(target, ef, scratch, next);
   bool is_whole = true;
   while (next < scratch.pool.size()) {
     Candidate& candidate = scratch.pool[next];
@@ -106,8 +107,8 @@ bool FlatGraph::WalkAmong(const void* code, std::uint32_t from, std::size_t ef, 
     }
     const std::uint32_t slot = candidate.slot;
     candidate.slot |= kExpanded;
-    CollectAmong(slot, among, scratch, counts);
-    ScoreCollected(code, ef, scratch, next);
+    CollectAmong(target, slot, among, scratch, counts);
+    ScoreCollected(target, ef, scratch, next);
   }
   ClearVisited(scratch);
   for (Candidate& candidate : scratch.pool) candidate.slot &= ~kExpanded;
@@ -121,8 +122,9 @@ Result<std::vector<std::uint32_t>> FlatGraph::SearchAmong(const void* code, std:
     const std::uint32_t entry = entry_point();
     if (entry == kNoSlot || ef == 0 || among.slots.empty()) return slots;
     BorrowedScratch scratch(*this);
-    const std::uint32_t near = Descend(code, entry, level(entry), 0);
-    if (!WalkAmong(code, near, ef, among, visits_max, *scratch)) return slots;
+    const Target target = TargetOf(code, *scratch);
+    const std::uint32_t near = Descend(target, entry, level(entry), 0);
+    if (!WalkAmong(target, near, ef, among, visits_max, *scratch)) return slots;
     slots.reserve((*scratch).pool.size());
     for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);
     return slots;

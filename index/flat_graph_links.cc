@@ -15,7 +15,7 @@ void FlatGraph::SetLink(std::uint32_t* row, std::size_t position, std::uint32_t 
 bool FlatGraph::IsCovered(const Candidate& candidate, std::span<const std::uint32_t> kept) const {
   for (std::size_t first = 0; first < kept.size(); first += 4) {
     float between[4];
-    ProximityOfSome(codes_[candidate.slot], kept.subspan(first), between);
+    ProximityOfSome({codes_[candidate.slot]}, kept.subspan(first), between);
     for (const float proximity : between) {
       // One link among equal vectors is enough: the tree holds them together.
       if (proximity <= equal_ || proximity < candidate.proximity) return true;
@@ -101,7 +101,7 @@ void FlatGraph::AddLink(std::uint32_t from, std::uint32_t to, int level, Scratch
   kept.clear();
   for (std::size_t first = 0; first < count; first += 4) {
     float proximities[4];
-    ProximityOfSome(codes_[from], {row + first, count - first}, proximities);
+    ProximityOfSome({codes_[from]}, {row + first, count - first}, proximities);
     for (std::size_t i = first; i < std::min(first + 4, count); ++i)
       relinked.push_back({proximities[i - first], row[i]});
   }

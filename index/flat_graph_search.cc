@@ -6,7 +6,6 @@
 #include "index/flat_graph.h"
 
 namespace foreshore {
-
 FlatGraph::BorrowedScratch::BorrowedScratch(const FlatGraph& graph) : graph_(graph) {
   const std::lock_guard lock(graph.scratch_mutex_);
   if (graph.scratch_.empty()) {
@@ -23,23 +22,49 @@ FlatGraph::BorrowedScratch::~BorrowedScratch() {
   if (graph_.scratch_.size() < graph_.scratch_.capacity()) graph_.scratch_.push_back(std::move(scratch_));
 }
 
-// Of the first four slots; where there are fewer, what stands behind them is of the last.
-void FlatGraph::ProximityOfSome(const void* code, std::span<const std::uint32_t> slots, float proximities[4]) const {
-  const std::size_t last = slots.size() - 1;
-  const void* const codes[4] = {codes_[slots[0]], codes_[slots[std::min<std::size_t>(1, last)]],
-                                codes_[slots[std::min<std::size_t>(2, last)]],
-                                codes_[slots[std::min<std::size_t>(3, last)]]};
-  space_.ProximityOfFour(code, codes, proximities);
+// What a walk towards `code` compares with; valid until the next one in this scratch.
+FlatGraph::Target FlatGraph::TargetOf(const void* code, Scratch& scratch) const {
+  if (!small_) return {code};
+  scratch.query.resize(small_->query_bytes());
+  small_->PrepareQuery(code, scratch.query.data());
+  return {scratch.query.data(), true};
 }
 
-// From `from` ever nearer to `code`, on each level from `from_level` to above `to_level`.
-std::uint32_t FlatGraph::Descend(const void* code, std::uint32_t from, int from_level, int to_level) const {
-  float proximity = space_.Proximity(code, codes_[from]);
+// Of the first four slots; where there are fewer, what stands behind them is of the last.
+void FlatGraph::ProximityOfSome(Target target, std::span<const std::uint32_t> slots, float proximities[4]) const {
+  const std::size_t last = slots.size() - 1;
+  const SegmentedRows& rows = target.is_small ? small_rows_ : codes_;
+  const void* const codes[4] = {rows[slots[0]], rows[slots[std::min<std::size_t>(1, last)]],
+                                rows[slots[std::min<std::size_t>(2, last)]],
+                                rows[slots[std::min<std::size_t>(3, last)]]};
+  if (target.is_small) {
+    small_->ProximityOfFour(target.bytes, codes, proximities);
+  } else {
+    space_.ProximityOfFour(target.bytes, codes, proximities);
+  }
+}
+
+void FlatGraph::Prefetch(Target target, std::uint32_t slot) const {
+  if (!target.is_small) return codes_.Prefetch(slot);
+  small_rows_.Prefetch(slot);
+  // A row that does not begin with a line may end in one more.
+  if (small_->row_alignment() < 64) __builtin_prefetch(small_rows_[slot] + small_->row_bytes() - 1);
+}
+
+// From `from` ever nearer to the target, on each level from `from_level` to above `to_level`.
+std::uint32_t FlatGraph::Descend(Target target, std::uint32_t from, int from_level, int to_level) const {
+  const auto proximity_of = [&](std::uint32_t slot) {
+    if (!target.is_small) return space_.Proximity(target.bytes, codes_[slot]);
+    float proximities[4];
+    ProximityOfSome(target, {&slot, 1}, proximities);
+    return proximities[0];
+  };
+  float proximity = proximity_of(from);
   for (int at = from_level; at > to_level; --at) {
     for (bool moved = true; moved;) {
       moved = false;
       ForEachLink(from, at, [&](std::uint32_t link) {
-        const float other = space_.Proximity(code, codes_[link]);
+        const float other = proximity_of(link);
         if (!(other < proximity)) return;  // What is no number (a damaged code) leads nowhere.
         proximity = other;
         from = link;
@@ -50,7 +75,7 @@ std::uint32_t FlatGraph::Descend(const void* code, std::uint32_t from, int from_
   return from;
 }
 
-void FlatGraph::CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch) const {
+void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, Scratch& scratch) const {
   ForEachLink(slot, level, [&](std::uint32_t link) {
     if (link >= scratch.slot_count) return;  // Inserted after this search began, or of an image that nobody checked.
     std::uint64_t& word = scratch.visited[link / 64];
@@ -59,17 +84,17 @@ void FlatGraph::CollectUnvisited(std::uint32_t slot, int level, Scratch& scratch
     word |= bit;
     scratch.met.push_back(link);
     scratch.unscored.push_back(link);
-    codes_.Prefetch(link);
+    Prefetch(target, link);
   });
 }
 
 // Puts what was collected into the pool where it is among the `ef` nearest; `next` moves back to the first new one.
-void FlatGraph::ScoreCollected(const void* code, std::size_t ef, Scratch& scratch, std::size_t& next) const {
+void FlatGraph::ScoreCollected(Target target, std::size_t ef, Scratch& scratch, std::size_t& next) const {
   std::vector<Candidate>& pool = scratch.pool;
   const std::span<const std::uint32_t> slots = scratch.unscored;
   for (std::size_t first = 0; first < slots.size(); first += 4) {
     float proximities[4];
-    ProximityOfSome(code, slots.subspan(first), proximities);
+    ProximityOfSome(target, slots.subspan(first), proximities);
     for (std::size_t i = 0; i < std::min<std::size_t>(4, slots.size() - first); ++i) {
       if (pool.size() >= ef) {
         if (proximities[i] >= pool.back().proximity) continue;
@@ -93,27 +118,49 @@ void FlatGraph::ClearVisited(Scratch& scratch) const {
   scratch.met.clear();
 }
 
+// Puts a pool that small codes made in the order of the codes.
+void FlatGraph::Rescore(const void* code, std::vector<Candidate>& pool) const {
+  constexpr std::size_t kPrefetchAhead = 8;
+  for (std::size_t i = 0; i < std::min(kPrefetchAhead, pool.size()); ++i) codes_.Prefetch(pool[i].slot);
+  for (std::size_t first = 0; first < pool.size(); first += 4) {
+    const std::size_t count = std::min<std::size_t>(4, pool.size() - first);
+    std::uint32_t slots[4];
+    for (std::size_t i = 0; i < count; ++i) slots[i] = pool[first + i].slot;
+    for (std::size_t i = first + kPrefetchAhead; i < std::min(first + kPrefetchAhead + 4, pool.size()); ++i) {
+      codes_.Prefetch(pool[i].slot);
+    }
+    float proximities[4];
+    ProximityOfSome({code}, {slots, count}, proximities);
+    for (std::size_t i = 0; i < count; ++i) pool[first + i].proximity = proximities[i];
+  }
+  std::sort(pool.begin(), pool.end(), [](const Candidate& a, const Candidate& b) {
+    return a.proximity != b.proximity ? a.proximity < b.proximity : a.slot < b.slot;
+  });
+}
+
 // Collects by one of the next few candidates too, as if it were its turn: memory answers more requests at once than one
 // row of links makes, and it mostly will be.
-void FlatGraph::ExpandAnother(std::size_t from, int level, Scratch& scratch) const {
+void FlatGraph::ExpandAnother(Target target, std::size_t from, int level, Scratch& scratch) const {
   constexpr std::size_t kLookedAt = 3;
   const std::size_t end = std::min(scratch.pool.size(), from + kLookedAt);
   for (std::size_t i = from; i < end; ++i) {
     const std::uint32_t slot = scratch.pool[i].slot;
     if ((slot & kExpanded) != 0) continue;
     scratch.pool[i].slot |= kExpanded;
-    CollectUnvisited(slot, level, scratch);
+    CollectUnvisited(target, slot, level, scratch);
     return;
   }
 }
 
-// Leaves the up to `ef` nearest to `code` that it finds in scratch.pool.
-void FlatGraph::SearchLevel(const void* code, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const {
+// Leaves the up to `ef` nearest to the target that it finds in scratch.pool.
+void FlatGraph::SearchLevel(Target target, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const {
   ClearVisited(scratch);  // Of a search that ended by an exception, else there is nothing to clear.
   scratch.slot_count = node_count();
   scratch.visited.resize((scratch.slot_count + std::size_t{63}) / 64, 0);
   scratch.pool.clear();
-  scratch.pool.push_back({space_.Proximity(code, codes_[from]), from});
+  float proximities[4];
+  ProximityOfSome(target, {&from, 1}, proximities);
+  scratch.pool.push_back({proximities[0], from});
   scratch.met.push_back(from);
   scratch.visited[from / 64] |= std::uint64_t{1} << (from % 64);
   for (std::size_t next = 0; next < scratch.pool.size();) {
@@ -125,9 +172,9 @@ void FlatGraph::SearchLevel(const void* code, std::uint32_t from, int level, std
     const std::uint32_t slot = candidate.slot;
     candidate.slot |= kExpanded;
     scratch.unscored.clear();
-    CollectUnvisited(slot, level, scratch);
-    ExpandAnother(next + 1, level, scratch);
-    ScoreCollected(code, ef, scratch, next);
+    CollectUnvisited(target, slot, level, scratch);
+    ExpandAnother(target, next + 1, level, scratch);
+    ScoreCollected(target, ef, scratch, next);
   }
   ClearVisited(scratch);
   for (Candidate& candidate : scratch.pool) candidate.slot &= ~kExpanded;
@@ -139,8 +186,9 @@ Result<std::vector<std::uint32_t>> FlatGraph::Search(const void* code, std::size
     const std::uint32_t entry = entry_point();
     if (entry == kNoSlot || ef == 0) return slots;
     BorrowedScratch scratch(*this);
-    const std::uint32_t near = Descend(code, entry, level(entry), 0);
-    SearchLevel(code, near, 0, ef, *scratch);
+    const Target target = TargetOf(code, *scratch);
+    const std::uint32_t near = Descend(target, entry, level(entry), 0);
+    SearchLevel(target, near, 0, ef, *scratch);
     slots.reserve((*scratch).pool.size());
     for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);
     return slots;

@@ -23,6 +23,17 @@ struct HnswIndex::Compaction {
   std::vector<std::uint32_t> old_slots;  // old_slots[slot of `to`] is its slot in `from`.
   std::uint32_t next_slot = 0;           // The first slot of `from` that was not looked at.
 
+  // The graph's configuration, with the mean of what is taken over if that matters.
+  HnswGraphConfig ConfigFor(const HnswIndex& index) const {
+    const auto lock = from->graph->LockShared();
+    if (!index.IsCentred(from->graph->config())) return from->graph->config();
+    std::vector<const void*> codes;
+    for (std::uint32_t slot = 0; slot < from->graph->node_count(); ++slot) {
+      if (from->entries[slot].died > forgotten_seq) codes.push_back(from->graph->code(slot));
+    }
+    return index.Centred(from->graph->config(), codes);
+  }
+
   // Takes over the slots up to `end` but for garbage. Codes never move or change; over hnswlib's graph they do, so that
   // its lock is held.
   Status AddUpTo(std::uint32_t end) {
@@ -64,12 +75,13 @@ Status HnswIndex::Compact() {
       compaction.forgotten_seq = forgotten_seq_;
     }
     const std::uint32_t capacity = kept_count + kept_count / 8;
-    FORESHORE_ASSIGN_OR_RETURN(compaction.to->graph, HnswGraph::Create(compaction.from->graph->config(), capacity));
+    FORESHORE_ASSIGN_OR_RETURN(compaction.to->graph, HnswGraph::Create(compaction.ConfigFor(*this), capacity));
     if (compaction.from->fine_codes) compaction.to->fine_codes.emplace(config_.dimension);
     FORESHORE_RETURN_IF_ERROR(BuildWithoutGarbage(compaction));
 
     const std::lock_guard lock(write_mutex_);
     FORESHORE_RETURN_IF_ERROR(CheckUsable());
+    if (state() != compaction.from) return Status::Busy(config_.name + ": was given its mean meanwhile");
     FORESHORE_RETURN_IF_ERROR(compaction.AddUpTo(compaction.from->graph->node_count()));
     // Read now, because entries may have died since their codes were taken over.
     for (std::uint32_t slot = 0; slot < compaction.old_slots.size(); ++slot) {
@@ -80,9 +92,7 @@ Status HnswIndex::Compact() {
       compaction.to->fine_codes->Put(slot, codes, (*compaction.from->fine_codes)[old_slot]);
     }
     AdoptLocked(std::move(compaction.to));
-    saved_path_.clear();  // Slots have other numbers now.
-    saved_.node_count = 0;
-    unsaved_deaths_.clear();
+    ForgetSavedLocked();  // Slots have other numbers now.
     return Status::Ok();
   } catch (const std::exception& exception) {
     return Status::Internal(config_.name + ": compacting: " + exception.what());

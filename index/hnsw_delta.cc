@@ -171,12 +171,14 @@ class RecordReader {
       return Corrupt("says of " + node + " level " + std::to_string(level) + ", parent " + std::to_string(parent) +
                      " and dead " + std::to_string(is_dead));
     }
-    if (Status valid = CheckVectorCodeRow(space_, code.data()); !valid.ok()) return Corrupt(node + valid.message());
+    if (Status valid = CheckVectorCodeRow(space_, code.data()); !valid.ok())
+      return Corrupt(node + ": " + valid.message());
     const std::uint64_t died = is_dead == 1 ? header_.applied_seq : kNeverDied;
     snapshot_.entries.Put(slot, {docid, header_.applied_seq, died});
     if (snapshot_.fine_codes) {
       const std::span<const std::int8_t> codes(CodeValues(code.data()), space_.dimension());
-      if (Status valid = FineCodes::CheckRow(codes, fine.data()); !valid.ok()) return Corrupt(node + valid.message());
+      if (Status valid = FineCodes::CheckRow(codes, fine.data()); !valid.ok())
+        return Corrupt(node + ": " + valid.message());
       snapshot_.fine_codes->Put(slot, codes, {reinterpret_cast<const std::int8_t*>(fine.data()), space_.dimension()});
     }
     return graph_.RestoreNode(code.data(), level, parent);

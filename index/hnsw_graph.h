@@ -1,6 +1,6 @@
 // A hierarchical navigable small world graph (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
-// search using Hierarchical Navigable Small World graphs", 2016) over int8 codes. Two implementations: ours
-// (index/flat_graph.h) and hnswlib, which hnswlib_graph.cc alone knows.
+// search using Hierarchical Navigable Small World graphs", 2016) over int8 codes, or beside them. Two implementations:
+// ours (index/flat_graph.h) and hnswlib, which hnswlib_graph.cc alone knows.
 //
 // A node is a slot: 0, 1, 2 … in order of insertion, for ever. Nodes are never removed and never change; what is dead
 // is known one level up, so that the graph keeps its paths.
@@ -13,6 +13,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "foreshore/status.h"
 #include "index/fair_shared_mutex.h"
 #include "index/slot_set.h"
+#include "index/small_code.h"
 #include "index/vector_index.h"
 #include "index/vector_metric.h"
 
@@ -31,6 +33,8 @@ struct HnswGraphConfig {
   std::uint32_t links_per_node = 16;  // On level 0, twice as many.
   std::uint32_t ef_construction = 128;
   VectorGraphKind kind = VectorGraphKind::kFlat;  // No part of snapshots: each kind reads what the other wrote.
+  // Where set, searches walk over codes of so few bits that the graph makes of those it is given. Not over hnswlib.
+  std::optional<SmallCodeConfig> small_codes = {};
   friend bool operator==(const HnswGraphConfig&, const HnswGraphConfig&) = default;
 };
 
@@ -90,6 +94,8 @@ class HnswGraph {
   virtual HnswNode node(std::uint32_t slot) const = 0;
   // The code of a slot, valid while LockShared() is held, or until the next non-const call.
   virtual const char* code(std::uint32_t slot) const = 0;
+  // What searches walk over: a row of SmallCodeSpace where the graph has small codes, else the code. Valid as long.
+  virtual const char* walked_row(std::uint32_t slot) const { return code(slot); }
 
   // Rebuild a stored graph, or bring it on: every new node in order, then links, then the entry point. The caller has
   // checked that levels, counts, slots and entry point are in range and that each link's target reaches up to its

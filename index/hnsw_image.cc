@@ -51,6 +51,7 @@ Result<std::shared_ptr<HnswImage>> HnswImage::Copy(const std::string& name, cons
 Result<std::shared_ptr<HnswImage>> HnswImage::Checked(std::shared_ptr<HnswImage> image) {
   FORESHORE_RETURN_IF_ERROR(image->CheckHeader());
   FORESHORE_RETURN_IF_ERROR(image->CheckSmallAreas());
+  FORESHORE_RETURN_IF_ERROR(image->ReadSmallConfig());
   FORESHORE_RETURN_IF_ERROR(image->CheckNodes());
   FORESHORE_RETURN_IF_ERROR(image->CheckUpperLinks());
   return image;
@@ -64,9 +65,9 @@ Status HnswImage::CheckHeader() {
   const auto version = reader.Fixed<std::uint32_t>();
   const auto metric = reader.Fixed<std::uint8_t>();
   const auto flags = reader.Fixed<std::uint8_t>();
-  if (version != kHnswSnapshotVersion || (flags & ~(kHnswFlagFine | kHnswFlagParents)) != 0) {
+  if (version != kHnswSnapshotVersion || flags > kHnswFlagsMax) {
     return Status::Unsupported(name_ + ": snapshot of version " + std::to_string(version) + " with flags " +
-                               std::to_string(flags) + ", expected version 2 with flags 0..3");
+                               std::to_string(flags) + ", expected version 2 with flags 0..31");
   }
   const auto dimension = reader.Fixed<std::uint16_t>();
   const auto links_per_node = reader.Fixed<std::uint32_t>();
@@ -84,14 +85,12 @@ Status HnswImage::CheckHeader() {
   for (const char byte : reader.Rest()) {
     FORESHORE_RETURN_IF_ERROR(CheckEqual("a reserved byte", static_cast<unsigned char>(byte), 0));
   }
-  const auto fine = static_cast<std::uint8_t>(precision_ == VectorPrecision::kInt16 ? kHnswFlagFine : 0);
-  FORESHORE_RETURN_IF_ERROR(CheckEqual("precision", static_cast<std::uint8_t>(flags & kHnswFlagFine), fine));
+  FORESHORE_RETURN_IF_ERROR(CheckFlags(flags));
   FORESHORE_RETURN_IF_ERROR(CheckEqual("metric", metric, static_cast<std::uint8_t>(config_.metric)));
   FORESHORE_RETURN_IF_ERROR(CheckEqual("dimension", dimension, config_.dimension));
   FORESHORE_RETURN_IF_ERROR(CheckEqual("links_per_node", links_per_node, config_.links_per_node));
   FORESHORE_RETURN_IF_ERROR(CheckEqual("ef_construction", ef_construction, config_.ef_construction));
   FORESHORE_RETURN_IF_ERROR(CheckEqual("file_bytes", file_bytes, bytes_.size()));
-  knows_parents_ = (flags & kHnswFlagParents) != 0;
   if (counts_.nodes > kHnswNodeCountMax) {
     return Corrupt("node_count is " + std::to_string(counts_.nodes) + ", expected at most " +
                    std::to_string(kHnswNodeCountMax));
@@ -113,8 +112,37 @@ Status HnswImage::CheckHeader() {
   return Corrupt("entry_point is " + std::to_string(entry_point_) + " of " + std::to_string(counts_.nodes) + " nodes");
 }
 
+Status HnswImage::CheckFlags(std::uint8_t flags) {
+  int bits = (flags & kHnswFlagFine) != 0 ? 16 : 8;
+  if ((flags & kHnswFlagFourBits) != 0) bits = 4;
+  if ((flags & kHnswFlagOneBit) != 0) bits = 1;
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("precision", bits, VectorPrecisionBits(precision_)));
+  const int kind_count =
+      std::popcount(static_cast<unsigned>(flags & (kHnswFlagFine | kHnswFlagFourBits | kHnswFlagOneBit)));
+  const bool has_mean = (flags & kHnswFlagMean) != 0;
+  if (kind_count > 1 || (has_mean && !config_.small_codes)) {
+    return Corrupt("flags are " + std::to_string(flags) +
+                   ", expected one precision, and a mean with small codes alone");
+  }
+  knows_parents_ = (flags & kHnswFlagParents) != 0;
+  // As long as the one that is there: ReadSmallConfig().
+  if (config_.small_codes) config_.small_codes->mean.assign(has_mean ? config_.dimension : 0, 0.0F);
+  return Status::Ok();
+}
+
+Status HnswImage::ReadSmallConfig() {
+  if (!config_.small_codes) return Status::Ok();
+  const Bytes bytes(pristine(kSmallConfigArea, 0), layout_[kSmallConfigArea].row_bytes);
+  Result<SmallCodeConfig> read = SmallCodeConfig::Decode(bytes, config_.metric, config_.dimension);
+  if (!read.ok()) return Corrupt(read.status().message());
+  FORESHORE_RETURN_IF_ERROR(CheckEqual("bits of small codes", read->bits, config_.small_codes->bits));
+  config_.small_codes = std::move(read).value();
+  small_space_.emplace(config_.metric, config_.dimension, *config_.small_codes);
+  return Status::Ok();
+}
+
 Status HnswImage::CheckSmallAreas() {
-  for (const HnswArea area : {kNodeArea, kDocidArea, kDeadArea, kPlaceArea, kUpperLinkArea}) {
+  for (const HnswArea area : {kNodeArea, kDocidArea, kDeadArea, kPlaceArea, kUpperLinkArea, kSmallConfigArea}) {
     for (std::uint64_t group = 0; group < layout_[area].group_count(); ++group) {
       FORESHORE_RETURN_IF_ERROR(CheckGroup(area, group));
     }
@@ -189,9 +217,10 @@ Status HnswImage::CheckContent(HnswArea area, std::uint32_t row) const {
     case kFineCodeArea:
       valid = FineCodes::CheckRow({CodeValues(pristine(kCodeArea, row)), config_.dimension}, pristine(area, row));
       break;
+    case kSmallCodeArea: valid = small_space_->CheckRow(pristine(area, row)); break;
     default: break;
   }
-  return valid.ok() ? valid : Corrupt("node " + std::to_string(row) + valid.message());
+  return valid.ok() ? valid : Corrupt("node " + std::to_string(row) + ": " + valid.message());
 }
 
 Status HnswImage::CheckGroup(HnswArea area, std::uint64_t group) const {
@@ -201,7 +230,7 @@ Status HnswImage::CheckGroup(HnswArea area, std::uint64_t group) const {
   const Bytes rows(pristine(area, first), (end - first) * where.row_bytes);
   const auto sum = LoadFixed<std::uint32_t>(bytes_.data() + layout_.sums_offset() + 4 * (where.first_group + group));
   FORESHORE_RETURN_IF_ERROR(CheckEqual("a checksum", sum, Crc32c(rows)));
-  if (area == kBaseLinkArea || area == kCodeArea || area == kFineCodeArea) {  // The others as wholes: Checked().
+  if (area >= kBaseLinkArea) {  // The others as wholes: Checked().
     for (std::uint64_t row = first; row < end; ++row) {
       FORESHORE_RETURN_IF_ERROR(CheckContent(area, static_cast<std::uint32_t>(row)));
     }
@@ -211,7 +240,7 @@ Status HnswImage::CheckGroup(HnswArea area, std::uint64_t group) const {
 }
 
 Status HnswImage::CheckAll() const {
-  for (const HnswArea area : {kBaseLinkArea, kCodeArea, kFineCodeArea}) {
+  for (const HnswArea area : {kBaseLinkArea, kCodeArea, kFineCodeArea, kSmallCodeArea}) {
     for (std::uint64_t row = 0; row < layout_[area].row_count; row += 1ULL << layout_[area].group_shift) {
       FORESHORE_RETURN_IF_ERROR(CheckRow(area, static_cast<std::uint32_t>(row)));
     }
@@ -221,19 +250,17 @@ Status HnswImage::CheckAll() const {
 
 Status CheckVectorCodeRow(const CodeSpace& space, const char* row) {
   const std::span<const std::int8_t> codes(CodeValues(row), space.dimension());
-  if (Status valid = CheckVectorCode(space.Scale(row), codes); !valid.ok()) {
-    return Status::Corruption(": " + valid.message());
-  }
+  FORESHORE_RETURN_IF_ERROR(CheckVectorCode(space.Scale(row), codes));
   std::vector<char> expected(space.code_bytes());
   PackVectorCode(space.Scale(row), codes, expected.data());
   if (std::memcmp(row, expected.data(), expected.size()) == 0) return Status::Ok();
-  return Status::Corruption(": what follows its codes is not of them");
+  return Status::Corruption("what follows its codes is not of them");
 }
 
 void HnswImage::ReadAhead() const {
   if (!file_) return;
   const auto page_bytes = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  for (const HnswArea area : {kBaseLinkArea, kCodeArea}) {
+  for (const HnswArea area : {kBaseLinkArea, config_.small_codes ? kSmallCodeArea : kCodeArea}) {
     const auto begin = reinterpret_cast<std::uintptr_t>(rows(area)) / page_bytes * page_bytes;
     const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(rows(area)) + layout_[area].bytes();
     ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);  // Only a wish.

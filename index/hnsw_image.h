@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ class HnswImage {
   HnswImage(const HnswImage&) = delete;
   HnswImage& operator=(const HnswImage&) = delete;
 
+  // What it was opened with, and the mean of its small codes.
+  const HnswGraphConfig& config() const { return config_; }
   std::uint64_t applied_seq() const { return applied_seq_; }
   std::uint64_t generation() const { return generation_; }
   std::uint32_t node_count() const { return counts_.nodes; }
@@ -61,7 +64,7 @@ class HnswImage {
     FORESHORE_RETURN_IF_ERROR(CheckRow(kCodeArea, slot));
     return layout_[kFineCodeArea].row_count == 0 ? Status::Ok() : CheckRow(kFineCodeArea, slot);
   }
-  // All of what CheckLinks() and CheckCodes() check.
+  // All of what CheckLinks() and CheckCodes() check, and the small codes.
   Status CheckAll() const;
   bool is_damaged() const { return is_damaged_; }
 
@@ -74,7 +77,9 @@ class HnswImage {
   static Result<std::shared_ptr<HnswImage>> Checked(std::shared_ptr<HnswImage> image);
 
   Status CheckHeader();
+  Status CheckFlags(std::uint8_t flags);
   Status CheckSmallAreas();
+  Status ReadSmallConfig();
   Status CheckNodes();
   Status CheckUpperLinks() const;
   Status CheckRow(HnswArea area, std::uint32_t row) const {
@@ -97,9 +102,10 @@ class HnswImage {
   Status CheckEqual(const char* field, Found found, Expected expected) const;
 
   const std::string name_;
-  const HnswGraphConfig config_;
+  HnswGraphConfig config_;
   const VectorPrecision precision_;
   const CodeSpace space_;
+  std::optional<SmallCodeSpace> small_space_;
 
   std::unique_ptr<OverlaidFile> file_;  // Or:
   struct FreeAligned {

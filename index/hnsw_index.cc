@@ -27,6 +27,10 @@ Status CheckRange(const std::string& name, const char* field, std::uint64_t foun
                                  std::to_string(min) + ".." + std::to_string(max));
 }
 
+bool HasSmallCodes(VectorPrecision precision) {
+  return VectorPrecisionBits(precision) < 8;
+}
+
 }  // namespace
 
 Result<HnswGraphConfig> GraphConfigOf(const VectorIndexConfig& config) {
@@ -35,9 +39,21 @@ Result<HnswGraphConfig> GraphConfigOf(const VectorIndexConfig& config) {
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "links_per_node", config.links_per_node, 4, 64));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "ef_construction", config.ef_construction, 8, 4096));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "metric", static_cast<std::uint8_t>(config.metric), 0, 2));
-  FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "precision", static_cast<std::uint8_t>(config.precision), 0, 1));
+  FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "precision", static_cast<std::uint8_t>(config.precision), 0, 3));
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "graph", static_cast<std::uint8_t>(config.graph), 0, 1));
-  return HnswGraphConfig{config.metric, config.dimension, config.links_per_node, config.ef_construction, config.graph};
+  HnswGraphConfig graph_config{config.metric, config.dimension, config.links_per_node, config.ef_construction,
+                               config.graph};
+  if (HasSmallCodes(config.precision)) {
+    if (config.graph != VectorGraphKind::kFlat) {
+      return Status::InvalidArgument(config.name + ": precision is " +
+                                     std::to_string(VectorPrecisionBits(config.precision)) +
+                                     " bits over the graph of hnswlib, expected 8 or 16 there");
+    }
+    graph_config.small_codes.emplace();
+    graph_config.small_codes->bits = static_cast<std::uint8_t>(VectorPrecisionBits(config.precision));
+    graph_config.small_codes->rotation_seed = config.small_codes_rotated ? kRotationSeed : 0;
+  }
+  return graph_config;
 }
 
 Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config) {
@@ -170,6 +186,7 @@ Status HnswIndex::UpsertMany(std::span<const VectorUpsert> upserts, unsigned thr
 // entry.
 Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, std::span<const VectorRecord> records,
                               unsigned thread_count) {
+  FORESHORE_RETURN_IF_ERROR(CentreLocked(upserts.size(), thread_count));
   const std::shared_ptr<State> now = state();
   const std::size_t code_bytes = VectorCodeBytes(config_.dimension);
   const std::uint32_t first = now->graph->node_count();
@@ -337,8 +354,9 @@ Status HnswIndex::Settle(const State& now, const VectorQuery& query, std::span<c
                          std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const {
   const std::size_t half = candidates.graph_exhausted ? slots.size() : (slots.size() + 1) / 2;
   // What comes behind the nearer half may be before its end by the query's own distances, which are finer than those
-  // that led the walk. So some more are looked at than are settled.
-  const std::size_t looked_at_count = std::min(slots.size(), std::max(half, wanted_count) + half / 2);
+  // that led the walk. So some more are looked at than are settled, and where small codes led it all of them.
+  const std::size_t looked_at_count =
+      HasSmallCodes(config_.precision) ? slots.size() : std::min(slots.size(), std::max(half, wanted_count) + half / 2);
   std::size_t settled_count = 0;
   candidates.settled.reserve(looked_at_count);
   for (std::size_t i = 0; i < looked_at_count; ++i) now.Prefetch(slots[i]);

@@ -98,6 +98,7 @@ class HnswIndex final : public VectorIndex {
   void AdoptLocked(std::shared_ptr<State> state);
   bool CanAppendLocked(const std::string& path) const;
   Status SaveAllLocked(const std::string& path);
+  void ForgetSavedLocked();  // The graph is another than the files have.
   Status MapSavedLocked(const std::string& path);
   std::uint64_t MemoryBytesLocked() const;
 
@@ -115,6 +116,11 @@ class HnswIndex final : public VectorIndex {
   Status AddNewSlots(const State& now, const VectorQuery& query, const VectorFilter& filter, const SlotSet& set,
                      std::uint64_t snapshot_sequence, Candidates& candidates) const;
 
+  Status CentreLocked(std::size_t added_count, unsigned thread_count);
+
+  bool IsCentred(const HnswGraphConfig& config) const;
+  // `config` with the mean of `codes`, where graphs of it have one and there are codes enough.
+  HnswGraphConfig Centred(const HnswGraphConfig& config, std::span<const void* const> codes) const;
   Status BuildWithoutGarbage(Compaction& compaction) const;
 
   const VectorIndexConfig config_;

@@ -34,15 +34,21 @@ HnswLayout::HnswLayout(const HnswGraphConfig& config, VectorPrecision precision,
   set(kDeadArea, sizeof(std::uint64_t), (std::uint64_t{counts.nodes} + 63) / 64);
   set(kPlaceArea, sizeof(std::uint32_t), counts.places);
   set(kUpperLinkArea, std::uint64_t{4} * config.links_per_node, counts.upper_rows);
+  const bool is_small = config.small_codes.has_value();
+  set(kSmallConfigArea, is_small ? config.small_codes->Encode(config.dimension).size() : 0, is_small ? 1 : 0);
   set(kBaseLinkArea, Aligned(std::uint64_t{8} * config.links_per_node), counts.nodes);
   set(kCodeArea, VectorCodeBytes(config.dimension), counts.nodes);
   set(kFineCodeArea, fine_bytes, fine_bytes == 0 ? 0 : counts.nodes);
+  const std::uint64_t small_bytes =
+      is_small ? SmallCodeSpace(config.metric, config.dimension, *config.small_codes).row_bytes() : std::size_t{0};
+  set(kSmallCodeArea, small_bytes, is_small ? counts.nodes : 0);
   std::uint64_t offset = kHnswHeaderBytes;
   for (int area = 0; area < kHnswAreaCount; ++area) {
     if (area == kBaseLinkArea) {
       sums_offset_ = Aligned(offset);
       offset = sums_offset_ + 4 * sum_count_;
     }
+    if (areas_[area].row_count == 0) continue;
     areas_[area].offset = Aligned(offset);
     offset = areas_[area].offset + areas_[area].bytes();
   }

@@ -5,7 +5,8 @@
 //          0    8 magic "FSVINDEX"
 //          8    4 version = 2
 //         12    1 metric: 0 cosine, 1 dot, 2 l2
-//         13    1 flags: 1 with fine codes, 2 where nodes name their parents
+//         13    1 flags: 1 with fine codes, 2 where nodes name their parents, 4 or 8 with small codes of 4 bits or of
+//                 1 bit (index/small_code.h), 16 where these have a mean
 //         14    2 dimension, 2..4096
 //         16    4 links_per_node (M), 4..64
 //         20    4 ef_construction, 8..4096
@@ -29,14 +30,17 @@
 //                  from the place that (docid * 0x9E3779B97F4A7C15 mod 2^64) >> (64 - log2(place_count)) names
 //                  onwards, round the end, to the first empty one
 //     upper links   4 M each: links of a node on level 1, 2 …, then 0xFFFFFFFF
+//     small config  with small codes, one row: what all of them have in common
 //     sums          crc32c of each group of rows, of every other area in turn
 //     base links    8 M each, padded to a multiple of 64: links on level 0, then 0xFFFFFFFF, then zeros
 //     codes         as index/vector_code.h lays them out
 //     fine codes    with flag 1: as index/fine_codes.h lays them out
+//     small codes   with flag 4 or 8: as index/small_code.h lays them out
 //   A group is as many rows, a power of two, as 16 KiB hold, at least one. Links are slots below node_count, not the
 //   node itself, whose level reaches theirs.
 //   Reader: an unknown version or flag is kUnsupported; any other mismatch is kCorruption. Base links, codes and fine
-//   codes are checked when they are first relied on, everything else at once.
+//   codes are checked when they are first relied on, everything else at once but small codes, which no result is told
+//   by.
 //
 // Threads: values.
 #pragma once
@@ -53,6 +57,10 @@ inline constexpr std::size_t kHnswHeaderBytes = 128;
 inline constexpr std::uint32_t kHnswSnapshotVersion = 2;
 inline constexpr std::uint8_t kHnswFlagFine = 1;
 inline constexpr std::uint8_t kHnswFlagParents = 2;
+inline constexpr std::uint8_t kHnswFlagFourBits = 4;
+inline constexpr std::uint8_t kHnswFlagOneBit = 8;
+inline constexpr std::uint8_t kHnswFlagMean = 16;
+inline constexpr std::uint8_t kHnswFlagsMax = 31;
 
 enum HnswArea : std::uint8_t {
   kNodeArea,
@@ -60,9 +68,11 @@ enum HnswArea : std::uint8_t {
   kDeadArea,
   kPlaceArea,
   kUpperLinkArea,
+  kSmallConfigArea,
   kBaseLinkArea,
   kCodeArea,
   kFineCodeArea,
+  kSmallCodeArea,
   kHnswAreaCount,
 };
 
@@ -85,6 +95,7 @@ class HnswLayout {
   };
 
   HnswLayout() = default;
+  // Of small codes, their mean counts by its size alone.
   HnswLayout(const HnswGraphConfig& config, VectorPrecision precision, const HnswCounts& counts);
 
   const Area& operator[](HnswArea area) const { return areas_[area]; }

@@ -23,7 +23,7 @@ Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, con
   // A walk over less memory than the file takes would only push out what it has just brought in.
   const bool fits = config.memory_bytes_max == 0 || image->layout().file_bytes() <= config.memory_bytes_max;
   if (fits) image->ReadAhead();
-  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(graph_config, config.precision, std::move(image)));
+  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config.precision, std::move(image)));
   FORESHORE_ASSIGN_OR_RETURN(const HnswSaved saved, ReplayHnswDelta(config.name, path, snapshot));
   return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(snapshot), saved, path));
 }
@@ -101,12 +101,18 @@ Status HnswIndex::SaveAllLocked(const std::string& path) {
   return Status::Ok();
 }
 
+void HnswIndex::ForgetSavedLocked() {
+  saved_path_.clear();
+  saved_ = HnswSaved();
+  unsaved_deaths_.clear();
+}
+
 // Goes on over the file that was just written.
 Status HnswIndex::MapSavedLocked(const std::string& path) {
   const std::shared_ptr<State> now = state();
   const HnswGraphConfig& graph_config = now->graph->config();
   FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config_.name, graph_config, config_.precision, path));
-  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(graph_config, config_.precision, std::move(image)));
+  FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config_.precision, std::move(image)));
   AdoptLocked(std::make_shared<State>(State{std::move(snapshot.image), std::move(snapshot.graph),
                                             std::move(snapshot.entries), std::move(snapshot.fine_codes)}));
   return Status::Ok();

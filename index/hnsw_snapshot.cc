@@ -20,7 +20,23 @@ namespace {
 constexpr std::size_t kChunkBytes = 1 << 20;
 
 VectorPrecision PrecisionOf(const HnswContent& content) {
-  return content.fine_codes == nullptr ? VectorPrecision::kInt8 : VectorPrecision::kInt16;
+  if (content.fine_codes != nullptr) return VectorPrecision::kInt16;
+  const std::optional<SmallCodeConfig>& small_codes = content.graph.config().small_codes;
+  if (!small_codes) return VectorPrecision::kInt8;
+  return small_codes->bits == 4 ? VectorPrecision::kInt4 : VectorPrecision::kInt1;
+}
+
+std::uint8_t FlagsOf(const HnswContent& content) {
+  std::uint8_t flags = content.graph.knows_parents() ? kHnswFlagParents : 0;
+  switch (PrecisionOf(content)) {
+    case VectorPrecision::kInt16: flags |= kHnswFlagFine; break;
+    case VectorPrecision::kInt4: flags |= kHnswFlagFourBits; break;
+    case VectorPrecision::kInt1: flags |= kHnswFlagOneBit; break;
+    case VectorPrecision::kInt8: break;
+  }
+  const std::optional<SmallCodeConfig>& small_codes = content.graph.config().small_codes;
+  if (small_codes && !small_codes->mean.empty()) flags |= kHnswFlagMean;
+  return flags;
 }
 
 // Writes one snapshot. The rows of an area are made twice: for their sums, which come before them, and to be written.
@@ -100,6 +116,8 @@ class SnapshotWriter {
       case kBaseLinkArea: AppendLinks(row, 0, row_bytes); return;
       case kCodeArea: buffer_.append(AsBytes(content_.graph.code(row), row_bytes)); return;
       case kFineCodeArea: buffer_.append(AsBytes(content_.fine_codes->row(row), row_bytes)); return;
+      case kSmallConfigArea: buffer_.append(config_.small_codes->Encode(config_.dimension)); return;
+      case kSmallCodeArea: buffer_.append(AsBytes(content_.graph.walked_row(row), row_bytes)); return;
       case kHnswAreaCount: return;
     }
   }
@@ -120,9 +138,7 @@ class SnapshotWriter {
     ByteString header("FSVINDEX");
     AppendFixed<std::uint32_t>(header, kHnswSnapshotVersion);
     AppendFixed<std::uint8_t>(header, static_cast<std::uint8_t>(config_.metric));
-    AppendFixed<std::uint8_t>(header,
-                              static_cast<std::uint8_t>((content_.fine_codes != nullptr ? kHnswFlagFine : 0) |
-                                                        (content_.graph.knows_parents() ? kHnswFlagParents : 0)));
+    AppendFixed(header, FlagsOf(content_));
     AppendFixed<std::uint16_t>(header, static_cast<std::uint16_t>(config_.dimension));
     AppendFixed<std::uint32_t>(header, config_.links_per_node);
     AppendFixed<std::uint32_t>(header, config_.ef_construction);
@@ -210,8 +226,8 @@ Result<HnswSaved> WriteHnswSnapshot(const std::string& path, const HnswContent& 
   return writer.saved();
 }
 
-Result<HnswSnapshot> SnapshotOf(const HnswGraphConfig& config, VectorPrecision precision,
-                                std::shared_ptr<HnswImage> image) {
+Result<HnswSnapshot> SnapshotOf(VectorPrecision precision, std::shared_ptr<HnswImage> image) {
+  const HnswGraphConfig config = image->config();
   try {
     HnswSnapshot snapshot;
     if (config.kind == VectorGraphKind::kFlat) {

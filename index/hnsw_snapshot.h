@@ -48,7 +48,6 @@ struct HnswContent {
 Result<HnswSaved> WriteHnswSnapshot(const std::string& path, const HnswContent& content);
 
 // An index over the image: our own graph where it lies, hnswlib's from a copy.
-Result<HnswSnapshot> SnapshotOf(const HnswGraphConfig& config, VectorPrecision precision,
-                                std::shared_ptr<HnswImage> image);
+Result<HnswSnapshot> SnapshotOf(VectorPrecision precision, std::shared_ptr<HnswImage> image);
 
 }  // namespace foreshore

@@ -117,7 +117,7 @@ HnswlibGraph::~HnswlibGraph() = default;
 
 Result<std::unique_ptr<HnswGraph>> CreateHnswlibGraph(const HnswGraphConfig& config, std::uint32_t capacity) {
   assert(config.dimension >= kVectorDimensionMin && config.dimension <= kVectorDimensionMax);
-  assert(config.links_per_node >= 2);
+  assert(config.links_per_node >= 2 && !config.small_codes);
   try {
     return std::unique_ptr<HnswGraph>(new HnswlibGraph(std::make_unique<HnswlibGraph::Impl>(config, capacity)));
   } catch (const std::exception& exception) {

@@ -36,6 +36,9 @@ struct VectorIndexConfig {
   // Up to so many entries a scan of all codes is chosen over the graph.
   std::uint32_t exact_scan_entries_max = 2000;
   VectorGraphKind graph = VectorGraphKind::kFlat;  // Snapshots of either kind are read by both.
+  // With VectorPrecision::kInt4 and kInt1, for a new index; a snapshot says itself. See index/small_code.h.
+  bool small_codes_centred = true;  // Under L2.
+  bool small_codes_rotated = true;
   // What the index may keep in memory of its own before SaveSnapshot() writes it out and goes on over the file: what
   // is mapped from that comes and goes as the system pleases. 0: as much as it takes.
   std::uint64_t memory_bytes_max = 0;
@@ -145,7 +148,8 @@ class VectorIndex {
                                                std::function<bool(std::int64_t docid)> predicate = nullptr) const;
 };
 
-// An empty index over the graph that `config` names. kInvalidArgument where a number of `config` is out of its range.
+// An empty index over the graph that `config` names. kInvalidArgument where a number of `config` is out of its range,
+// or where hnswlib's graph is to have codes of 4 bits or 1.
 Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config);
 
 // The index that SaveSnapshot() wrote, as of applied_seq(): no search may come at a snapshot before that. The file

@@ -1,10 +1,9 @@
 // The vector index beside hnswlib over float32: build, bytes, queries per second by recall, opening, turnover, filters;
 // and the same queries by SQL, with their documents, durable inserts and checkpoints.
 //
-//   bench_vectors FOLDER cosine|l2 [--parts search,filters,open,turnover,sql,insert,checkpoint] [--rounds N] [--links
-//   M]
-//                 [--ef-construction N] [--threads N] [--bits 8|16] [--graph flat|hnswlib] [--count N] [--peer-links M]
-//                 [--no-peer] [--serve [--sqlite-vec FILE]]
+//   bench_vectors FOLDER cosine|l2 [--parts search,filters,open,turnover,sql,insert,checkpoint] [--rounds N]
+//                 [--links M] [--ef-construction N] [--threads N] [--bits 1|4|8|16] [--no-centre] [--no-rotation]
+//                 [--graph flat|hnswlib] [--count N] [--peer-links M] [--no-peer] [--serve [--sqlite-vec FILE]]
 //
 // FOLDER is one that scripts/make_vectors.py made. One JSON object on standard output; tests/bench/vectors.py makes the
 // table of it. Both sides answer the same queries in turns, a round of all queries at a time. With --serve it builds
@@ -91,12 +90,21 @@ Options ParseOptions(int argc, char** argv) {
     const std::string name = argv[i];
     options.peer = options.peer && name != "--no-peer";
     options.is_served = options.is_served || name == "--serve";
-    if (name == "--no-peer" || name == "--serve") continue;
+    options.is_centred = options.is_centred && name != "--no-centre";
+    options.is_rotated = options.is_rotated && name != "--no-rotation";
+    if (name == "--no-peer" || name == "--serve" || name == "--no-centre" || name == "--no-rotation") continue;
     const char* value = i + 1 < argc ? argv[++i] : "";
     if (name == "--rounds") options.rounds = std::atoi(value);
     if (name == "--links") options.links = static_cast<std::uint32_t>(std::atoi(value));
     if (name == "--ef-construction") options.ef_construction = static_cast<std::uint32_t>(std::atoi(value));
-    if (name == "--bits" && std::strcmp(value, "8") == 0) options.precision = VectorPrecision::kInt8;
+    if (name == "--bits") {
+      const auto precision = VectorPrecisionFromBits(std::atoi(value));
+      if (!precision) {
+        std::cerr << "bench_vectors: bits are \"" << value << "\", expected 1, 4, 8 or 16\n";
+        std::exit(2);
+      }
+      options.precision = *precision;
+    }
     if (name == "--peer-links") options.peer_links = static_cast<std::uint32_t>(std::atoi(value));
     if (name == "--threads") options.threads = std::atoi(value);
     if (name == "--count") options.count = static_cast<std::size_t>(std::atoll(value));
@@ -131,6 +139,8 @@ std::unique_ptr<VectorIndex> BuildOurs(const Options& options, const VectorSet& 
   config.ef_construction = options.ef_construction;
   config.graph = options.graph;
   config.precision = options.precision;
+  config.small_codes_centred = options.is_centred;
+  config.small_codes_rotated = options.is_rotated;
   std::vector<ByteString> records;
   for (std::size_t row = 0; row < set.base.count(); ++row) {
     records.push_back(Check(EncodeVectorRecord(set.base[row], config.dimension, config.precision)));

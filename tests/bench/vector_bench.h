@@ -31,6 +31,8 @@ struct Options {
   bool peer = true;
   std::uint32_t peer_links = 16;
   VectorPrecision precision = VectorPrecision::kInt16;
+  bool is_centred = true;
+  bool is_rotated = true;
   bool is_served = false;
   std::string sqlite_vec;  // The extension's file; empty: not served.
   bool Has(const char* part) const { return parts.contains(part); }

@@ -73,8 +73,8 @@ TEST_CASE("flat graph: thousands of equal vectors, first, last or in between, le
     HnswEntries entries;
     for (std::uint32_t i = 0; i < graph->node_count(); ++i) entries.Put(i, {i, 0, kNeverDied});
     REQUIRE(WriteHnswSnapshot(path, {*graph, entries, nullptr, 1}).ok());
-    Result<HnswSnapshot> restored = SnapshotOf(config, VectorPrecision::kInt8,
-                                               HnswImage::Map("index", config, VectorPrecision::kInt8, path).value());
+    Result<HnswSnapshot> restored =
+        SnapshotOf(VectorPrecision::kInt8, HnswImage::Map("index", config, VectorPrecision::kInt8, path).value());
     REQUIRE(restored.ok());
     for (int i = 0; i < 1000; ++i) Add(*restored->graph, i % 2 == 0 ? equal : vectors.Next());
     CHECK(ReachableCount(*restored->graph) == restored->graph->node_count());

@@ -105,7 +105,7 @@ bool Exercise(std::shared_ptr<HnswImage> image, const std::vector<float>& query,
   config.dimension = kDimension;
   config.precision = precision;
   config.graph = kGraphUnderTest;
-  Result<HnswSnapshot> snapshot = SnapshotOf(kGraphConfig, precision, std::move(image));
+  Result<HnswSnapshot> snapshot = SnapshotOf(precision, std::move(image));
   if (!snapshot.ok()) return false;
   HnswIndex index(config, std::move(snapshot).value());
   VectorSearchOptions options;
@@ -202,7 +202,7 @@ TEST_CASE("hnsw snapshot: an empty index round trips") {
   CHECK(bytes.size() == kHnswHeaderBytes);
   const auto image = CheckedImage(bytes, VectorPrecision::kInt8);
   REQUIRE(image.ok());
-  const Result<HnswSnapshot> snapshot = SnapshotOf(kGraphConfig, VectorPrecision::kInt8, *image);
+  const Result<HnswSnapshot> snapshot = SnapshotOf(VectorPrecision::kInt8, *image);
   REQUIRE(snapshot.ok());
   CHECK(snapshot->applied_seq == 17);
   CHECK(snapshot->graph->node_count() == 0);
@@ -225,7 +225,7 @@ TEST_CASE("hnsw snapshot: a file that is not there, or of another index, is said
   CHECK(LoadHnswIndex(other, path).status().code() == ErrorCode::kCorruption);
   other = index->config();
   other.precision = VectorPrecision::kInt16;
-  CHECK(LoadHnswIndex(other, path).status().message().find("precision is 0, expected 1") != std::string::npos);
+  CHECK(LoadHnswIndex(other, path).status().message().find("precision is 8, expected 16") != std::string::npos);
   other = index->config();
   other.ef_construction = 64;
   CHECK(LoadHnswIndex(other, path).status().code() == ErrorCode::kCorruption);
@@ -365,9 +365,9 @@ TEST_CASE("hnsw snapshot: each check says what it found") {
   };
   CHECK(message_with(0, std::uint8_t{'X'}) == "expected the magic \"FSVINDEX\"");
   CHECK(message_with(8, std::uint32_t{1}).find("index: snapshot of version 1 with flags ") == 0);
-  CHECK(message_with(13, std::uint8_t{4}) ==
-        "index: snapshot of version 2 with flags 4, expected version 2 with flags 0..3");
-  CHECK(message_with(13, std::uint8_t{1}) == "precision is 1, expected 0");
+  CHECK(message_with(13, std::uint8_t{64}) ==
+        "index: snapshot of version 2 with flags 64, expected version 2 with flags 0..31");
+  CHECK(message_with(13, std::uint8_t{1}) == "precision is 16, expected 8");
   CHECK(message_with(14, std::uint16_t{9}) == "dimension is 9, expected 8");
   CHECK(message_with(16, std::uint32_t{64}) == "links_per_node is 64, expected 16");
   CHECK(message_with(32, std::uint32_t{0x7FFFFFFF}) == "node_count is 2147483647, expected at most 2147483632");

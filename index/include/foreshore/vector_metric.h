@@ -15,11 +15,15 @@ namespace foreshore {
 // Stored in snapshots and catalogs: never renumber one.
 enum class VectorMetric : std::uint8_t { kCosine = 0, kDot = 1, kL2 = 2 };
 
-// What is kept of each component. Graphs are walked over the 8 bits in either case; with 16 bits the distances of what
-// was found, and so its order, are about those of the float vectors.
+// What is kept of each component. Documents keep 8 bits, or 16: with those the distances of what was found, and so its
+// order, are about those of the float vectors. Graphs are walked over the 8 bits. With 4 bits or 1 they are walked over
+// so many, made of the 8: a search reads fewer bytes near it, meets more that is not near, and puts what it found in
+// order by the 8. Not over hnswlib's graph.
 enum class VectorPrecision : std::uint8_t {  // Stored: never renumber.
   kInt8 = 0,
   kInt16 = 1,
+  kInt4 = 2,
+  kInt1 = 3,
 };
 
 // Which implementation of the graph an index has. What one saved the other opens.
@@ -32,6 +36,24 @@ inline constexpr std::uint32_t kVectorLinksMin = 4;
 inline constexpr std::uint32_t kVectorLinksMax = 64;
 inline constexpr std::uint32_t kVectorDimensionMin = 2;
 inline constexpr std::uint32_t kVectorDimensionMax = 4096;
+
+constexpr int VectorPrecisionBits(VectorPrecision precision) {
+  switch (precision) {
+    case VectorPrecision::kInt16: return 16;
+    case VectorPrecision::kInt4: return 4;
+    case VectorPrecision::kInt1: return 1;
+    case VectorPrecision::kInt8: break;
+  }
+  return 8;
+}
+
+constexpr std::optional<VectorPrecision> VectorPrecisionFromBits(std::int64_t bits) {
+  for (const VectorPrecision precision :
+       {VectorPrecision::kInt8, VectorPrecision::kInt16, VectorPrecision::kInt4, VectorPrecision::kInt1}) {
+    if (VectorPrecisionBits(precision) == bits) return precision;
+  }
+  return std::nullopt;
+}
 
 constexpr std::string_view VectorMetricName(VectorMetric metric) {
   switch (metric) {
