@@ -30,10 +30,11 @@ foreshore::Result<foreshore::VectorFieldOptions> ToField(const foreshore_vector_
     return Status::InvalidArgument("metric is " + std::to_string(given.metric) + ", expected 0 to 2");
   }
   field.metric = static_cast<foreshore::VectorMetric>(given.metric);
-  if (given.bits != 0 && given.bits != 8 && given.bits != 16) {
-    return Status::InvalidArgument("bits is " + std::to_string(given.bits) + ", expected 8 or 16");
+  const auto precision = foreshore::VectorPrecisionFromBits(given.bits == 0 ? 8 : given.bits);
+  if (!precision) {
+    return Status::InvalidArgument("bits is " + std::to_string(given.bits) + ", expected 1, 4, 8 or 16");
   }
-  if (given.bits == 16) field.precision = foreshore::VectorPrecision::kInt16;
+  field.precision = *precision;
   if (given.links_per_node != 0) field.links_per_node = given.links_per_node;
   if (given.graph < FORESHORE_GRAPH_FLAT || given.graph > FORESHORE_GRAPH_HNSWLIB) {
     return Status::InvalidArgument("graph is " + std::to_string(given.graph) + ", expected 0 or 1");

@@ -173,8 +173,10 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   create->add_option("--metric", all.index_create.metric, "cosine, dot or l2")
       ->check(CLI::IsMember({"cosine", "dot", "l2"}))
       ->capture_default_str();
-  create->add_option("--bits", all.index_create.bits, "kept of each number: 16 finds better, for twice the bytes")
-      ->check(CLI::IsMember({8U, 16U}))
+  create
+      ->add_option("--bits", all.index_create.bits,
+                   "of each number: 16 finds better, for twice the bytes; 4 and 1 search over fewer, beside 8")
+      ->check(CLI::IsMember({1U, 4U, 8U, 16U}))
       ->capture_default_str();
   create->add_option("--links", all.index_create.links_per_node, "of each vector in the graph: more finds better")
       ->check(CLI::Range(4, 64))

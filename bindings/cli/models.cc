@@ -123,7 +123,11 @@ Status RunIndexCreate(const IndexCreateArguments& arguments) {
     return Status::InvalidArgument("metric \"" + arguments.metric + "\": expected cosine, dot or l2");
   }
   options.metric = *metric;
-  if (arguments.bits == 16) options.precision = VectorPrecision::kInt16;
+  const auto precision = VectorPrecisionFromBits(arguments.bits);
+  if (!precision.has_value()) {
+    return Status::InvalidArgument("bits are " + std::to_string(arguments.bits) + ", expected 1, 4, 8 or 16");
+  }
+  options.precision = *precision;
   options.links_per_node = arguments.links_per_node;
   if (arguments.graph == "hnswlib") options.graph = VectorGraphKind::kHnswlib;
   FORESHORE_ASSIGN_OR_RETURN(const auto database,

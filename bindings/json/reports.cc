@@ -53,7 +53,7 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.Key("field").Text(index.options.field);
   json.Key("dimension").Count(index.options.dimension);
   json.Key("metric").Text(VectorMetricName(index.options.metric));
-  json.Key("bits").Count(index.options.precision == VectorPrecision::kInt16 ? 16 : 8);
+  json.Key("bits").Count(static_cast<std::uint64_t>(VectorPrecisionBits(index.options.precision)));
   json.Key("links_per_node").Count(index.options.links_per_node);
   json.Key("graph").Text(index.options.graph == VectorGraphKind::kHnswlib ? "hnswlib" : "flat");
   json.Key("model").Text(index.options.model);

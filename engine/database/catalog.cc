@@ -221,7 +221,9 @@ Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
     index.options.links_per_node = static_cast<std::uint32_t>(reader.VarintAtMost(kVectorLinksMax));
     const auto graph = reader.Fixed<std::uint8_t>();
     index.options.graph = static_cast<VectorGraphKind>(graph);
-    if (precision > 1 || graph > 1 || index.options.links_per_node < kVectorLinksMin) reader.Fail();
+    if (precision > static_cast<std::uint8_t>(VectorPrecision::kInt1) || graph > 1 ||
+        index.options.links_per_node < kVectorLinksMin)
+      reader.Fail();
   }
   if (!reader.ok() || !reader.at_end() || metric > static_cast<std::uint8_t>(VectorMetric::kL2) ||
       index.options.dimension < kVectorDimensionMin || index.paths.empty()) {

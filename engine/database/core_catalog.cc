@@ -29,6 +29,10 @@ Status DatabaseCore::RefuseBadField(const CollectionDefinition& collection, cons
     return Status::InvalidArgument(name + ": links_per_node is " + std::to_string(options.links_per_node) +
                                    ", expected 4..64");
   }
+  if (VectorPrecisionBits(options.precision) < 8 && options.graph == VectorGraphKind::kHnswlib) {
+    return Status::InvalidArgument(name + ": " + std::to_string(VectorPrecisionBits(options.precision)) +
+                                   " bits over the graph of hnswlib, expected 8 or 16 there");
+  }
   if (options.model.empty() != options.source_paths.empty()) {
     return Status::InvalidArgument(name + ": a model and its source paths go together, found " +
                                    std::string(options.model.empty() ? "only paths" : "only a model"));

@@ -283,7 +283,12 @@ class PythonTest(unittest.TestCase):
         with self.assertRaises(foreshore.InvalidArgument):
             self.db.create_vector_index("points", "place", dimension=2, graph="tree")
         with self.assertRaises(foreshore.InvalidArgument):
-            self.db.create_vector_index("points", "place", dimension=2, bits=4)
+            self.db.create_vector_index("points", "place", dimension=2, bits=2)
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.create_vector_index("points", "place", dimension=2, bits=4, graph="hnswlib")
+        self.db.create_vector_index("points", "place", dimension=2, bits=1)
+        self.assertEqual(self.db.indexes()[0]["bits"], 1)
+        self.db.drop_vector_index("points", "place")
         self.db.create_vector_index("points", "place", dimension=2, metric="l2", bits=16, links=8, graph="hnswlib")
         for number in range(30):
             self.db.put("points", f"p{number}", {"place": [number, number * number % 7]})

@@ -171,7 +171,7 @@ typedef struct foreshore_vector_index_options {
   const char* const* source_paths;
   size_t source_path_count;
   int32_t metric;
-  int32_t bits;            /* Kept of each component: 8 (0 is the same) or 16. */
+  int32_t bits;            /* Of each component: 8 (0 is the same), 16, or, walked over beside 8, 4 or 1. */
   uint32_t links_per_node; /* 4 to 64; 0: 16. */
   int32_t graph;           /* FORESHORE_GRAPH_… */
 } foreshore_vector_index_options;

@@ -68,8 +68,8 @@ struct VectorFieldOptions {
   std::uint32_t dimension = 0;  // 2..4096; may be 0 with a model.
   VectorMetric metric = VectorMetric::kCosine;
   std::string model = {};
-  std::vector<std::string> source_paths = {};  // "text", "site.name".
-  VectorPrecision precision = VectorPrecision::kInt8;
+  std::vector<std::string> source_paths = {};          // "text", "site.name".
+  VectorPrecision precision = VectorPrecision::kInt8;  // kInt4 and kInt1 are not for hnswlib's graph.
   // M of the HNSW paper, 4..64. More finds better and costs memory and building: 16 for most, 24 to 32 for vectors that
   // fill all of their dimensions, such as those of single words.
   std::uint32_t links_per_node = 16;

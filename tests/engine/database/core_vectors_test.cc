@@ -374,3 +374,58 @@ TEST_CASE("identity: it stays over clean opens, and a restored store is noticed"
   CHECK_FALSE(db.core->identity_forked());
   CHECK(db.core->replica() == forked);
 }
+
+TEST_CASE("vectors: fields of 4 bits and of 1 bit are searched, tuned, changed and opened again") {
+  for (const VectorPrecision precision : {VectorPrecision::kInt4, VectorPrecision::kInt1}) {
+    CoreFixture db(StorageKind::kSqlite);
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    VectorFieldOptions field;
+    field.field = "v";
+    field.dimension = 32;
+    field.metric = VectorMetric::kL2;
+    field.precision = precision;
+    field.graph = VectorGraphKind::kHnswlib;
+    const Status refused = db.core->CreateVectorIndex("a", field);
+    CHECK(refused.code() == ErrorCode::kInvalidArgument);
+    CHECK(refused.message() == "vector index \"a.v\": " + std::to_string(VectorPrecisionBits(precision)) +
+                                   " bits over the graph of hnswlib, expected 8 or 16 there");
+    field.graph = VectorGraphKind::kFlat;
+    REQUIRE(db.core->CreateVectorIndex("a", field).ok());
+    std::mt19937 random(3);
+    std::normal_distribution<float> normal(1.0F);
+    std::vector<std::vector<float>> vectors;
+    for (int first = 0; first < 12000; first += 4000) {  // The mean comes with the first.
+      auto view = *db.core->BeginWrite();
+      const auto* collection = view->catalog().Find("a");
+      for (int i = first; i < first + 4000; ++i) {
+        vectors.emplace_back();
+        std::string body = R"({"v":[)";
+        for (int n = 0; n < 32; ++n) {
+          vectors.back().push_back(normal(random));
+          body += (n == 0 ? "" : ",") + std::to_string(vectors.back().back());
+        }
+        REQUIRE(view->Put(*collection, std::to_string(i), body + "]}").ok());
+      }
+      REQUIRE(view->Commit().ok());
+    }
+    REQUIRE(db.core->ListIndexes()->at(0).strategy.find("hnsw ef=") == 0);
+    const auto nearest = [&](int i) {
+      auto view = *db.core->BeginRead();
+      return db.Nearest(*view, "a", "v", vectors[static_cast<std::size_t>(i)], 3);
+    };
+    for (int i = 0; i < 12000; i += 1000) CHECK(nearest(i).front() == std::to_string(i));
+    const auto tuned = db.core->TuneVectorIndex("a", "v", 0.9, 30);
+    REQUIRE_MESSAGE(tuned.ok(), tuned.status().ToString());
+    CHECK(tuned->recall >= 0.9);
+    REQUIRE(db.Delete("a", "1000").ok());
+    const Ids before = nearest(1000);
+    CHECK(before.front() != "1000");
+    db.CheckVerified();
+    db.Reopen();
+    CHECK(OpenedFrom(db) == "snapshot");
+    CHECK(nearest(1000) == before);
+    CHECK(db.core->ListIndexes()->at(0).options.precision == precision);
+    db.CheckVerified();
+  }
+}
