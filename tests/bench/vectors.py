@@ -139,10 +139,10 @@ def checkpoint_rows(checkpoint):
     ]
 
 
-def table(name, result):
+def table(name, result, bits):
     bars = BARS[name]
     metric, links = SETS[name]
-    header(f"{name}: {result['count']:,} x {result['dimension']}, {metric}; ours M {links}, 16 bits; hnswlib M 16, float32; "
+    header(f"{name}: {result['count']:,} x {result['dimension']}, {metric}; ours M {links}, {bits} bits; hnswlib M 16, float32; "
            "efConstruction 200")
     rows = []
     if "points" in result.get("ours", {}):
@@ -227,7 +227,7 @@ def compare(stack, command, folder, name, peers, arguments):
     for peer, side in sides.items():
         greatest = max(point["recall"] for point in side.points)
         recall = min(RECALL, greatest)
-        header(f"{name}: ours M {links}, 16 bits; {peer} {side.about['version']} i8, M 16; efConstruction 200", peer)
+        header(f"{name}: ours M {links}, {arguments.bits} bits; {peer} {side.about['version']} i8, M 16; efConstruction 200", peer)
         note = "" if greatest >= RECALL else f" (its greatest; {RECALL} never)"
         bar = "at least 5" if (peer, name) == ("zvec", "glove") else None
         rows.append(row(f"queries per second at recall {recall:.3f}{note}", qps_at(ours.points, recall),
@@ -262,6 +262,8 @@ def main():
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--peers", help="read by vectors.sh, which passes those that it found as --peer")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--bits", type=int, choices=(1, 4, 8, 16), default=16, help="of ours")
+    parser.add_argument("--links", type=int, help="of ours; else what suits the set")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, help="vectors of the base; else all")
     arguments = parser.parse_args()
@@ -270,7 +272,10 @@ def main():
     results = {}
     for name in names(arguments.sets, SETS, "set"):
         metric, links = SETS[name]
-        command = [arguments.ours, f"{arguments.folder}/{name}", metric, "--links", str(links)]
+        links = arguments.links or links
+        SETS[name] = (metric, links)
+        command = [arguments.ours, f"{arguments.folder}/{name}", metric, "--links", str(links), "--bits",
+                   str(arguments.bits)]
         if arguments.count:
             command += ["--count", str(arguments.count)]
         own = [part for part in parts if part != "peers"]
@@ -279,7 +284,7 @@ def main():
         if own:
             run = command + ["--rounds", str(arguments.rounds), "--parts", ",".join(own)]
             result = json.loads(subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout)
-            results[name].update(result=result, rows=table(name, result))
+            results[name].update(result=result, rows=table(name, result, arguments.bits))
         if "peers" in parts and not peers:
             print(f"vectors: {name}: no peer was found, expected usearch, zvec or sqlite-vec: SKIPPED", file=sys.stderr)
         elif "peers" in parts:
