@@ -103,8 +103,7 @@ Result<std::optional<VectorMatch>> HnswCursor::Next() {
         pending_.clear();
         break;
       }
-      // Behind what was cleared nothing comes that could meet it again.
-      if (!pending_was_cleared_ && !seen_.insert(match.docid).second) continue;
+      if (!seen_.insert(match.docid).second) continue;
       if (options_.predicate && !options_.predicate(match.docid)) continue;
       ++accepted_count_;
       return std::optional<VectorMatch>(match);
@@ -180,7 +179,6 @@ Status HnswCursor::ScanRest() {
     FORESHORE_ASSIGN_OR_RETURN(pending_, index_.ScanAll(query_, snapshot_sequence_));
   }
   scanned_count_ = pending_.size();
-  pending_was_cleared_ = true;
   std::erase_if(pending_, [this](const VectorMatch& match) { return seen_.count(match.docid) != 0; });
   std::make_heap(pending_.begin(), pending_.end(), &Farther);
   phase_ = Phase::kDone;

@@ -58,7 +58,6 @@ class HnswCursor final : public VectorCursor {
   std::optional<std::size_t> scanned_count_;  // Codes of the scan.
   std::size_t accepted_count_ = 0;            // Matches yielded.
   std::vector<VectorMatch> pending_;          // A heap, nearest on top: found and not yet looked at.
-  bool pending_was_cleared_ = false;          // Of what was seen.
   std::unordered_set<std::int64_t> seen_;     // Documents that were yielded or refused by the predicate.
 };
 

@@ -58,7 +58,10 @@ void HnswIndex::FindSlotsByDocids(const VectorFilter& filter, const State& now, 
     if (slot < set.end) set.slots.push_back(slot);
   };
   for (const std::int64_t docid : filter.docids()) {
-    if (const std::uint32_t live = FindLive(now, docid); live != kNoSlot) add(live);
+    if (const std::uint32_t live = FindLive(now, docid); live < set.end) {
+      const std::uint32_t end = now.LiveEnd(live, set.end);
+      for (std::uint32_t slot = live; slot < end; ++slot) add(slot);
+    }
     const auto [first, last] = superseded_.equal_range(docid);
     for (auto it = first; it != last; ++it) add(it->second);
   }

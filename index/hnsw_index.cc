@@ -95,13 +95,19 @@ void HnswIndex::AdoptLocked(std::shared_ptr<State> state) {
   std::unordered_multimap<std::int64_t, std::uint32_t> superseded;
   std::vector<Death> deaths;
   std::uint64_t garbage_count = state->entries.borrowed_dead_count();
-  std::uint64_t live_count = borrowed_count - garbage_count;
+  std::uint64_t document_count = 0;
+  for (std::uint32_t slot = 0; slot < borrowed_count; ++slot) {
+    const HnswEntry entry = state->entries[slot];
+    if (!entry.is_live()) continue;
+    const bool is_further =
+        slot > 0 && state->entries[slot - 1].docid == entry.docid && state->entries[slot - 1].is_live();
+    if (!is_further) ++document_count;
+  }
   live.reserve(count - borrowed_count);
   for (std::uint32_t slot = borrowed_count; slot < count; ++slot) {
     const HnswEntry entry = state->entries[slot];
     if (entry.is_live()) {
-      live.emplace(entry.docid, slot);
-      ++live_count;
+      if (live.emplace(entry.docid, slot).second) ++document_count;
     } else if (entry.died <= forgotten_seq_) {
       ++garbage_count;
     } else {
@@ -115,7 +121,7 @@ void HnswIndex::AdoptLocked(std::shared_ptr<State> state) {
   superseded_.swap(superseded);
   deaths_.swap(queue);
   garbage_count_ = garbage_count;
-  live_count_ = live_count;
+  document_count_ = document_count;
   const std::lock_guard state_lock(state_mutex_);
   state_ = std::move(state);
 }
@@ -126,26 +132,34 @@ std::uint32_t HnswIndex::FindLive(const State& state, std::int64_t docid) const 
   std::uint32_t live_slot = kNoSlot;
   if (state.image) {
     state.image->ForEachPlaced(docid, [&](std::uint32_t slot) {
-      if (state.entries[slot].is_live()) live_slot = slot;
+      if (state.entries[slot].is_live()) live_slot = std::min(live_slot, slot);
     });
   }
   return live_slot;
 }
 
 // With live_mutex_ held as well.
-void HnswIndex::KillLocked(std::uint32_t slot, std::uint64_t sequence) {
+void HnswIndex::KillLocked(std::uint32_t first, std::uint32_t end, std::uint64_t sequence) {
   const std::shared_ptr<State> now = state();
-  const std::int64_t docid = now->entries[slot].docid;
-  if (sequence > forgotten_seq_) {
-    superseded_.emplace(docid, slot);
-    deaths_.push({sequence, slot});
-  } else {
-    ++garbage_count_;
+  const std::int64_t docid = now->entries[first].docid;
+  for (std::uint32_t slot = first; slot < end; ++slot) {
+    if (sequence > forgotten_seq_) {
+      superseded_.emplace(docid, slot);
+      deaths_.push({sequence, slot});
+    } else {
+      ++garbage_count_;
+    }
+    if (slot < saved_.node_count) unsaved_deaths_.push_back(slot);
+    now->entries.StoreDied(slot, sequence);
   }
-  if (slot < saved_.node_count) unsaved_deaths_.push_back(slot);
   live_.erase(docid);
-  --live_count_;
-  now->entries.StoreDied(slot, sequence);
+  --document_count_;
+}
+
+std::uint32_t HnswIndex::State::LiveEnd(std::uint32_t first, std::uint32_t limit) const {
+  std::uint32_t end = first;
+  while (end < limit && entries[end].docid == entries[first].docid && entries[end].is_live()) ++end;
+  return end;
 }
 
 Status HnswIndex::Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) {
@@ -165,6 +179,12 @@ Status HnswIndex::UpsertMany(std::span<const VectorUpsert> upserts, unsigned thr
     return Status::Internal(config_.name + ": inserting: " + exception.what());
   }
   for (std::size_t i = 0; i < upserts.size(); ++i) {
+    if (upserts[i].is_further &&
+        (i == 0 || upserts[i].docid != upserts[i - 1].docid || upserts[i].sequence != upserts[i - 1].sequence)) {
+      return Status::InvalidArgument(config_.name + ": a further vector of document " +
+                                     std::to_string(upserts[i].docid) + " follows none of it at sequence " +
+                                     std::to_string(upserts[i].sequence));
+    }
     const Result<VectorRecord> decoded = DecodeVectorRecord(upserts[i].record, config_.dimension);
     if (!decoded.ok()) {
       return decoded.status().WithContext(config_.name + ": document " + std::to_string(upserts[i].docid));
@@ -196,29 +216,38 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, std::span<c
   }
   std::vector<const void*> added;
   std::vector<std::int8_t> no_fine_codes(config_.dimension, 0);
-  for (std::size_t i = 0; i < upserts.size(); ++i) {
+  const auto fine_of = [&](std::size_t i) {
+    return records[i].fine_codes.empty() ? std::span<const std::int8_t>(no_fine_codes) : records[i].fine_codes;
+  };
+  for (std::size_t i = 0, end = 0; i < upserts.size(); i = end) {
+    for (end = i + 1; end < upserts.size() && upserts[end].is_further;) ++end;
     const VectorUpsert& upsert = upserts[i];
-    const VectorRecord& record = records[i];
-    const std::span<const std::int8_t> fine =
-        record.fine_codes.empty() ? std::span<const std::int8_t>(no_fine_codes) : record.fine_codes;
-    const char* code = codes_.data() + i * code_bytes;
+    const std::uint32_t next_slot = first + static_cast<std::uint32_t>(added.size());
     const std::unique_lock live_lock(live_mutex_);
     const std::uint32_t old = FindLive(*now, upsert.docid);
     if (old != kNoSlot) {
       if (now->entries[old].born > upsert.sequence) continue;
-      // A document that is written again with the same vector keeps its entry.
-      const void* old_code = old < first ? now->graph->code(old) : added[old - first];
-      const bool is_same = std::memcmp(old_code, code, code_bytes) == 0 &&
-                           (!now->fine_codes || std::equal(fine.begin(), fine.end(), (*now->fine_codes)[old].begin()));
+      // A document that is written again with the same vectors keeps its entries.
+      const std::uint32_t old_end = now->LiveEnd(old, next_slot);
+      bool is_same = old_end - old == end - i;
+      for (std::size_t each = i; each < end && is_same; ++each) {
+        const std::uint32_t slot = old + static_cast<std::uint32_t>(each - i);
+        const void* old_code = slot < first ? now->graph->code(slot) : added[slot - first];
+        const std::span<const std::int8_t> fine = fine_of(each);
+        is_same = std::memcmp(old_code, codes_.data() + each * code_bytes, code_bytes) == 0 &&
+                  (!now->fine_codes || std::equal(fine.begin(), fine.end(), (*now->fine_codes)[slot].begin()));
+      }
       if (is_same) continue;
-      KillLocked(old, upsert.sequence);
+      KillLocked(old, old_end, upsert.sequence);
     }
-    const std::uint32_t slot = first + static_cast<std::uint32_t>(added.size());
-    now->entries.Put(slot, {upsert.docid, upsert.sequence, kNeverDied});
-    if (now->fine_codes) now->fine_codes->Put(slot, record.codes, fine);
-    live_[upsert.docid] = slot;
-    ++live_count_;
-    added.push_back(code);
+    live_[upsert.docid] = next_slot;
+    ++document_count_;
+    for (std::size_t each = i; each < end; ++each) {
+      const std::uint32_t slot = first + static_cast<std::uint32_t>(added.size());
+      now->entries.Put(slot, {upsert.docid, upsert.sequence, kNeverDied});
+      if (now->fine_codes) now->fine_codes->Put(slot, records[each].codes, fine_of(each));
+      added.push_back(codes_.data() + each * code_bytes);
+    }
   }
   return now->graph->AddMany(added, thread_count);
 }
@@ -230,7 +259,7 @@ Status HnswIndex::Remove(std::int64_t docid, std::uint64_t sequence) {
   const std::shared_ptr<State> now = state();
   const std::uint32_t slot = FindLive(*now, docid);
   if (slot == kNoSlot || now->entries[slot].born > sequence) return Status::Ok();
-  KillLocked(slot, sequence);
+  KillLocked(slot, now->LiveEnd(slot, now->graph->node_count()), sequence);
   return Status::Ok();
 }
 
@@ -253,7 +282,7 @@ bool HnswIndex::ShouldCompact() const {
 
 std::uint64_t HnswIndex::entry_count() const {
   const std::shared_lock lock(live_mutex_);
-  return live_count_;
+  return document_count_;
 }
 
 std::uint64_t HnswIndex::garbage_count() const {

@@ -1,8 +1,9 @@
 // VectorIndex over HnswGraph: keeps, beside the graph, who each slot is and in which snapshots it is visible.
 //
-// Invariants: the entry of a slot describes the graph's slot and is there before it; live_, or else a place of the
-// image whose slot has not died, leads from each docid to its only entry that has not died; a slot's code never changes
-// and, until Compact() replaces graph and entries, neither does its number.
+// Invariants: the entry of a slot describes the graph's slot and is there before it; the entries of a docid that have
+// not died, one for each of its vectors, follow each other and were born together; live_, or else the places of the
+// image, lead from the docid to the first of them; a slot's code never changes and, until Compact() replaces graph and
+// entries, neither does its number.
 //
 // Threads: as VectorIndex says. Searches take no lock that a change holds (over hnswlib's graph they do): they borrow
 // graph and entries, which stay with them if they are replaced meanwhile. Where documents are looked up by docid, that
@@ -88,12 +89,14 @@ class HnswIndex final : public VectorIndex {
     // LockShared() of the graph is held.
     double DistanceTo(const VectorQuery& query, std::uint32_t slot) const;
     void Prefetch(std::uint32_t slot) const;
+    // Behind the live entries of one document, of which `first` is the first; at most `limit`. live_mutex_ is held.
+    std::uint32_t LiveEnd(std::uint32_t first, std::uint32_t limit) const;
   };
   std::shared_ptr<State> state() const;
   // Those with write_mutex_ held:
   Status ApplyLocked(std::span<const VectorUpsert> upserts, std::span<const VectorRecord> records,
                      unsigned thread_count);
-  void KillLocked(std::uint32_t slot, std::uint64_t sequence);
+  void KillLocked(std::uint32_t first, std::uint32_t end, std::uint64_t sequence);
   // Puts `state` in place, and makes live_, superseded_, deaths_ and the counts from its entries.
   void AdoptLocked(std::shared_ptr<State> state);
   bool CanAppendLocked(const std::string& path) const;
@@ -102,7 +105,7 @@ class HnswIndex final : public VectorIndex {
   Status MapSavedLocked(const std::string& path);
   std::uint64_t MemoryBytesLocked() const;
 
-  // Of the document's entry that has not died; kNoSlot where there is none. live_mutex_ is held.
+  // The first of the document's entries that have not died; kNoSlot where there are none. live_mutex_ is held.
   std::uint32_t FindLive(const State& state, std::int64_t docid) const;
   // Looks closely at `slots`, which a search found, nearest first, and settles candidates.
   Status Settle(const State& now, const VectorQuery& query, std::span<const std::uint32_t> slots,
@@ -146,8 +149,8 @@ class HnswIndex final : public VectorIndex {
 
   // Guards what follows; changes of it, and of the pointer below, hold write_mutex_ too.
   mutable FairSharedMutex live_mutex_;
-  std::uint64_t live_count_ = 0;                                     // Entries that have not died.
-  std::unordered_map<std::int64_t, std::uint32_t> live_;             // The slot of each document; none of the image.
+  std::uint64_t document_count_ = 0;                                 // Documents with an entry that has not died.
+  std::unordered_map<std::int64_t, std::uint32_t> live_;             // The first live slot of each; none of the image.
   std::unordered_multimap<std::int64_t, std::uint32_t> superseded_;  // Slots of it that are in deaths_.
 
   mutable std::mutex state_mutex_;  // Guards the pointer.

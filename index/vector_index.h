@@ -2,8 +2,9 @@
 // snapshot. It is derived data: everything in it can be rebuilt from the records in the store.
 //
 // Time. Every call that changes the index names the change-log sequence it belongs to. An entry is visible to a
-// search at snapshot S when born <= S < died; at any S a document has at most one visible entry. Applying the same
-// part of the log again is harmless: an operation older than the document's live entry changes nothing.
+// search at snapshot S when born <= S < died; at any S the visible entries of a document are those of one operation:
+// one, or several where it has several vectors. Applying the same part of the log again is harmless: an operation older
+// than the document's live entries changes nothing.
 //
 // Threads: every member is safe from any thread. Searches run side by side, and over our own graph beside changes too;
 // changes wait for each other. Neither the caller's predicate nor the time between two Next() calls holds a lock.
@@ -71,9 +72,10 @@ struct VectorMatch {
   friend bool operator==(const VectorMatch&, const VectorMatch&) = default;
 };
 
-// Streams matches nearest first until every visible entry that passes the predicate has been yielded, each once. It
-// begins with a graph search, widens it as more is asked for, and ends with a scan of what is left; so the order is
-// that of an approximate search: a match may come after one that is a little farther, never a second time.
+// Streams matches nearest first until every visible document that passes the predicate has been yielded, each once,
+// with the distance of its nearest vector as far as an approximate search knows. It begins with a graph search, widens
+// it as more is asked for, and ends with a scan of what is left; so the order is that of an approximate search: a match
+// may come after one that is a little farther, never a second time.
 //
 // Lifetime: must not outlive its index. Threads: one thread at a time.
 class VectorCursor {
@@ -91,6 +93,7 @@ struct VectorUpsert {
   std::int64_t docid = 0;
   Bytes record;  // One of index/quantizer.h.
   std::uint64_t sequence = 0;
+  bool is_further = false;  // One more vector of the document of the upsert before it, at the same sequence.
 };
 
 class VectorIndex {
@@ -101,6 +104,7 @@ class VectorIndex {
   // index/quantizer.h. After kInternal (out of memory) the index refuses everything and must be rebuilt.
   virtual Status Upsert(std::int64_t docid, Bytes record, std::uint64_t sequence) = 0;
   // Upsert() of each in turn, the graph's part on up to `thread_count` threads. Where a record is bad, nothing is done.
+  // kInvalidArgument where one that is further has another document or sequence than the one before it.
   virtual Status UpsertMany(std::span<const VectorUpsert> upserts, unsigned thread_count) = 0;
   // The document has no vector from `sequence` on. Ok where it had none.
   virtual Status Remove(std::int64_t docid, std::uint64_t sequence) = 0;
