@@ -154,14 +154,9 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
       if (make_graph) docids.emplace(cursor->id(), cursor->docid());
     }
     for (const auto& [docid, token] : documents) {
-      auto values = ParseVectorArray(token, index);
-      if (!values.ok()) return values.status().WithContext("document " + std::to_string(docid));
-      FORESHORE_ASSIGN_OR_RETURN(const ByteString record,
-                                 EncodeVectorRecord(*values, index.options.dimension, index.options.precision));
-      StoredVector stored;
-      stored.source_hash = Fnv1a64(token);
-      stored.record = record;
-      FORESHORE_RETURN_IF_ERROR(view->PutVector(index, docid, EncodeStoredVector(stored)));
+      const auto stored = EncodeOwnVectors(token, index);
+      if (!stored.ok()) return stored.status().WithContext("document " + std::to_string(docid));
+      FORESHORE_RETURN_IF_ERROR(view->PutVector(index, docid, *stored));
     }
   }
   // The graph is there, empty or with what it will be given, before the commit that fills it.

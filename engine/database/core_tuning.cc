@@ -33,7 +33,8 @@ Result<std::vector<Sample>> TakeSamples(ReadTxn& txn, const VectorIndexDefinitio
   for (std::uint64_t number = 0; cursor->valid() && samples.size() < sample_count; ++number) {
     if (number % step == step / 2) {
       FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(cursor->value()));
-      FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record, DecodeVectorRecord(stored.record, index.options.dimension));
+      FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record,
+                                 DecodeVectorRecord(stored.records[0], index.options.dimension));
       // A vector of zeros is near nothing under cosine.
       if (record.scale != 0.0F) {
         Sample& sample = samples.emplace_back();

@@ -71,8 +71,10 @@ class Verifier {
       ++count;
       docids.push_back(cursor->integer_key());
       const auto stored = DecodeStoredVector(cursor->value());
-      const Status decoded =
-          stored.ok() ? DecodeVectorRecord(stored->record, index.options.dimension).status() : stored.status();
+      Status decoded = stored.status();
+      for (std::size_t i = 0; decoded.ok() && i < stored->records.size(); ++i) {
+        decoded = DecodeVectorRecord(stored->records[i], index.options.dimension).status();
+      }
       if (!decoded.ok())
         Problem(where + "document " + std::to_string(cursor->integer_key()) + ": " + decoded.message());
     }

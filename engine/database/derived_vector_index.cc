@@ -186,7 +186,9 @@ Status DerivedVectorIndex::ApplyAll(std::span<const VectorOperation> operations,
     const bool is_upsert = i < operations.size() && !operations[i].stored.empty();
     if (is_upsert) {
       FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(operations[i].stored));
-      upserts.push_back({operations[i].docid, stored.record, at});
+      for (std::size_t each = 0; each < stored.records.size(); ++each) {
+        upserts.push_back({operations[i].docid, stored.records[each], at, each > 0});
+      }
     }
     if (is_upsert && upserts.size() < kBatchMax) continue;
     FORESHORE_RETURN_IF_ERROR(graph_->UpsertMany(upserts, thread_count));

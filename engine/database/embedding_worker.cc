@@ -223,7 +223,7 @@ Status EmbeddingWorker::Store(const CollectionDefinition& collection, const Vect
     stored.is_from_model = true;
     stored.source_hash = Fnv1a64(item.text);
     stored.model_tag = model_tag;
-    stored.record = record;
+    stored.records.push_back(record);
     FORESHORE_RETURN_IF_ERROR(view->PutVector(index, item.docid, EncodeStoredVector(stored)));
   }
   if (batch.fill_done) {

@@ -192,7 +192,7 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
     if (!merged->hidden.insert(docid).second || stored_bytes.empty()) return Status::Ok();
     if (options.among && !options.among->Contains(docid)) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(stored_bytes));
-    FORESHORE_ASSIGN_OR_RETURN(const double distance, prepared.DistanceToRecord(stored.record));
+    FORESHORE_ASSIGN_OR_RETURN(const double distance, NearestRecord(prepared, stored));
     merged->overlay.push_back({docid, distance});
     return Status::Ok();
   };

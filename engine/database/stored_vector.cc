@@ -1,10 +1,13 @@
 #include "engine/database/stored_vector.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "engine/document/json.h"
 #include "index/quantizer.h"
+#include "storage/base/checksum.h"
 #include "storage/base/coding.h"
 
 namespace foreshore {
@@ -12,17 +15,53 @@ namespace {
 
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kFlagFromModel = 1;
+constexpr std::uint8_t kFlagSeveral = 2;
+
+Status Refuse(const VectorIndexDefinition& index, const std::string& found) {
+  const std::string dimension = std::to_string(index.options.dimension);
+  return Status::InvalidArgument("vector index \"" + index.name + "\": " + found + ", expected an array of " +
+                                 dimension + " numbers, or of 1 to " + std::to_string(kVectorsPerDocumentMax) +
+                                 " such arrays");
+}
+
+// Reads the numbers of one array up to its end, and returns what stands behind it. `text` begins behind the bracket.
+// `which` says in messages which of several arrays it is.
+Result<const char*> ParseNumbers(const char* text, const char* end, const VectorIndexDefinition& index,
+                                 const std::string& which, std::vector<float>& values) {
+  values.clear();
+  while (text < end && *text != ']') {
+    double value = 0;
+    const auto [next, error] = std::from_chars(text, end, value);
+    // from_chars reports out of range for what no double holds; such a number is no coordinate.
+    if (error != std::errc() || !std::isfinite(static_cast<float>(value))) {
+      return Refuse(index, which + "element " + std::to_string(values.size()) + " is not a finite number");
+    }
+    values.push_back(static_cast<float>(value));
+    if (values.size() > index.options.dimension) break;
+    text = next;
+    if (text < end && *text == ',') ++text;
+  }
+  if (values.size() != index.options.dimension) {
+    return Refuse(index, which + "array has " + (values.size() > index.options.dimension ? "more than " : "") +
+                             std::to_string(std::min<std::size_t>(values.size(), index.options.dimension)) +
+                             " elements");
+  }
+  return text + 1;
+}
 
 }  // namespace
 
 ByteString EncodeStoredVector(const StoredVector& vector) {
   ByteString out;
-  out.reserve(18 + vector.record.size());
+  out.reserve(20 + vector.records.size() * vector.records[0].size());
+  const bool is_several = vector.records.size() > 1;
   AppendFixed(out, kVersion);
-  AppendFixed(out, static_cast<std::uint8_t>(vector.is_from_model ? kFlagFromModel : 0));
+  AppendFixed(out,
+              static_cast<std::uint8_t>((vector.is_from_model ? kFlagFromModel : 0) | (is_several ? kFlagSeveral : 0)));
   AppendFixed(out, vector.source_hash);
   AppendFixed(out, vector.model_tag);
-  out.append(vector.record);
+  if (is_several) AppendFixed(out, static_cast<std::uint16_t>(vector.records.size()));
+  for (const Bytes record : vector.records) out.append(record);
   return out;
 }
 
@@ -34,15 +73,35 @@ Result<StoredVector> DecodeStoredVector(Bytes bytes) {
   vector.is_from_model = (flags & kFlagFromModel) != 0;
   vector.source_hash = reader.Fixed<std::uint64_t>();
   vector.model_tag = reader.Fixed<std::uint64_t>();
-  vector.record = reader.Rest();
   if (!reader.ok()) {
     return Status::Corruption("stored vector: " + std::to_string(bytes.size()) + " bytes, expected at least 18");
   }
-  if (version != kVersion || (flags & ~kFlagFromModel) != 0) {
+  if (version != kVersion || (flags & ~(kFlagFromModel | kFlagSeveral)) != 0) {
     return Status::Unsupported("stored vector: version " + std::to_string(version) + " and flags " +
                                std::to_string(flags) + ", expected version 1");
   }
+  if ((flags & kFlagSeveral) == 0) {
+    vector.records.push_back(reader.Rest());
+    return vector;
+  }
+  const auto count = reader.Fixed<std::uint16_t>();
+  const Bytes rest = reader.Rest();
+  if (!reader.ok() || count < 2 || count > kVectorsPerDocumentMax || rest.size() % count != 0) {
+    return Status::Corruption("stored vector: " + std::to_string(count) + " records in " + std::to_string(rest.size()) +
+                              " bytes, expected 2 to " + std::to_string(kVectorsPerDocumentMax) + " of one size");
+  }
+  const std::size_t record_bytes = rest.size() / count;
+  for (std::size_t i = 0; i < count; ++i) vector.records.push_back(rest.substr(i * record_bytes, record_bytes));
   return vector;
+}
+
+Result<double> NearestRecord(const VectorQuery& query, const StoredVector& stored) {
+  double nearest = std::numeric_limits<double>::infinity();
+  for (const Bytes record : stored.records) {
+    FORESHORE_ASSIGN_OR_RETURN(const double distance, query.DistanceToRecord(record));
+    nearest = std::min(nearest, distance);
+  }
+  return nearest;
 }
 
 std::uint64_t ModelTagOf(std::string_view version_hex) {
@@ -67,33 +126,33 @@ std::string SourceTextOf(const VectorIndexDefinition& index, std::string_view bo
   return text;
 }
 
-Result<std::vector<float>> ParseVectorArray(std::string_view token, const VectorIndexDefinition& index) {
-  const auto refuse = [&](const std::string& found) {
-    return Status::InvalidArgument("vector index \"" + index.name + "\": " + found + ", expected an array of " +
-                                   std::to_string(index.options.dimension) + " numbers");
-  };
-  if (token.size() < 2 || token.front() != '[') return refuse("value is not an array");
+Result<ByteString> EncodeOwnVectors(std::string_view token, const VectorIndexDefinition& index) {
+  if (token.size() < 2 || token.front() != '[') return Refuse(index, "value is not an array");
+  const char* text = token.data() + 1;
+  const char* const end = token.data() + token.size();
+  const bool is_several = *text == '[';
+  std::vector<ByteString> records;
   std::vector<float> values;
-  values.reserve(index.options.dimension);
-  const char* cursor = token.data() + 1;
-  const char* const end = token.data() + token.size() - 1;
-  while (cursor < end) {
-    double value = 0;
-    const auto [next, error] = std::from_chars(cursor, end, value);
-    // from_chars reports out of range for what no double holds; such a number is no coordinate.
-    if (error != std::errc() || !std::isfinite(static_cast<float>(value))) {
-      return refuse("element " + std::to_string(values.size()) + " is not a finite number");
+  while (true) {
+    std::string which;
+    if (is_several) {
+      which = "vector " + std::to_string(records.size()) + ": ";
+      if (*text != '[') return Refuse(index, which + "value is not an array");
+      if (records.size() == kVectorsPerDocumentMax) {
+        return Refuse(index, "array has more than " + std::to_string(kVectorsPerDocumentMax) + " vectors");
+      }
+      ++text;
     }
-    values.push_back(static_cast<float>(value));
-    if (values.size() > index.options.dimension) break;
-    cursor = next;
-    if (cursor < end && *cursor == ',') ++cursor;
+    FORESHORE_ASSIGN_OR_RETURN(text, ParseNumbers(text, end, index, which, values));
+    FORESHORE_ASSIGN_OR_RETURN(records.emplace_back(),
+                               EncodeVectorRecord(values, index.options.dimension, index.options.precision));
+    if (!is_several || text >= end || *text != ',') break;
+    ++text;
   }
-  if (values.size() != index.options.dimension) {
-    return refuse("array has " + std::string(values.size() > index.options.dimension ? "more than " : "") +
-                  std::to_string(std::min<std::size_t>(values.size(), index.options.dimension)) + " elements");
-  }
-  return values;
+  StoredVector stored;
+  stored.source_hash = Fnv1a64(token);
+  stored.records.assign(records.begin(), records.end());
+  return EncodeStoredVector(stored);
 }
 
 }  // namespace foreshore

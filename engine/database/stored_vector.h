@@ -1,34 +1,44 @@
-// What the store keeps per document and vector field: where the vector came from, and its int8 record.
+// What the store keeps per document and vector field: where the vector came from, and its int8 record, or several.
 //
 //   Stored vector, little-endian              code: engine/database/stored_vector.cc
 //     OFFSET SIZE FIELD
 //          0    1 version = 1
-//          1    1 flags: bit 0 set for a vector made by a model, the others 0
+//          1    1 flags: bit 0 set for a vector made by a model, bit 1 for several vectors, the others 0
 //          2    8 hash of the source text or array (FNV-1a), so that an unchanged source is not embedded again
 //         10    8 first bytes of the model's version; 0 without a model
-//         18    n vector record (index/quantizer.h)
+//         18    n vector record (index/quantizer.h); with bit 1 instead:
+//         18    2 vector_count, 2..64
+//         20    n vector records, all of n / vector_count bytes
+//   Reader: an unknown version or flag is kUnsupported; any other mismatch is kCorruption.
 //
 // Threads: free functions, safe from any thread.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/database/catalog.h"
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
+#include "index/vector_query.h"
 
 namespace foreshore {
+
+inline constexpr std::size_t kVectorsPerDocumentMax = 64;
 
 struct StoredVector {
   bool is_from_model = false;
   std::uint64_t source_hash = 0;
   std::uint64_t model_tag = 0;
-  Bytes record;  // Into the bytes that were decoded.
+  std::vector<Bytes> records;  // 1..kVectorsPerDocumentMax of equal sizes, into the bytes that were decoded.
 };
 
 ByteString EncodeStoredVector(const StoredVector& vector);
 Result<StoredVector> DecodeStoredVector(Bytes bytes);  // kCorruption, kUnsupported
+
+// The distance to the nearest of the records; the errors of DecodeVectorRecord().
+Result<double> NearestRecord(const VectorQuery& query, const StoredVector& stored);
 
 // The tag of a model version in hexadecimal.
 std::uint64_t ModelTagOf(std::string_view version_hex);
@@ -37,7 +47,8 @@ std::uint64_t ModelTagOf(std::string_view version_hex);
 // JSON, joined by line breaks; empty where all are absent or null.
 std::string SourceTextOf(const VectorIndexDefinition& index, std::string_view body);
 
-// The numbers of a JSON array token. kInvalidArgument unless they are `dimension` finite floats.
-Result<std::vector<float>> ParseVectorArray(std::string_view token, const VectorIndexDefinition& index);
+// What a document's own vector, or array of vectors, is stored as: a JSON token of a valid body. kInvalidArgument
+// unless it is an array of `dimension` finite floats, or one of 1..kVectorsPerDocumentMax such arrays.
+Result<ByteString> EncodeOwnVectors(std::string_view token, const VectorIndexDefinition& index);
 
 }  // namespace foreshore

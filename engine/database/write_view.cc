@@ -301,19 +301,14 @@ Status WriteView::FollowOwnVector(const VectorIndexDefinition& index, std::int64
   const std::string_view token = token_of(body);
   if (token == old_token) return Status::Ok();
   if (token.empty()) return PutVector(index, docid, {});
-  auto values = ParseVectorArray(token, index);
-  if (!values.ok()) {
-    if (origin == ChangeOrigin::kLocal) return values.status();
+  const auto stored = EncodeOwnVectors(token, index);
+  if (!stored.ok()) {
+    if (origin == ChangeOrigin::kLocal) return stored.status();
     // A merge always applies; the document is then only not found by this index.
-    Log(LogLevel::kWarning, "sync", values.status().message());
+    Log(LogLevel::kWarning, "sync", stored.status().message());
     return old_token.empty() ? Status::Ok() : PutVector(index, docid, {});
   }
-  FORESHORE_ASSIGN_OR_RETURN(const ByteString record,
-                             EncodeVectorRecord(*values, index.options.dimension, index.options.precision));
-  StoredVector stored;
-  stored.source_hash = Fnv1a64(token);
-  stored.record = record;
-  return PutVector(index, docid, EncodeStoredVector(stored));
+  return PutVector(index, docid, *stored);
 }
 
 Status WriteView::PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored) {

@@ -397,7 +397,7 @@ Status CollectionCursor::MeasureListed(const VectorIndexDefinition& index, std::
     FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index.vectors, docid));
     if (!stored_bytes) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*stored_bytes));
-    FORESHORE_ASSIGN_OR_RETURN(const double distance, prepared->DistanceToRecord(stored.record));
+    FORESHORE_ASSIGN_OR_RETURN(const double distance, NearestRecord(*prepared, stored));
     measured_.push_back({docid, distance});
     return Status::Ok();
   });
@@ -552,7 +552,8 @@ Status CollectionCursor::VectorColumn(sqlite3_context* context, const TableColum
   FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index->vectors, docid_));
   if (!stored_bytes) return Status::Ok();
   FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*stored_bytes));
-  FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record, DecodeVectorRecord(stored.record, index->options.dimension));
+  FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record,
+                             DecodeVectorRecord(stored.records[0], index->options.dimension));
   std::vector<float> vector(record.codes.size());
   DequantizeVector(record, vector);
   const ByteString blob = BlobFromVector(vector);

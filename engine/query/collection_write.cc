@@ -136,10 +136,10 @@ Result<std::string> RowWriter::VectorToken(const TableColumn& column, sqlite3_va
                                    "\" and cannot be written");
   }
   if (column.field_number < 0) return Status::Unsupported(Named(column) + " is nested: write it through body");
-  FORESHORE_ASSIGN_OR_RETURN(const auto vector, VectorFromValue(value, Named(column)));
+  FORESHORE_ASSIGN_OR_RETURN(const auto vectors, VectorsFromValue(value, Named(column)));
   // JSON keeps the numbers as they were written; only a blob has none to keep.
   if (sqlite3_value_type(value) == SQLITE_TEXT) return NormaliseValue(TextOf(value));
-  return JsonFromVector(vector);
+  return JsonFromVector(vectors[0]);
 }
 
 Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, std::string_view base,

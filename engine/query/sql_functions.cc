@@ -1,5 +1,8 @@
 #include "engine/query/sql_functions.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "engine/model/model_registry.h"
 #include "engine/query/array_contains.h"
 #include "engine/query/sql_json.h"
@@ -72,13 +75,21 @@ Result<double> DistanceOf(int count, sqlite3_value** arguments) {
     }
     metric = *named;
   }
-  FORESHORE_ASSIGN_OR_RETURN(const auto a, VectorFromValue(arguments[0], "vector_distance: first vector"));
-  FORESHORE_ASSIGN_OR_RETURN(const auto b, VectorFromValue(arguments[1], "vector_distance: second vector"));
-  if (a.size() != b.size()) {
-    return Status::InvalidArgument("vector_distance: first vector has " + std::to_string(a.size()) +
-                                   " dimensions, second has " + std::to_string(b.size()));
+  // Of a document with several vectors the nearest counts.
+  FORESHORE_ASSIGN_OR_RETURN(const auto first, VectorsFromValue(arguments[0], "vector_distance: first vector"));
+  FORESHORE_ASSIGN_OR_RETURN(const auto second, VectorsFromValue(arguments[1], "vector_distance: second vector"));
+  double nearest = std::numeric_limits<double>::infinity();
+  for (const std::vector<float>& a : first) {
+    for (const std::vector<float>& b : second) {
+      if (a.size() != b.size()) {
+        return Status::InvalidArgument("vector_distance: first vector has " + std::to_string(a.size()) +
+                                       " dimensions, second has " + std::to_string(b.size()));
+      }
+      FORESHORE_ASSIGN_OR_RETURN(const double distance, ExactVectorDistance(metric, a, b));
+      nearest = std::min(nearest, distance);
+    }
   }
-  return ExactVectorDistance(metric, a, b);
+  return nearest;
 }
 
 void VectorDistance(sqlite3_context* context, int count, sqlite3_value** arguments) {

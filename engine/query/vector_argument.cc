@@ -1,8 +1,10 @@
 #include "engine/query/vector_argument.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
+#include "engine/database/stored_vector.h"
 #include "engine/query/sql_json.h"
 #include "foreshore/vector_metric.h"
 #include "storage/base/coding.h"
@@ -74,6 +76,34 @@ Result<std::vector<float>> VectorFromValue(sqlite3_value* value, std::string_vie
     if (!std::isfinite(vector[i])) return WrongNumber(what, i);
   }
   return vector;
+}
+
+Result<std::vector<std::vector<float>>> VectorsFromValue(sqlite3_value* value, std::string_view what) {
+  std::vector<std::vector<float>> vectors;
+  std::string_view text = sqlite3_value_type(value) == SQLITE_TEXT ? SkipSpace(TextOf(value)) : std::string_view();
+  if (!text.starts_with('[') || !SkipSpace(text.substr(1)).starts_with('[')) {
+    FORESHORE_ASSIGN_OR_RETURN(vectors.emplace_back(), VectorFromValue(value, what));
+    return vectors;
+  }
+  do {
+    text = SkipSpace(text.substr(1));
+    if (vectors.size() == kVectorsPerDocumentMax) {
+      return Status::InvalidArgument(std::string(what) + ": the array has more than " +
+                                     std::to_string(kVectorsPerDocumentMax) + " vectors");
+    }
+    const std::size_t size = std::min(text.find(']'), text.size() - 1) + 1;
+    FORESHORE_ASSIGN_OR_RETURN(vectors.emplace_back(), FromJson(text.substr(0, size), what));
+    if (vectors.back().size() != vectors.front().size()) {
+      return Status::InvalidArgument(std::string(what) + ": vector " + std::to_string(vectors.size() - 1) + " has " +
+                                     std::to_string(vectors.back().size()) + " dimensions, expected " +
+                                     std::to_string(vectors.front().size()));
+    }
+    text = SkipSpace(text.substr(size));
+  } while (text.starts_with(','));
+  if (!text.starts_with(']') || !SkipSpace(text.substr(1)).empty()) {
+    return Status::InvalidArgument(std::string(what) + ": found text that is no JSON array of vectors");
+  }
+  return vectors;
 }
 
 ByteString BlobFromVector(std::span<const float> vector) {

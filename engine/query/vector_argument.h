@@ -20,6 +20,9 @@ namespace foreshore {
 // whose size is no multiple of 4, or a number that is not a finite float; kLimit above kVectorDimensionMax.
 Result<std::vector<float>> VectorFromValue(sqlite3_value* value, std::string_view what);
 
+// The same, or several vectors: a JSON array of 1..64 such arrays, all of one length. For what documents hold.
+Result<std::vector<std::vector<float>>> VectorsFromValue(sqlite3_value* value, std::string_view what);
+
 ByteString BlobFromVector(std::span<const float> vector);
 // A JSON array whose numbers read back as the same floats.
 std::string JsonFromVector(std::span<const float> vector);

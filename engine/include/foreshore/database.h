@@ -62,7 +62,8 @@ struct DatabaseOptions {
 };
 
 // A vector field of a collection. With a model, `field` is filled on write from the text at `source_paths` (joined by
-// a line break); without one, documents carry it as a JSON array of `dimension` numbers.
+// a line break); without one, documents carry it as a JSON array of `dimension` numbers, or as an array of 1..64 such
+// arrays: several vectors, of which a search counts the nearest.
 struct VectorFieldOptions {
   std::string field = {};
   std::uint32_t dimension = 0;  // 2..4096; may be 0 with a model.

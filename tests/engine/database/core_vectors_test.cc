@@ -4,6 +4,8 @@
 #include <thread>
 
 #include "engine/database/derived_vector_index.h"
+#include "engine/database/stored_vector.h"
+#include "index/quantizer.h"
 #include "storage/base/file.h"
 #include "tests/engine/database/core_test.h"
 
@@ -110,7 +112,10 @@ TEST_CASE("vectors: a wrong dimension, a text and a huge number are refused and 
   REQUIRE(db.core->CreateCollection("a").ok());
   REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
   for (const char* bad : {R"({"v":[1]})", R"({"v":[1,2,3]})", R"({"v":"x"})", R"({"v":[1,"2"]})", R"({"v":[1,1e999]})",
-                          R"({"v":[[1,2]]})", R"({"v":[1,null]})"}) {
+                          R"({"v":[[1,2],3]})", R"({"v":[1,null]})", R"({"v":[]})", R"({"v":[[]]})",
+                          R"({"v":[[1,2],[3]]})", R"({"v":[[1,2],[3,4,5]]})", R"({"v":[[1,2],[3,"4"]]})",
+                          R"({"v":[1,[2]]})", R"({"v":[[[1,2]]]})", R"({"v":[[1,2],{}]})"}) {
+    CAPTURE(bad);
     const Status status = db.Put("a", "1", bad);
     CHECK(status.code() == ErrorCode::kInvalidArgument);
     CHECK(status.message().starts_with("vector index \"a.v\": "));
@@ -119,6 +124,88 @@ TEST_CASE("vectors: a wrong dimension, a text and a huge number are refused and 
   const auto* index = view->catalog().Find("a")->FindVectorIndex("v");
   const float wrong[] = {1, 2, 3};
   CHECK(view->Nearest(*index, wrong, {}).status().code() == ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE("vectors: a document with several is found by its nearest, once, also after a reopening and a rebuild") {
+  for (const StorageKind kind : kKinds) {
+    CoreFixture db(kind);
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    REQUIRE(db.Put("a", "before", R"({"v":[[0,3],[5,5],[0.5,0]]})").ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2, .metric = VectorMetric::kL2}).ok());
+    REQUIRE(db.Put("a", "one", R"({"v":[1,0]})").ok());
+    REQUIRE(db.Put("a", "alone", R"({"v":[[0,2]]})").ok());
+    REQUIRE(db.Put("a", "many", R"({"v":[[9,9],[0,1.5],[0,1.6]]})").ok());
+    const auto nearest = [&](std::vector<float> query) {
+      auto view = *db.core->BeginRead();
+      return db.Nearest(*view, "a", "v", std::move(query), 10);
+    };
+    const auto check = [&] {
+      CHECK(nearest({0, 0}) == Ids{"before", "one", "many", "alone"});
+      CHECK(nearest({9, 9}) == Ids{"many", "before", "alone", "one"});
+      CHECK(nearest({0, 3}) == Ids{"before", "alone", "many", "one"});
+      db.CheckVerified();
+    };
+    check();
+    db.Reopen();
+    CHECK(OpenedFrom(db) == "snapshot");
+    check();
+    db.Close();
+    for (const std::string& file : SnapshotFiles(db)) REQUIRE(RemoveFile(file).ok());
+    db.Open();
+    CHECK(OpenedFrom(db) == "rebuilt");
+    check();
+    REQUIRE(db.Put("a", "many", R"({"v":[[0.1,0]]})").ok());
+    REQUIRE(db.Put("a", "one", R"({"v":[[9,9],[8,8]]})").ok());
+    REQUIRE(db.Delete("a", "before").ok());
+    CHECK(nearest({0, 0}) == Ids{"many", "alone", "one"});
+    db.CheckVerified();
+  }
+}
+
+TEST_CASE("vectors: a document has 64 at most") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  std::string vectors = "[1,1]";
+  for (int i = 1; i < 64; ++i) vectors += ",[1," + std::to_string(i) + "]";
+  CHECK(db.Put("a", "1", R"({"v":[)" + vectors + "]}").ok());
+  const Status refused = db.Put("a", "2", R"({"v":[)" + vectors + ",[2,2]]}");
+  CHECK(refused.code() == ErrorCode::kInvalidArgument);
+  CHECK(refused.message() ==
+        "vector index \"a.v\": array has more than 64 vectors, expected an array of 2 numbers, or of "
+        "1 to 64 such arrays");
+  db.CheckVerified();
+}
+
+TEST_CASE("stored vectors: what was encoded is decoded, and damage is an error") {
+  const ByteString record = EncodeVectorRecord(std::vector<float>{1, 2}, 2).value();
+  const ByteString other = EncodeVectorRecord(std::vector<float>{3, -1}, 2).value();
+  for (const bool is_several : {false, true}) {
+    StoredVector stored;
+    stored.source_hash = 77;
+    stored.records.push_back(record);
+    if (is_several) stored.records.push_back(other);
+    const ByteString bytes = EncodeStoredVector(stored);
+    CHECK(bytes.size() == (is_several ? 20 + 2 * record.size() : 18 + record.size()));
+    const auto decoded = DecodeStoredVector(bytes);
+    REQUIRE(decoded.ok());
+    CHECK(decoded->records == stored.records);
+    CHECK(decoded->source_hash == 77);
+    for (std::size_t size = 0; size < (is_several ? 20U : 18U); ++size) {
+      CHECK(DecodeStoredVector(Bytes(bytes).substr(0, size)).status().code() == ErrorCode::kCorruption);
+    }
+    ByteString flagged = bytes;
+    flagged[1] = 4;
+    CHECK(DecodeStoredVector(flagged).status().code() == ErrorCode::kUnsupported);
+    if (!is_several) continue;
+    for (const char count : {'\0', '\1', '\3', '\101'}) {
+      ByteString miscounted = bytes;
+      miscounted[18] = count;
+      CHECK(DecodeStoredVector(miscounted).status().code() == ErrorCode::kCorruption);
+    }
+  }
 }
 
 TEST_CASE("derived index: a snapshot that is missing, torn or flipped is rebuilt from the store") {

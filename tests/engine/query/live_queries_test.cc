@@ -271,12 +271,18 @@ TEST_CASE("live: a k-NN statement follows vectors, and its order") {
     test.Put("notes", "near", R"({"v":[4,4]})");
     live.RunOnce();
     CHECK(follower.Text() == "mid; near");
-    CHECK(follower.delivery_count == 3);
+    test.Put("notes", "far", R"({"v":[[9,9],[0,1]]})");  // Several vectors: the nearest counts.
+    live.RunOnce();
+    CHECK(follower.Text() == "far; mid");
+    test.Put("notes", "far", R"({"v":[[9,9]]})");
+    live.RunOnce();
+    CHECK(follower.Text() == "mid; near");
+    CHECK(follower.delivery_count == 5);
     CHECK(test.core->DropVectorIndex("notes", "v").ok());
     live.RunOnce();
     CHECK_FALSE(follower.status.ok());
     CHECK_FALSE(follower.subscription->active());
-    CHECK(follower.delivery_count == 4);
+    CHECK(follower.delivery_count == 6);
     CHECK(live.subscription_count() == 0);
   }
 }
