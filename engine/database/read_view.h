@@ -14,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include "engine/database/cancellation.h"
 #include "engine/database/catalog.h"
 #include "engine/database/readings.h"
 #include "engine/database/rescue.h"
@@ -23,6 +22,7 @@
 #include "foreshore/database.h"
 #include "index/full_text_file.h"
 #include "index/vector_filter.h"
+#include "storage/base/cancellation.h"
 #include "storage/store.h"
 
 namespace foreshore {

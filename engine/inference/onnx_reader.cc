@@ -78,9 +78,9 @@ class Parser {
   Status ReadModel(Bytes bytes, OnnxModel& model);
 
  private:
-  Status ReadGraph(Bytes bytes, OnnxModel& model);
-  Status ReadNode(Bytes bytes, std::size_t index, OnnxNode& node);
-  Status ReadAttribute(Bytes bytes, const std::string& where, OnnxAttribute& attribute);
+  Status ReadGraph(Bytes bytes, std::size_t depth, OnnxGraphBody& graph);
+  Status ReadNode(Bytes bytes, std::size_t depth, OnnxNode& node);
+  Status ReadAttribute(Bytes bytes, const std::string& where, std::size_t depth, OnnxAttribute& attribute);
   Status ReadTensor(Bytes bytes, const std::string& where, OnnxTensor& tensor);
   Status ReadTensorData(Bytes bytes, const std::string& where, std::uint64_t expected_bytes, OnnxTensor& tensor);
   Status ReadValueInfo(Bytes bytes, OnnxValueInfo& info);
@@ -108,6 +108,8 @@ class Parser {
   std::string external_;
   std::size_t external_count_ = 0;
   std::size_t item_count_ = 0;
+  std::size_t node_count_ = 0;
+  std::size_t tensor_count_ = 0;
 };
 
 Status Parser::ReadModel(Bytes bytes, OnnxModel& model) {
@@ -120,7 +122,7 @@ Status Parser::ReadModel(Bytes bytes, OnnxModel& model) {
         if (has_graph) return Status::Corruption(file_ + ": two graphs, expected one");
         has_graph = true;
         const Bytes graph = reader.Message();
-        if (reader.ok()) FORESHORE_RETURN_IF_ERROR(ReadGraph(graph, model));
+        if (reader.ok()) FORESHORE_RETURN_IF_ERROR(ReadGraph(graph, 1, model));
         break;
       }
       case 8: {
@@ -174,25 +176,25 @@ Status Parser::ReadPair(Bytes bytes, std::string_view& key, std::string_view& va
   return Finish(reader, file_ + ": metadata");
 }
 
-Status Parser::ReadGraph(Bytes bytes, OnnxModel& model) {
+Status Parser::ReadGraph(Bytes bytes, std::size_t depth, OnnxGraphBody& graph) {
+  if (depth > kOnnxGraphDepthMax) return TooMany(file_, "graphs inside each other", kOnnxGraphDepthMax);
   ProtobufReader reader(bytes);
   while (reader.Next()) {
     switch (reader.field()) {
       case 1: {
-        if (model.nodes.size() == kOnnxNodesMax) return TooMany(file_, "nodes", kOnnxNodesMax);
-        const std::size_t index = model.nodes.size();
-        FORESHORE_RETURN_IF_ERROR(ReadNode(reader.Message(), index, model.nodes.emplace_back()));
+        if (node_count_ == kOnnxNodesMax) return TooMany(file_, "nodes", kOnnxNodesMax);
+        FORESHORE_RETURN_IF_ERROR(ReadNode(reader.Message(), depth, graph.nodes.emplace_back()));
         break;
       }
       case 5: {
-        if (model.initializers.size() == kTensorsPerModelMax) return TooMany(file_, "tensors", kTensorsPerModelMax);
-        const std::string where = file_ + ": initializer " + std::to_string(model.initializers.size());
-        FORESHORE_RETURN_IF_ERROR(ReadTensor(reader.Message(), where, model.initializers.emplace_back()));
+        if (tensor_count_ == kTensorsPerModelMax) return TooMany(file_, "tensors", kTensorsPerModelMax);
+        const std::string where = file_ + ": initializer " + std::to_string(tensor_count_++);
+        FORESHORE_RETURN_IF_ERROR(ReadTensor(reader.Message(), where, graph.initializers.emplace_back()));
         break;
       }
       case 11:
       case 12: {
-        auto& list = reader.field() == 11 ? model.inputs : model.outputs;
+        auto& list = reader.field() == 11 ? graph.inputs : graph.outputs;
         if (list.size() == kTensorsPerModelMax) return TooMany(file_, "inputs or outputs", kTensorsPerModelMax);
         FORESHORE_RETURN_IF_ERROR(ReadValueInfo(reader.Message(), list.emplace_back()));
         break;
@@ -204,8 +206,8 @@ Status Parser::ReadGraph(Bytes bytes, OnnxModel& model) {
   return Finish(reader, file_ + ": graph");
 }
 
-Status Parser::ReadNode(Bytes bytes, std::size_t index, OnnxNode& node) {
-  const std::string where = file_ + ": node " + std::to_string(index);
+Status Parser::ReadNode(Bytes bytes, std::size_t depth, OnnxNode& node) {
+  const std::string where = file_ + ": node " + std::to_string(node_count_++);
   ProtobufReader reader(bytes);
   while (reader.Next()) {
     switch (reader.field()) {
@@ -213,7 +215,9 @@ Status Parser::ReadNode(Bytes bytes, std::size_t index, OnnxNode& node) {
       case 2: node.outputs.push_back(String(reader)); break;
       case 3: node.name = String(reader); break;
       case 4: node.op_type = String(reader); break;
-      case 5: FORESHORE_RETURN_IF_ERROR(ReadAttribute(reader.Message(), where, node.attributes.emplace_back())); break;
+      case 5:
+        FORESHORE_RETURN_IF_ERROR(ReadAttribute(reader.Message(), where, depth, node.attributes.emplace_back()));
+        break;
       case 7: node.domain = String(reader); break;
       default: reader.Skip();
     }
@@ -227,7 +231,7 @@ Status Parser::ReadNode(Bytes bytes, std::size_t index, OnnxNode& node) {
   return Finish(reader, where);
 }
 
-Status Parser::ReadAttribute(Bytes bytes, const std::string& where, OnnxAttribute& attribute) {
+Status Parser::ReadAttribute(Bytes bytes, const std::string& where, std::size_t depth, OnnxAttribute& attribute) {
   ProtobufReader reader(bytes);
   while (reader.Next()) {
     switch (reader.field()) {
@@ -254,7 +258,8 @@ Status Parser::ReadAttribute(Bytes bytes, const std::string& where, OnnxAttribut
       case 6:
       case 11:
         attribute.holds_graph = true;
-        reader.Skip();
+        if (++item_count_ > kItemsMax) return TooMany(file_, "graphs in attributes", kItemsMax);
+        FORESHORE_RETURN_IF_ERROR(ReadGraph(reader.Message(), depth + 1, attribute.graphs.emplace_back()));
         break;
       default: reader.Skip();
     }

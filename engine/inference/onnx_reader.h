@@ -1,8 +1,8 @@
 // Reader of ONNX files: the Protobuf wire format of ModelProto, by hand, over borrowed bytes.
 //
 // Field numbers follow onnx.proto of https://github.com/onnx/onnx (IR version 3 and later) and the wire format
-// https://protobuf.dev/programming-guides/encoding. Unknown fields are skipped. Graphs inside attributes (If, Loop,
-// Scan) are noted and not entered, so that the depth of nesting is fixed.
+// https://protobuf.dev/programming-guides/encoding. Unknown fields are skipped. Graphs inside attributes (If, Loop)
+// are read to a fixed depth.
 //
 // Lifetime: names and raw tensor bytes point into the bytes that were given. Threads: a pure function.
 #pragma once
@@ -63,6 +63,8 @@ class OnnxTensor {
   bool is_decoded_ = false;
 };
 
+struct OnnxGraphBody;
+
 struct OnnxAttribute {
   std::string_view name;
   std::int64_t type = 0;  // AttributeProto.AttributeType.
@@ -73,6 +75,7 @@ struct OnnxAttribute {
   std::vector<std::int64_t> ints;
   std::vector<OnnxTensor> tensors;  // `t` or `tensors`.
   bool holds_graph = false;
+  std::vector<OnnxGraphBody> graphs;  // `g` or `graphs`.
 };
 
 struct OnnxNode {
@@ -95,22 +98,27 @@ struct OnnxValueInfo {
   std::vector<std::int64_t> dims;  // -1 where the size is open.
 };
 
-struct OnnxModel {
-  std::string_view producer;
-  std::vector<std::pair<std::string_view, std::int64_t>> opsets;  // Domain and version.
-  std::vector<std::pair<std::string_view, std::string_view>> metadata;
+// A graph, the file's own or one inside a node; the latter's nodes may use values of the graphs around it by name.
+struct OnnxGraphBody {
   std::vector<OnnxNode> nodes;
   std::vector<OnnxTensor> initializers;
   std::vector<OnnxValueInfo> inputs;
   std::vector<OnnxValueInfo> outputs;
+};
+
+struct OnnxModel : OnnxGraphBody {
+  std::string_view producer;
+  std::vector<std::pair<std::string_view, std::int64_t>> opsets;  // Domain and version.
+  std::vector<std::pair<std::string_view, std::string_view>> metadata;
 
   // The version of ONNX's own operators; 0 where the file names none.
   std::int64_t opset_version() const;
 };
 
 // Limits of design section 8, and of this reader.
-inline constexpr std::size_t kOnnxNodesMax = 65'536;
-inline constexpr std::size_t kOnnxListMax = 4'096;  // Inputs, outputs, attributes and ints of one node.
+inline constexpr std::size_t kOnnxNodesMax = 65'536;  // Of all graphs of a file.
+inline constexpr std::size_t kOnnxGraphDepthMax = 8;  // Graphs inside graphs; the file's own is the first.
+inline constexpr std::size_t kOnnxListMax = 4'096;    // Inputs, outputs, attributes and ints of one node.
 
 // `name` is what messages call the file. kCorruption for bytes that are not this format or contradict themselves,
 // kLimit above a limit, kUnsupported naming every tensor whose data lies outside the file.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <unordered_set>
 #include <utility>
 
 #include "engine/inference/tensor.h"
@@ -25,11 +26,30 @@ std::string UnsupportedReason(const OnnxNode& node, const Operator* op, std::int
   if (op == nullptr) return "operator not known";
   if (op->since > opset) return "operator of set " + std::to_string(op->since);
   for (const OnnxAttribute& attribute : node.attributes) {
-    if (attribute.holds_graph) return "holds a graph";
+    if (attribute.holds_graph && op->kind != OperatorKind::kControl) return "holds a graph";
     if (!op->KnowsAttribute(attribute.name)) return "attribute " + std::string(attribute.name.substr(0, 64));
   }
   if (node.outputs.size() > op->outputs_max) return std::to_string(node.outputs.size()) + " outputs";
   return "";
+}
+
+// What the nodes of a graph use and neither it nor they make: values of the graphs around it. Each once.
+void CollectFreeNames(const OnnxGraphBody& body, std::vector<std::string_view>& names) {
+  std::unordered_set<std::string_view> own;
+  for (const OnnxTensor& tensor : body.initializers) own.insert(tensor.name);
+  for (const OnnxValueInfo& input : body.inputs) own.insert(input.name);
+  for (const OnnxNode& node : body.nodes) own.insert(node.outputs.begin(), node.outputs.end());
+  std::vector<std::string_view> used;
+  for (const OnnxNode& node : body.nodes) {
+    used.insert(used.end(), node.inputs.begin(), node.inputs.end());
+    for (const OnnxAttribute& attribute : node.attributes) {
+      for (const OnnxGraphBody& inner : attribute.graphs) CollectFreeNames(inner, used);
+    }
+  }
+  for (const OnnxValueInfo& output : body.outputs) used.push_back(output.name);
+  for (const std::string_view name : used) {
+    if (!name.empty() && own.insert(name).second) names.push_back(name);
+  }
 }
 
 }  // namespace
@@ -44,8 +64,14 @@ Result<Graph> Graph::Build(std::string_view file, OnnxModel model, const GraphLi
     return Status::Unsupported(graph.file_ + ": operator set " + std::to_string(graph.opset_) + ", expected " +
                                std::to_string(kOpsetMin) + ".." + std::to_string(kOpsetMax));
   }
-  FORESHORE_RETURN_IF_ERROR(graph.Declare());
-  FORESHORE_RETURN_IF_ERROR(graph.Order());
+  FORESHORE_RETURN_IF_ERROR(graph.Declare(graph.model_, {}));
+  std::string named;
+  std::size_t count = 0;
+  graph.CollectUnsupported(named, count);
+  if (count > 0) {
+    return Status::Unsupported(graph.file_ + ": " + std::to_string(count) + " nodes cannot run: " + named +
+                               (count > kNamedMax ? ", …" : ""));
+  }
   FORESHORE_RETURN_IF_ERROR(graph.CheckNodes());
   FORESHORE_RETURN_IF_ERROR(graph.FoldConstants());
   return graph;
@@ -60,19 +86,23 @@ Result<ValueIndex> Graph::Define(std::string_view name) {
   return index;
 }
 
-Status Graph::Declare() {
-  for (const OnnxTensor& tensor : model_.initializers) {
+Status Graph::Declare(const OnnxGraphBody& body, const std::vector<std::string_view>& captured) {
+  for (const OnnxTensor& tensor : body.initializers) {
     FORESHORE_ASSIGN_OR_RETURN(const ValueIndex index, Define(tensor.name));
     FORESHORE_RETURN_IF_ERROR(TakeInitializer(tensor, values_[index]));
   }
-  for (const OnnxValueInfo& info : model_.inputs) {
+  for (const OnnxValueInfo& info : body.inputs) {
     // Up to IR version 3 initializers are listed as inputs too.
     const auto known = ids_.find(info.name);
     if (known != ids_.end() && values_[known->second].is_constant) continue;
     FORESHORE_ASSIGN_OR_RETURN(const ValueIndex index, Define(info.name));
     inputs_.push_back({info.name, index, info.type, info.has_shape, info.dims});
   }
-  for (const OnnxNode& node : model_.nodes) {
+  for (const std::string_view name : captured) {
+    FORESHORE_ASSIGN_OR_RETURN(const ValueIndex index, Define(name));
+    inputs_.push_back({name, index, OnnxType::kUndefined, false, {}, true});
+  }
+  for (const OnnxNode& node : body.nodes) {
     GraphStep& step = steps_.emplace_back();
     step.node = &node;
     step.op = node.domain.empty() ? FindOperator(node.op_type) : nullptr;
@@ -94,8 +124,10 @@ Status Graph::Declare() {
       step.inputs.push_back(input.empty() ? kNoValue : known->second);
     }
     while (!step.inputs.empty() && step.inputs.back() == kNoValue) step.inputs.pop_back();
+    step.node_input_count = step.inputs.size();
+    FORESHORE_RETURN_IF_ERROR(DeclareBranches(step));
   }
-  for (const OnnxValueInfo& info : model_.outputs) {
+  for (const OnnxValueInfo& info : body.outputs) {
     const auto known = ids_.find(info.name);
     if (known == ids_.end()) {
       return Status::Corruption(file_ + ": output " + Quoted(info.name) + " is made by no node");
@@ -103,6 +135,38 @@ Status Graph::Declare() {
     outputs_.push_back({info.name, known->second, info.type, info.has_shape, info.dims});
   }
   if (outputs_.empty()) return Status::Corruption(file_ + ": the graph has no output");
+  return Order();
+}
+
+// Reads the graphs inside a node. What they use of this one becomes an input of the step, so that it is there first.
+Status Graph::DeclareBranches(GraphStep& step) {
+  for (const OnnxAttribute& attribute : step.node->attributes) {
+    for (const OnnxGraphBody& body : attribute.graphs) {
+      std::vector<std::string_view> names;
+      CollectFreeNames(body, names);
+      GraphBranch branch{attribute.name, std::unique_ptr<Graph>(new Graph()), {}};
+      for (const std::string_view name : names) {
+        const auto known = ids_.find(name);
+        if (known == ids_.end()) {
+          return Status::Corruption(file_ + ": " + Describe(*step.node) + ": value " + Quoted(name) +
+                                    " of its graph is made by no node");
+        }
+        branch.captured.push_back(known->second);
+        step.inputs.push_back(known->second);
+      }
+      branch.graph->file_ = file_;
+      branch.graph->opset_ = opset_;
+      branch.graph->limits_.memory_bytes_max = limits_.memory_bytes_max - constant_bytes_;
+      FORESHORE_RETURN_IF_ERROR(branch.graph->Declare(body, names));
+      // What a loop carries may change its shape, whatever its graph declares.
+      for (GraphPort& port : branch.graph->inputs_) {
+        port.has_shape = false;
+        port.is_captured = port.is_captured || port.type == OnnxType::kUndefined;
+      }
+      constant_bytes_ += branch.graph->constant_bytes_;
+      step.branches.push_back(std::move(branch));
+    }
+  }
   return Status::Ok();
 }
 
@@ -189,23 +253,27 @@ Status Graph::Order() {
   return Status::Ok();
 }
 
-Status Graph::CheckNodes() const {
-  std::string named;
-  std::size_t count = 0;
+void Graph::CollectUnsupported(std::string& named, std::size_t& count) const {
   for (const GraphStep& step : steps_) {
     const std::string reason = UnsupportedReason(*step.node, step.op, opset_);
-    if (reason.empty() || ++count > kNamedMax) continue;
-    named += (named.empty() ? "" : ", ") + Describe(*step.node) + ": " + reason;
+    if (!reason.empty() && ++count <= kNamedMax) {
+      named += (named.empty() ? "" : ", ") + Describe(*step.node) + ": " + reason;
+    }
+    for (const GraphBranch& branch : step.branches) branch.graph->CollectUnsupported(named, count);
   }
-  if (count > 0) {
-    return Status::Unsupported(file_ + ": " + std::to_string(count) + " nodes cannot run: " + named +
-                               (count > kNamedMax ? ", …" : ""));
-  }
+}
+
+Status Graph::CheckNodes() const {
   for (const GraphStep& step : steps_) {
     const std::string where = file_ + ": " + Describe(*step.node) + ": ";
-    if (step.inputs.size() > step.op->inputs_max || step.inputs.size() < step.op->inputs_min) {
-      return Status::Corruption(where + std::to_string(step.inputs.size()) + " inputs, expected " +
+    if (step.node_input_count > step.op->inputs_max || step.node_input_count < step.op->inputs_min) {
+      return Status::Corruption(where + std::to_string(step.node_input_count) + " inputs, expected " +
                                 std::to_string(step.op->inputs_min) + ".." + std::to_string(step.op->inputs_max));
+    }
+    if (step.op->kind == OperatorKind::kControl) {
+      FORESHORE_RETURN_IF_ERROR(CheckControl(step));
+      for (const GraphBranch& branch : step.branches) FORESHORE_RETURN_IF_ERROR(branch.graph->CheckNodes());
+      continue;
     }
     if (step.outputs[0] == kNoValue) return Status::Corruption(where + "its first output has no name");
     for (std::size_t i = 0; i < step.op->inputs_min; ++i) {
@@ -215,9 +283,32 @@ Status Graph::CheckNodes() const {
   return Status::Ok();
 }
 
+// If takes two graphs without inputs, one output each for each of its own. Loop's graph takes the iteration, the
+// condition and what is carried from one to the next, and makes the condition, what is carried, and slices of the rest.
+Status Graph::CheckControl(const GraphStep& step) const {
+  const std::string where = file_ + ": " + Describe(*step.node) + ": ";
+  const bool is_if = step.op->name == "If";
+  if (step.branches.size() != (is_if ? 2 : 1) || (is_if && step.branches[0].attribute == step.branches[1].attribute)) {
+    return Status::Corruption(where + std::to_string(step.branches.size()) + " graphs, expected " +
+                              (is_if ? "then_branch and else_branch" : "body"));
+  }
+  const std::size_t carried = is_if ? 0 : std::max<std::size_t>(step.node->inputs.size(), 2) - 2;
+  for (const GraphBranch& branch : step.branches) {
+    const std::size_t inputs = branch.graph->inputs_.size() - branch.captured.size();
+    const std::size_t inputs_wanted = is_if ? 0 : carried + 2;
+    const std::size_t outputs_wanted = step.outputs.size() + (is_if ? 0 : 1);
+    if (inputs != inputs_wanted || branch.graph->outputs_.size() != outputs_wanted || step.outputs.size() < carried) {
+      return Status::Corruption(where + std::string(branch.attribute.substr(0, 64)) + " has " + std::to_string(inputs) +
+                                " inputs and " + std::to_string(branch.graph->outputs_.size()) + " outputs, expected " +
+                                std::to_string(inputs_wanted) + " and " + std::to_string(outputs_wanted));
+    }
+  }
+  return Status::Ok();
+}
+
 Result<Infos> Graph::Infer(const GraphStep& step, std::span<const TensorRef> inputs) const {
   Infos infos;
-  const Status status = step.op->infer(NodeContext{*step.node, opset_, inputs}, infos);
+  const Status status = step.op->infer({.node = *step.node, .opset = opset_, .inputs = inputs}, infos);
   if (!status.ok()) return status.WithContext(file_ + ": " + Describe(*step.node));
   infos.resize(step.outputs.size());
   for (const TensorInfo& info : infos) {
@@ -227,8 +318,10 @@ Result<Infos> Graph::Infer(const GraphStep& step, std::span<const TensorRef> inp
   return infos;
 }
 
-Status Graph::Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs) const {
-  const Status status = step.op->run(NodeContext{*step.node, opset_, inputs}, outputs);
+Status Graph::Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs,
+                  Cancellation* cancellation) const {
+  const Status status =
+      step.op->run({.node = *step.node, .opset = opset_, .inputs = inputs, .cancellation = cancellation}, outputs);
   return status.ok() ? status : status.WithContext(file_ + ": " + Describe(*step.node));
 }
 
@@ -236,10 +329,41 @@ Status Graph::FoldConstants() {
   std::vector<GraphStep> rest;
   for (GraphStep& step : steps_) {
     bool is_folded = false;
-    FORESHORE_RETURN_IF_ERROR(Fold(step, is_folded));
+    if (step.op->kind == OperatorKind::kControl) {
+      FORESHORE_RETURN_IF_ERROR(BindBranches(step));
+    } else {
+      FORESHORE_RETURN_IF_ERROR(Fold(step, is_folded));
+    }
     if (!is_folded) rest.push_back(std::move(step));
   }
   steps_ = std::move(rest);
+  return Status::Ok();
+}
+
+// What is constant here is constant in the graphs of the step too, and no input of theirs.
+Status Graph::BindBranches(GraphStep& step) {
+  for (GraphBranch& branch : step.branches) {
+    Graph& inner = *branch.graph;
+    const std::size_t own_count = inner.inputs_.size() - branch.captured.size();
+    std::vector<GraphPort> ports(inner.inputs_.begin(), inner.inputs_.begin() + static_cast<std::ptrdiff_t>(own_count));
+    std::vector<ValueIndex> captured;
+    for (std::size_t i = 0; i < branch.captured.size(); ++i) {
+      const GraphPort& port = inner.inputs_[own_count + i];
+      const GraphValue& value = values_[branch.captured[i]];
+      if (value.is_constant) {
+        inner.values_[port.value] = {inner.values_[port.value].name, true, value.info, value.data};
+      } else {
+        ports.push_back(port);
+        captured.push_back(branch.captured[i]);
+      }
+    }
+    inner.inputs_ = std::move(ports);
+    branch.captured = std::move(captured);
+    const std::uint64_t before = inner.constant_bytes_;
+    inner.limits_.memory_bytes_max = limits_.memory_bytes_max - constant_bytes_ + before;
+    FORESHORE_RETURN_IF_ERROR(inner.FoldConstants());
+    constant_bytes_ += inner.constant_bytes_ - before;
+  }
   return Status::Ok();
 }
 

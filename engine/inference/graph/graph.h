@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,11 +34,23 @@ struct GraphValue {
   const std::byte* data = nullptr;  // Of a constant.
 };
 
+class Graph;
+
+// A graph inside a node, for the executor to run: its inputs are those that it declares, then values of the graph
+// around it.
+struct GraphBranch {
+  std::string_view attribute;
+  std::unique_ptr<Graph> graph;
+  std::vector<ValueIndex> captured;  // Values of the graph around it, for the last of `graph`'s inputs, in their order.
+};
+
 struct GraphStep {
   const OnnxNode* node = nullptr;
   const Operator* op = nullptr;
-  std::vector<ValueIndex> inputs;   // kNoValue for one that is left out.
-  std::vector<ValueIndex> outputs;  // The same.
+  std::vector<ValueIndex> inputs;     // kNoValue for one that is left out. Behind the node's: what its graphs use.
+  std::vector<ValueIndex> outputs;    // The same.
+  std::size_t node_input_count = 0;   // How many of `inputs` are the node's own.
+  std::vector<GraphBranch> branches;  // Of a node that holds graphs.
 };
 
 struct GraphPort {
@@ -45,7 +58,8 @@ struct GraphPort {
   ValueIndex value = kNoValue;
   OnnxType type = OnnxType::kUndefined;
   bool has_shape = false;
-  Shape shape;  // -1 where the size is open.
+  Shape shape;               // -1 where the size is open.
+  bool is_captured = false;  // A value of the graph around this one: of any type and shape.
 };
 
 class Graph {
@@ -61,21 +75,26 @@ class Graph {
   const std::vector<GraphStep>& steps() const { return steps_; }
   const std::vector<GraphPort>& inputs() const { return inputs_; }
   const std::vector<GraphPort>& outputs() const { return outputs_; }
-  // Memory that constants take beside the file.
+  // Memory that constants take beside the file, those of the graphs inside nodes included.
   std::uint64_t constant_bytes() const { return constant_bytes_; }
 
   // What the step's outputs are, one for each that the node has, each of at most memory_bytes_max. `inputs` have data
   // where the operator's shapes need them. Messages name file and node.
   Result<Infos> Infer(const GraphStep& step, std::span<const TensorRef> inputs) const;
-  Status Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs) const;
+  Status Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs,
+             Cancellation* cancellation = nullptr) const;
 
  private:
   Graph() = default;
-  Status Declare();
+  Status Declare(const OnnxGraphBody& body, const std::vector<std::string_view>& captured);
+  Status DeclareBranches(GraphStep& step);
+  void CollectUnsupported(std::string& named, std::size_t& count) const;
+  Status BindBranches(GraphStep& step);
   Result<ValueIndex> Define(std::string_view name);
   Status TakeInitializer(const OnnxTensor& tensor, GraphValue& value);
   Status Order();
   Status CheckNodes() const;
+  Status CheckControl(const GraphStep& step) const;
   Status FoldConstants();
   Status Fold(const GraphStep& step, bool& is_folded);
   Status Keep(OwnedTensor tensor, GraphValue& value);

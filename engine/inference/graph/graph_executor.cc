@@ -7,14 +7,7 @@
 
 namespace foreshore::graph {
 
-// One call's values. A dynamic one is owned here, until the last step that needs it.
-struct GraphExecutor::State {
-  std::vector<TensorRef> values;
-  std::vector<OwnedTensor> dynamic;
-  std::uint64_t bytes_left = 0;
-};
-
-Status GraphExecutor::CheckInputs(std::span<const TensorRef> inputs) const {
+Status GraphExecutor::CheckInputs(std::span<const TensorRef> inputs, std::uint64_t memory_bytes_max) const {
   const std::vector<GraphPort>& ports = graph_.inputs();
   if (inputs.size() != ports.size()) {
     return Status::InvalidArgument(graph_.file() + ": " + std::to_string(inputs.size()) + " inputs, the graph takes " +
@@ -22,7 +15,7 @@ Status GraphExecutor::CheckInputs(std::span<const TensorRef> inputs) const {
   }
   for (std::size_t i = 0; i < ports.size(); ++i) {
     const TensorInfo& info = *inputs[i].info;
-    bool fits = info.type == ports[i].type && Contains(kAllTypes, info.type);
+    bool fits = (info.type == ports[i].type || ports[i].is_captured) && Contains(kAllTypes, info.type);
     if (ports[i].has_shape) {
       fits = fits && info.shape.size() == ports[i].shape.size();
       for (std::size_t axis = 0; fits && axis < info.shape.size(); ++axis) {
@@ -34,18 +27,19 @@ Status GraphExecutor::CheckInputs(std::span<const TensorRef> inputs) const {
                                      "\" is " + ToText(info) + ", expected " + TypeName(ports[i].type) +
                                      (ports[i].has_shape ? ToText(ports[i].shape) : ""));
     }
-    const auto size = ByteCount(info, graph_.limits().memory_bytes_max);
+    const auto size = ByteCount(info, memory_bytes_max);
     if (!size.ok()) return size.status().WithContext(graph_.file() + ": input " + std::to_string(i));
   }
   return Status::Ok();
 }
 
-Status GraphExecutor::Prepare(std::span<const TensorRef> inputs) {
+Status GraphExecutor::Prepare(std::span<const TensorRef> inputs, std::uint64_t memory_bytes_max) {
   std::vector<TensorInfo> infos;
   for (const TensorRef& input : inputs) infos.push_back(*input.info);
-  if (plan_ && plan_->input_infos == infos) return Status::Ok();
+  const auto used_bytes = [&] { return graph_.constant_bytes() + plan_->arena_bytes + plan_->owned_bytes; };
+  if (plan_ && plan_->input_infos == infos && used_bytes() <= memory_bytes_max) return Status::Ok();
   plan_.reset();
-  FORESHORE_ASSIGN_OR_RETURN(GraphPlan plan, PlanGraph(graph_, std::move(infos)));
+  FORESHORE_ASSIGN_OR_RETURN(GraphPlan plan, PlanGraph(graph_, std::move(infos), memory_bytes_max));
   // Shrinks too: a call with large inputs does not hold its memory for ever.
   if (!arena_ || plan.arena_bytes != arena_bytes_) {
     arena_.reset();
@@ -59,10 +53,26 @@ Status GraphExecutor::Prepare(std::span<const TensorRef> inputs) {
   return Status::Ok();
 }
 
-Status GraphExecutor::RunStep(std::size_t index, State& state) {
-  const GraphStep& step = graph_.steps()[index];
-  std::vector<TensorRef> inputs;
-  for (const ValueIndex input : step.inputs) inputs.push_back(input == kNoValue ? TensorRef() : state.values[input]);
+std::uint64_t GraphExecutor::HeldBytes() const {
+  return arena_bytes_ + (plan_ ? plan_->owned_bytes : 0) + HeldByBranches();
+}
+
+std::uint64_t GraphExecutor::HeldByBranches() const {
+  std::uint64_t held_bytes = 0;
+  for (const auto& [graph, executor] : branches_) held_bytes += executor->HeldBytes();
+  return held_bytes;
+}
+
+// What the graphs inside nodes keep for their next call is given up where it is in the way.
+Result<OwnedTensor> GraphExecutor::Allocate(const TensorInfo& info, State& state) {
+  FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t size_bytes, ByteCount(info, state.bytes_left));
+  if (!branches_.empty() && size_bytes + HeldByBranches() > state.bytes_left) branches_.clear();
+  FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor(info, state.bytes_left));
+  state.bytes_left -= tensor.size_bytes;
+  return tensor;
+}
+
+Status GraphExecutor::RunPlainStep(const GraphStep& step, std::span<const TensorRef> inputs, State& state) {
   std::vector<OutputRef> outputs;
   Infos infos;
   if (plan_->values[step.outputs[0]].place == Place::kDynamic) {
@@ -73,9 +83,8 @@ Status GraphExecutor::RunStep(std::size_t index, State& state) {
     if (output == kNoValue) {
       outputs.emplace_back();
     } else if (plan_->values[output].place == Place::kDynamic) {
-      auto tensor = MakeTensor(infos[i], state.bytes_left);
+      auto tensor = Allocate(infos[i], state);
       if (!tensor.ok()) return tensor.status().WithContext(graph_.file() + ": " + Describe(*step.node));
-      state.bytes_left -= tensor->size_bytes;
       state.dynamic[output] = std::move(tensor).value();
       state.values[output] = state.dynamic[output].ref();
       outputs.push_back({&state.dynamic[output].info, state.dynamic[output].bytes.get()});
@@ -88,7 +97,21 @@ Status GraphExecutor::RunStep(std::size_t index, State& state) {
       outputs.push_back({&planned.info, place});
     }
   }
-  FORESHORE_RETURN_IF_ERROR(graph_.Run(step, inputs, outputs));
+  return graph_.Run(step, inputs, outputs, state.cancellation);
+}
+
+Status GraphExecutor::RunStep(std::size_t index, State& state) {
+  const GraphStep& step = graph_.steps()[index];
+  if (state.cancellation != nullptr) FORESHORE_RETURN_IF_ERROR(state.cancellation->Check());
+  std::vector<TensorRef> inputs;
+  for (const ValueIndex input : step.inputs) inputs.push_back(input == kNoValue ? TensorRef() : state.values[input]);
+  if (step.op->kind != OperatorKind::kControl) {
+    FORESHORE_RETURN_IF_ERROR(RunPlainStep(step, inputs, state));
+  } else if (step.op->name == "If") {
+    FORESHORE_RETURN_IF_ERROR(RunIf(step, inputs, state));
+  } else {
+    FORESHORE_RETURN_IF_ERROR(RunLoop(step, inputs, state));
+  }
   const auto release = [&](ValueIndex value) {
     if (value == kNoValue || plan_->values[value].place != Place::kDynamic) return;
     if (plan_->values[value].last_step != index || !state.dynamic[value].bytes) return;
@@ -116,15 +139,17 @@ Result<std::vector<OwnedTensor>> GraphExecutor::CopyOutputs(const State& state) 
   return results;
 }
 
-Result<std::vector<OwnedTensor>> GraphExecutor::Run(std::span<const TensorRef> inputs) {
-  FORESHORE_RETURN_IF_ERROR(CheckInputs(inputs));
-  FORESHORE_RETURN_IF_ERROR(Prepare(inputs));
+Result<std::vector<OwnedTensor>> GraphExecutor::RunWithin(std::span<const TensorRef> inputs,
+                                                          std::uint64_t memory_bytes_max, Cancellation* cancellation) {
+  FORESHORE_RETURN_IF_ERROR(CheckInputs(inputs, memory_bytes_max));
+  FORESHORE_RETURN_IF_ERROR(Prepare(inputs, memory_bytes_max));
   State state;
+  state.cancellation = cancellation;
   state.values.resize(plan_->values.size());
   state.dynamic.resize(plan_->values.size());
-  std::uint64_t used = graph_.constant_bytes() + plan_->arena_bytes;
-  for (const OwnedTensor& tensor : plan_->owned) used += tensor.size_bytes;
-  state.bytes_left = graph_.limits().memory_bytes_max - used;  // The plan has checked that it is not less.
+  // The plan has checked that it is not less.
+  state.bytes_left = memory_bytes_max - graph_.constant_bytes() - plan_->arena_bytes - plan_->owned_bytes;
+  if (HeldByBranches() > state.bytes_left) branches_.clear();
   for (std::size_t i = 0; i < plan_->values.size(); ++i) {
     const PlannedValue& value = plan_->values[i];
     if (value.place == Place::kConstant) state.values[i] = {&value.info, value.data};

@@ -73,7 +73,8 @@ class ArenaSpace {
 
 class Planner {
  public:
-  Planner(const Graph& graph, GraphPlan& plan) : graph_(graph), plan_(plan) {}
+  Planner(const Graph& graph, GraphPlan& plan, std::uint64_t memory_bytes_max)
+      : graph_(graph), plan_(plan), memory_bytes_max_(memory_bytes_max) {}
 
   Status Plan() {
     plan_.values.resize(graph_.values().size());
@@ -86,6 +87,10 @@ class Planner {
       Assign(graph_.inputs()[i].value, Place::kInput, plan_.input_infos[i], nullptr);
     }
     for (std::size_t i = 0; i < graph_.steps().size(); ++i) FORESHORE_RETURN_IF_ERROR(PlanStep(i));
+    if (graph_.constant_bytes() + plan_.owned_bytes > memory_bytes_max_) {
+      return Status::Limit(graph_.file() + ": constants of the graph need more than " +
+                           std::to_string(memory_bytes_max_) + " bytes");
+    }
     FindLastSteps();
     return LayOut();
   }
@@ -103,7 +108,7 @@ class Planner {
   Status PlanStep(std::size_t index) {
     const GraphStep& step = graph_.steps()[index];
     std::vector<TensorRef> refs;
-    bool is_known = true;
+    bool is_known = step.op->kind != OperatorKind::kControl;
     bool has_all_data = true;
     for (std::size_t i = 0; i < step.inputs.size(); ++i) {
       TensorRef& ref = refs.emplace_back();
@@ -150,7 +155,7 @@ class Planner {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       if (step.outputs[i] == kNoValue) continue;
       Assign(step.outputs[i], Place::kConstant, infos[i], tensors[i].bytes.get());
-      computed_bytes_ += tensors[i].size_bytes;
+      plan_.owned_bytes += tensors[i].size_bytes;
       plan_.owned.push_back(std::move(tensors[i]));
     }
     plan_.is_done[index] = true;
@@ -172,7 +177,7 @@ class Planner {
       }
       // A view that nobody reads still is written to, as it were: its root must be there.
       const ValueIndex output = graph_.steps()[i].outputs[0];
-      if (plan_.values[output].place == Place::kView) plan_.values[RootOf(output)].last_step = i;
+      if (output != kNoValue && plan_.values[output].place == Place::kView) plan_.values[RootOf(output)].last_step = i;
     }
     for (const GraphPort& output : graph_.outputs()) plan_.values[RootOf(output.value)].last_step = kForEver;
   }
@@ -182,7 +187,7 @@ class Planner {
     const auto padded = [](const TensorInfo& info) {
       return std::max((SizeOf(info) + kAlignment - 1) / kAlignment, std::uint64_t{1}) * kAlignment;
     };
-    const std::uint64_t fixed_bytes = graph_.constant_bytes() + computed_bytes_;
+    const std::uint64_t fixed_bytes = graph_.constant_bytes() + plan_.owned_bytes;
     std::vector<std::vector<ValueIndex>> ends(graph_.steps().size());
     for (std::size_t i = 0; i < graph_.steps().size(); ++i) {
       const GraphStep& step = graph_.steps()[i];
@@ -192,9 +197,9 @@ class Planner {
         value.offset = space.Take(padded(value.info));
         plan_.values_bytes += padded(value.info);
         if (value.last_step != kForEver) ends[value.last_step].push_back(output);
-        if (space.end() + fixed_bytes > graph_.limits().memory_bytes_max) {
+        if (space.end() + fixed_bytes > memory_bytes_max_) {
           return Status::Limit(graph_.file() + ": " + Describe(*step.node) + ": values of the graph need more than " +
-                               std::to_string(graph_.limits().memory_bytes_max) + " bytes");
+                               std::to_string(memory_bytes_max_) + " bytes");
         }
       }
       for (const ValueIndex ended : ends[i]) space.Give(plan_.values[ended].offset, padded(plan_.values[ended].info));
@@ -205,15 +210,15 @@ class Planner {
 
   const Graph& graph_;
   GraphPlan& plan_;
-  std::uint64_t computed_bytes_ = 0;
+  std::uint64_t memory_bytes_max_;
 };
 
 }  // namespace
 
-Result<GraphPlan> PlanGraph(const Graph& graph, std::vector<TensorInfo> input_infos) {
+Result<GraphPlan> PlanGraph(const Graph& graph, std::vector<TensorInfo> input_infos, std::uint64_t memory_bytes_max) {
   GraphPlan plan;
   plan.input_infos = std::move(input_infos);
-  FORESHORE_RETURN_IF_ERROR(Planner(graph, plan).Plan());
+  FORESHORE_RETURN_IF_ERROR(Planner(graph, plan, memory_bytes_max).Plan());
   return plan;
 }
 

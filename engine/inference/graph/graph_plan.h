@@ -35,12 +35,13 @@ struct GraphPlan {
   std::vector<PlannedValue> values;
   std::vector<bool> is_done;  // A step that planning has run.
   std::vector<OwnedTensor> owned;
+  std::uint64_t owned_bytes = 0;
   std::uint64_t arena_bytes = 0;
   std::uint64_t values_bytes = 0;  // What the arena's values would take side by side.
 };
 
 // One info for each of the graph's inputs, in order, each of the declared type. kLimit where the arena and the graph's
-// constants need more than the limit.
-Result<GraphPlan> PlanGraph(const Graph& graph, std::vector<TensorInfo> input_infos);
+// constants need more than `memory_bytes_max`.
+Result<GraphPlan> PlanGraph(const Graph& graph, std::vector<TensorInfo> input_infos, std::uint64_t memory_bytes_max);
 
 }  // namespace foreshore::graph

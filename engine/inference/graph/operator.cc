@@ -75,9 +75,10 @@ bool Operator::KnowsAttribute(std::string_view attribute) const {
 
 std::vector<const Operator*> AllOperators() {
   std::vector<const Operator*> all;
-  for (const auto family : {ArithmeticOperators(), CastOperators(), ConvolveOperators(), LayoutOperators(),
-                            LogicOperators(), MatrixOperators(), NormaliseOperators(), QuantizeOperators(),
-                            ReduceOperators(), SelectOperators(), ShapeOperators(), UnaryOperators()}) {
+  for (const auto family :
+       {ArithmeticOperators(), CastOperators(), ControlOperators(), ConvolveOperators(), LayoutOperators(),
+        LogicOperators(), MatrixOperators(), NormaliseOperators(), QuantizeOperators(), ReduceOperators(),
+        SelectOperators(), ShapeOperators(), UnaryOperators()}) {
     for (const Operator& op : family) all.push_back(&op);
   }
   return all;

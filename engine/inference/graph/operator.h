@@ -13,6 +13,7 @@
 #include "engine/inference/graph/tensor_value.h"
 #include "engine/inference/onnx_reader.h"
 #include "foreshore/status.h"
+#include "storage/base/cancellation.h"
 
 namespace foreshore::graph {
 
@@ -25,6 +26,10 @@ struct NodeContext {
   const OnnxNode& node;
   std::int64_t opset = 0;
   std::span<const TensorRef> inputs;
+  Cancellation* cancellation = nullptr;  // May be null.
+
+  // What takes long asks this every millisecond or so, and returns what is not ok.
+  Status Poll() const { return cancellation != nullptr ? cancellation->Check() : Status::Ok(); }
 
   bool Has(std::size_t index) const { return index < inputs.size() && inputs[index].info != nullptr; }
   const TensorInfo& Info(std::size_t index) const { return *inputs[index].info; }
@@ -52,9 +57,10 @@ using Infos = std::vector<TensorInfo>;
 
 enum class OperatorKind : std::uint8_t {
   kPlain,
-  kView,   // Output 0 has the bytes of input 0, under another shape.
-  kShape,  // Looks at its input's shape only.
-  kHeavy,  // Works more than its inputs and outputs are large; not run ahead of time.
+  kView,     // Output 0 has the bytes of input 0, under another shape.
+  kShape,    // Looks at its input's shape only.
+  kHeavy,    // Works more than its inputs and outputs are large; not run ahead of time.
+  kControl,  // Holds graphs, and is run by the executor; has neither of the functions below.
 };
 
 // Appends the info of each output, in order, at least as many as the node has. Checks types, ranks and attributes; the
@@ -93,6 +99,7 @@ std::string Describe(const OnnxNode& node);
 // One table per family.
 std::span<const Operator> ArithmeticOperators();
 std::span<const Operator> CastOperators();
+std::span<const Operator> ControlOperators();
 std::span<const Operator> ConvolveOperators();
 std::span<const Operator> LayoutOperators();
 std::span<const Operator> LogicOperators();

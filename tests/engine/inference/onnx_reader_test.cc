@@ -141,20 +141,26 @@ TEST_CASE("onnx reader: data outside the file is refused, every tensor named") {
   CHECK(status.message().find("2 tensors keep their data outside the file (first, second)") != std::string::npos);
 }
 
-TEST_CASE("onnx reader: graphs inside attributes are not entered, however deep") {
-  ByteString inner;
-  for (int depth = 0; depth < 20'000; ++depth) {
-    ByteString attribute;
-    PutBytes(attribute, 6, inner);
-    ByteString node;
-    PutBytes(node, 5, attribute);
-    inner.clear();
-    PutBytes(inner, 1, node);
-    if (inner.size() > 60'000) break;
-  }
-  const Result<OnnxModel> model = ReadOnnx("m.onnx", ModelWith(inner));
-  REQUIRE(model.ok());
+TEST_CASE("onnx reader: graphs inside attributes are read to a depth, and refused beyond it") {
+  const auto nested = [](std::size_t depth) {
+    ByteString inner;
+    for (std::size_t i = 1; i < depth; ++i) {
+      ByteString node;
+      PutBytes(node, 5, GraphAttribute("body", inner));
+      inner.clear();
+      PutBytes(inner, 1, node);
+    }
+    return ModelWith(inner);
+  };
+  const Result<OnnxModel> model = ReadOnnx("m.onnx", nested(kOnnxGraphDepthMax));
+  REQUIRE_MESSAGE(model.ok(), model.status().message());
   CHECK(model->nodes[0].attributes[0].holds_graph);
+  CHECK(model->nodes[0].attributes[0].graphs.size() == 1);
+  for (const std::size_t depth : {kOnnxGraphDepthMax + 1, std::size_t{5'000}}) {
+    const Status status = ReadOnnx("m.onnx", nested(depth)).status();
+    CHECK(status.code() == ErrorCode::kLimit);
+    CHECK(status.message() == "m.onnx: more than 8 graphs inside each other");
+  }
 }
 
 TEST_CASE("onnx reader: unknown fields of every kind are skipped, groups only to a depth") {

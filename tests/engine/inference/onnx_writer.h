@@ -76,6 +76,15 @@ inline ByteString StringAttribute(const std::string& name, const std::string& va
   return out;
 }
 
+// A graph as OnnxWriter::Graph() gives it.
+inline ByteString GraphAttribute(const std::string& name, Bytes graph) {
+  ByteString out;
+  PutBytes(out, 1, name);
+  PutBytes(out, 6, graph);
+  PutInt(out, 20, 5);
+  return out;
+}
+
 class OnnxWriter {
  public:
   void Initializer(const ByteString& tensor) { PutBytes(graph_, 5, tensor); }
@@ -111,6 +120,19 @@ class OnnxWriter {
     Value(11, name, dims, type);
   }
   void Output(const std::string& name, const std::vector<std::int64_t>& dims) { Value(12, name, dims, 1); }
+
+  const ByteString& Graph() const { return graph_; }
+  // Adds a node with several outputs.
+  void NodeOf(const std::string& op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+              const std::vector<ByteString>& attributes = {}) {
+    ByteString node;
+    for (const std::string& input : inputs) PutBytes(node, 1, input);
+    for (const std::string& output : outputs) PutBytes(node, 2, output);
+    PutBytes(node, 3, "node_" + outputs[0]);
+    PutBytes(node, 4, op);
+    for (const ByteString& attribute : attributes) PutBytes(node, 5, attribute);
+    PutBytes(graph_, 1, node);
+  }
 
   ByteString Finish(std::int64_t opset = 17) const {
     ByteString model;

@@ -76,7 +76,7 @@ TEST_CASE("graph: a chain takes the memory of two values, not of all") {
   const ByteString file = writer.Finish();
   const auto graph = Graph::Build("m.onnx", *ReadOnnx("m.onnx", file));
   REQUIRE(graph.ok());
-  const auto plan = PlanGraph(*graph, {{OnnxType::kFloat, {1024}}});
+  const auto plan = PlanGraph(*graph, {{OnnxType::kFloat, {1024}}}, 1 << 20);
   REQUIRE_MESSAGE(plan.ok(), plan.status().message());
   CHECK(plan->arena_bytes == 2 * 4096);
   CHECK(plan->values_bytes == 50 * 4096);

@@ -143,6 +143,19 @@ Status RunCase(const fs::path& folder, OnnxModel model) {
   return Status::Ok();
 }
 
+// The operators of a graph and of those inside its nodes; false where one is not known.
+bool CollectOperators(const OnnxGraphBody& body, std::set<std::string>& operators) {
+  bool knows_all = true;
+  for (const OnnxNode& node : body.nodes) {
+    operators.insert(std::string(node.op_type));
+    knows_all = knows_all && node.domain.empty() && FindOperator(node.op_type) != nullptr;
+    for (const OnnxAttribute& attribute : node.attributes) {
+      for (const OnnxGraphBody& inner : attribute.graphs) knows_all = CollectOperators(inner, operators) && knows_all;
+    }
+  }
+  return knows_all;
+}
+
 void RunFolder(const fs::path& folder, Tally& tally) {
   for (const fs::path& path : Sorted(folder)) {
     if (!fs::exists(path / "model.onnx")) continue;
@@ -154,11 +167,8 @@ void RunFolder(const fs::path& folder, Tally& tally) {
     REQUIRE_MESSAGE(model.ok(), model.status().message());
     if (kRaised.contains(name)) model->opsets[0].second = kOpsetMin;
     std::set<std::string> operators;
-    bool knows_all = model->opset_version() >= kOpsetMin && model->opset_version() <= kOpsetMax;
-    for (const OnnxNode& node : model->nodes) {
-      operators.insert(std::string(node.op_type));
-      knows_all = knows_all && node.domain.empty() && FindOperator(node.op_type) != nullptr;
-    }
+    const bool knows_all = CollectOperators(*model, operators) && model->opset_version() >= kOpsetMin &&
+                           model->opset_version() <= kOpsetMax;
     const Status status = RunCase(path, std::move(model).value());
     if (status.ok()) {
       ++tally.passed;
