@@ -254,6 +254,10 @@ Status Parser::ReadAttribute(Bytes bytes, const std::string& where, std::size_t 
           if (attribute.ints.size() <= kOnnxListMax) attribute.ints.push_back(static_cast<std::int64_t>(value));
         });
         break;
+      case 9:
+        attribute.strings.push_back(String(reader));
+        if (++item_count_ > kItemsMax) return TooMany(file_, "texts in attributes", kItemsMax);
+        break;
       case 20: attribute.type = static_cast<std::int64_t>(reader.Varint()); break;
       case 6:
       case 11:
@@ -263,8 +267,8 @@ Status Parser::ReadAttribute(Bytes bytes, const std::string& where, std::size_t 
         break;
       default: reader.Skip();
     }
-    if (std::max(attribute.floats.size(), attribute.ints.size()) > kOnnxListMax) {
-      return TooMany(where, "numbers in an attribute", kOnnxListMax);
+    if (std::max({attribute.floats.size(), attribute.ints.size(), attribute.strings.size()}) > kOnnxListMax) {
+      return TooMany(where, "numbers or texts in an attribute", kOnnxListMax);
     }
   }
   if (attribute.type == kAttributeGraph || attribute.type == kAttributeGraphs) attribute.holds_graph = true;

@@ -73,6 +73,7 @@ struct OnnxAttribute {
   Bytes s;
   std::vector<float> floats;
   std::vector<std::int64_t> ints;
+  std::vector<Bytes> strings;
   std::vector<OnnxTensor> tensors;  // `t` or `tensors`.
   bool holds_graph = false;
   std::vector<OnnxGraphBody> graphs;  // `g` or `graphs`.

@@ -275,7 +275,8 @@ Status Graph::CheckNodes() const {
       for (const GraphBranch& branch : step.branches) FORESHORE_RETURN_IF_ERROR(branch.graph->CheckNodes());
       continue;
     }
-    if (step.outputs[0] == kNoValue) return Status::Corruption(where + "its first output has no name");
+    if (step.outputs[0] == kNoValue && !step.op->runs_without_first)
+      return Status::Corruption(where + "its first output has no name");
     for (std::size_t i = 0; i < step.op->inputs_min; ++i) {
       if (step.inputs[i] == kNoValue) return Status::Corruption(where + "input " + std::to_string(i) + " is missing");
     }
@@ -311,6 +312,9 @@ Result<Infos> Graph::Infer(const GraphStep& step, std::span<const TensorRef> inp
   const Status status = step.op->infer({.node = *step.node, .opset = opset_, .inputs = inputs}, infos);
   if (!status.ok()) return status.WithContext(file_ + ": " + Describe(*step.node));
   infos.resize(step.outputs.size());
+  for (std::size_t i = 0; i < infos.size(); ++i) {
+    if (step.outputs[i] == kNoValue) infos[i] = {OnnxType::kBool, {0}};  // Takes no memory.
+  }
   for (const TensorInfo& info : infos) {
     const auto size = ByteCount(info, limits_.memory_bytes_max);
     if (!size.ok()) return size.status().WithContext(file_ + ": " + Describe(*step.node));

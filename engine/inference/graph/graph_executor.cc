@@ -75,7 +75,11 @@ Result<OwnedTensor> GraphExecutor::Allocate(const TensorInfo& info, State& state
 Status GraphExecutor::RunPlainStep(const GraphStep& step, std::span<const TensorRef> inputs, State& state) {
   std::vector<OutputRef> outputs;
   Infos infos;
-  if (plan_->values[step.outputs[0]].place == Place::kDynamic) {
+  bool is_dynamic = false;
+  for (const ValueIndex output : step.outputs) {
+    is_dynamic = is_dynamic || (output != kNoValue && plan_->values[output].place == Place::kDynamic);
+  }
+  if (is_dynamic) {
     FORESHORE_ASSIGN_OR_RETURN(infos, graph_.Infer(step, inputs));
   }
   for (std::size_t i = 0; i < step.outputs.size(); ++i) {

@@ -76,9 +76,10 @@ bool Operator::KnowsAttribute(std::string_view attribute) const {
 std::vector<const Operator*> AllOperators() {
   std::vector<const Operator*> all;
   for (const auto family :
-       {ArithmeticOperators(), CastOperators(), ControlOperators(), ConvolveOperators(), LayoutOperators(),
-        LogicOperators(), MatrixOperators(), NormaliseOperators(), QuantizeOperators(), ReduceOperators(),
-        SelectOperators(), ShapeOperators(), UnaryOperators()}) {
+       {ArithmeticOperators(), CastOperators(), ControlOperators(), ConvolveIntegerOperators(), ConvolveOperators(),
+        LayoutOperators(), LogicOperators(), MatrixOperators(), NormaliseOperators(), PoolOperators(),
+        QuantizeOperators(), RecurrentOperators(), ReduceOperators(), ResizeOperators(), ScatterOperators(),
+        SelectOperators(), ShapeOperators(), SortOperators(), UnaryOperators()}) {
     for (const Operator& op : family) all.push_back(&op);
   }
   return all;

@@ -76,6 +76,7 @@ struct Operator {
   std::size_t inputs_min = 1;
   std::size_t inputs_max = 1;
   std::size_t outputs_max = 1;
+  bool runs_without_first = false;   // Its first output may have no name.
   std::string_view attributes = {};  // Those that it knows, separated by spaces; any other in a file is refused.
   // Bit i: the outputs' shapes depend on the value of input i.
   std::uint32_t shape_inputs = 0;
@@ -100,15 +101,21 @@ std::string Describe(const OnnxNode& node);
 std::span<const Operator> ArithmeticOperators();
 std::span<const Operator> CastOperators();
 std::span<const Operator> ControlOperators();
+std::span<const Operator> ConvolveIntegerOperators();
 std::span<const Operator> ConvolveOperators();
 std::span<const Operator> LayoutOperators();
 std::span<const Operator> LogicOperators();
 std::span<const Operator> MatrixOperators();
 std::span<const Operator> NormaliseOperators();
+std::span<const Operator> PoolOperators();
 std::span<const Operator> QuantizeOperators();
+std::span<const Operator> RecurrentOperators();
 std::span<const Operator> ReduceOperators();
+std::span<const Operator> ResizeOperators();
+std::span<const Operator> ScatterOperators();
 std::span<const Operator> SelectOperators();
 std::span<const Operator> ShapeOperators();
+std::span<const Operator> SortOperators();
 std::span<const Operator> UnaryOperators();
 
 }  // namespace foreshore::graph

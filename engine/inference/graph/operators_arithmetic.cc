@@ -179,6 +179,24 @@ Status RunPow(const NodeContext& context, std::span<const OutputRef> outputs) {
   });
 }
 
+// The slope broadcasts to the data, not the other way round.
+Status InferPrelu(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(InferBroadcast<kFloatTypes>(context, outputs));
+  if (outputs[0].shape == context.ShapeOf(0)) return Status::Ok();
+  return Status::InvalidArgument("slope is " + ToText(context.Info(1)) + ", does not broadcast to " +
+                                 ToText(context.Info(0)));
+}
+
+Status RunPrelu(const NodeContext& context, std::span<const OutputRef> outputs) {
+  return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
+    EachPair<T>(context, outputs[0], [](T x, T slope) {
+      const auto value = static_cast<Wide<T>>(x);
+      return static_cast<T>(value < 0 ? value * static_cast<Wide<T>>(slope) : value);
+    });
+    return Status::Ok();
+  });
+}
+
 // Folds any number of inputs, one after the other, into the output.
 template <typename T, typename Function>
 void FoldInputs(const NodeContext& context, const OutputRef& output, Function function) {
@@ -233,6 +251,7 @@ constexpr Operator kOperators[] = {
     Binary("Div", RunDiv),
     Binary("Mod", RunMod, InferMod, "fmod"),
     Binary("Pow", RunPow, InferPow),
+    Binary("PRelu", RunPrelu, InferPrelu),
     Variadic("Max", InferBroadcast<kNumberTypes>, RunExtreme<Max>),
     Variadic("Min", InferBroadcast<kNumberTypes>, RunExtreme<Min>),
     Variadic("Sum", InferBroadcast<kFloatTypes>, RunSum<false>),

@@ -1,4 +1,4 @@
-// Cast: between all numbers and booleans; texts are refused.
+// Cast and CastLike: between all numbers and booleans; texts are refused.
 #include "engine/inference/graph/operator.h"
 #include "engine/inference/graph/saturate.h"
 
@@ -14,6 +14,13 @@ Status InferCast(const NodeContext& context, Infos& outputs) {
     return Status::Unsupported("casts to " + TypeName(type) + ", expected a number or a boolean");
   }
   outputs.push_back({type, context.ShapeOf(0)});
+  return Status::Ok();
+}
+
+Status InferCastLike(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(context.Require(0, kAllTypes));
+  FORESHORE_RETURN_IF_ERROR(context.Require(1, kAllTypes));
+  outputs.push_back({context.Info(1).type, context.ShapeOf(0)});
   return Status::Ok();
 }
 
@@ -57,6 +64,7 @@ Status RunCast(const NodeContext& context, std::span<const OutputRef> outputs) {
 
 constexpr Operator kOperators[] = {
     {.name = "Cast", .attributes = "to", .infer = InferCast, .run = RunCast},
+    {.name = "CastLike", .since = 15, .inputs_min = 2, .inputs_max = 2, .infer = InferCastLike, .run = RunCast},
 };
 
 }  // namespace

@@ -97,6 +97,20 @@ Status RunIsNan(const NodeContext& context, std::span<const OutputRef> outputs) 
   });
 }
 
+Status RunIsInf(const NodeContext& context, std::span<const OutputRef> outputs) {
+  const bool positive = context.Int("detect_positive", 1) != 0;
+  const bool negative = context.Int("detect_negative", 1) != 0;
+  return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
+    const T* input = context.inputs[0].as<T>();
+    auto* out = outputs[0].as<std::uint8_t>();
+    for (std::int64_t i = 0; i < outputs[0].count(); ++i) {
+      const auto value = static_cast<Wide<T>>(input[i]);
+      out[i] = std::isinf(value) && (value > 0 ? positive : negative) ? 1 : 0;
+    }
+    return Status::Ok();
+  });
+}
+
 constexpr Operator Make(std::string_view name, std::size_t input_count, InferFunction infer, RunFunction run,
                         std::int64_t since = 1) {
   return {
@@ -114,6 +128,11 @@ constexpr Operator kOperators[] = {
     Make("Xor", 2, InferBool<kBoolType>, RunBool<Xor>),
     Make("Not", 1, InferTest<kBoolType>, RunNot),
     Make("IsNaN", 1, InferTest<kFloatTypes>, RunIsNan),
+    {.name = "IsInf",
+     .since = 10,
+     .attributes = "detect_negative detect_positive",
+     .infer = InferTest<kFloatTypes>,
+     .run = RunIsInf},
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Softmax and the normalisations.
+#include <algorithm>
 #include <cmath>
 
 #include "engine/inference/graph/operator.h"
@@ -171,6 +172,79 @@ Status RunBatchNormalization(const NodeContext& context, std::span<const OutputR
   });
 }
 
+Status InferInstanceNormalization(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(context.Require(0, kFloatTypes));
+  if (context.Rank(0) < 3) {
+    return Status::InvalidArgument("input 0 is " + ToText(context.Info(0)) + ", expected [batch, channels, …]");
+  }
+  for (std::size_t i = 1; i < 3; ++i) {
+    FORESHORE_RETURN_IF_ERROR(context.RequireSameType(0, i));
+    if (context.ShapeOf(i) != Shape{context.ShapeOf(0)[1]}) {
+      return Status::InvalidArgument("input " + std::to_string(i) + " is " + ToText(context.Info(i)) +
+                                     ", expected a number per channel of " + ToText(context.Info(0)));
+    }
+  }
+  outputs.push_back(context.Info(0));
+  return Status::Ok();
+}
+
+// Each channel of each image by its own mean and variance.
+Status RunInstanceNormalization(const NodeContext& context, std::span<const OutputRef> outputs) {
+  const Shape& shape = context.ShapeOf(0);
+  const std::int64_t inner = InnerCount(shape, 2);
+  const auto epsilon = static_cast<double>(context.Float("epsilon", 1e-5F));
+  return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
+    using W = Wide<T>;
+    for (std::int64_t plane = 0; plane < shape[0] * shape[1] && inner > 0; ++plane) {
+      double mean = 0;
+      double inverse = 0;
+      T* out = outputs[0].as<T>() + plane * inner;
+      NormaliseRow(context.inputs[0].as<T>() + plane * inner, out, inner, epsilon, mean, inverse);
+      const auto scale = static_cast<W>(context.inputs[1].as<T>()[plane % shape[1]]);
+      const auto shift = static_cast<W>(context.inputs[2].as<T>()[plane % shape[1]]);
+      for (std::int64_t i = 0; i < inner; ++i) out[i] = static_cast<T>(static_cast<W>(out[i]) * scale + shift);
+    }
+    return Status::Ok();
+  });
+}
+
+Status InferLrn(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(context.Require(0, kFloatTypes));
+  if (context.Rank(0) < 2 || context.Int("size", 0) < 1) {
+    return Status::InvalidArgument("size " + std::to_string(context.Int("size", 0)) + " over " +
+                                   ToText(context.Info(0)) + ", expected [batch, channels, …]");
+  }
+  outputs.push_back(context.Info(0));
+  return Status::Ok();
+}
+
+// Each element over a power of the squares of the channels around it.
+Status RunLrn(const NodeContext& context, std::span<const OutputRef> outputs) {
+  const Shape& shape = context.ShapeOf(0);
+  const std::int64_t inner = InnerCount(shape, 2);
+  const std::int64_t size = std::min(context.Int("size", 1), std::int64_t{1} << 30);
+  const auto alpha = static_cast<double>(context.Float("alpha", 1e-4F));
+  const auto beta = static_cast<double>(context.Float("beta", 0.75F));
+  const auto bias = static_cast<double>(context.Float("bias", 1.0F));
+  return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
+    const T* input = context.inputs[0].as<T>();
+    for (std::int64_t i = 0; i < outputs[0].count(); ++i) {
+      const std::int64_t channel = i / inner % shape[1];
+      const std::int64_t first = std::max<std::int64_t>(channel - (size - 1) / 2, 0);
+      const std::int64_t last = std::min(channel + size / 2, shape[1] - 1);
+      double sum = 0;
+      for (std::int64_t c = first; c <= last; ++c) {
+        const auto value = static_cast<double>(static_cast<Wide<T>>(input[i + (c - channel) * inner]));
+        sum += value * value;
+      }
+      const auto value = static_cast<double>(static_cast<Wide<T>>(input[i]));
+      const double divisor = std::pow(bias + alpha / static_cast<double>(size) * sum, beta);
+      outputs[0].as<T>()[i] = static_cast<T>(static_cast<Wide<T>>(value / divisor));
+    }
+    return Status::Ok();
+  });
+}
+
 constexpr Operator kOperators[] = {
     {.name = "Softmax", .attributes = "axis", .infer = InferSoftmax, .run = RunSoftmax<false>},
     {.name = "LogSoftmax", .attributes = "axis", .infer = InferSoftmax, .run = RunSoftmax<true>},
@@ -188,6 +262,13 @@ constexpr Operator kOperators[] = {
      .attributes = "epsilon momentum training_mode",
      .infer = InferBatchNormalization,
      .run = RunBatchNormalization},
+    {.name = "InstanceNormalization",
+     .inputs_min = 3,
+     .inputs_max = 3,
+     .attributes = "epsilon",
+     .infer = InferInstanceNormalization,
+     .run = RunInstanceNormalization},
+    {.name = "LRN", .attributes = "alpha beta bias size", .infer = InferLrn, .run = RunLrn},
 };
 
 }  // namespace

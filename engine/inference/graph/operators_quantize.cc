@@ -129,6 +129,7 @@ constexpr Operator kOperators[] = {
     {.name = "DynamicQuantizeLinear",
      .since = 11,
      .outputs_max = 3,
+     .runs_without_first = true,
      .infer = InferDynamicQuantize,
      .run = RunDynamicQuantize},
 };

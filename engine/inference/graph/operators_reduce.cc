@@ -61,6 +61,54 @@ struct ReduceL2 {
     }
   }
 };
+// Sums of a function of each element, and a function of the sum, in doubles.
+template <auto kOfElement, auto kOfSum>
+struct ReduceFunction {
+  static constexpr bool kNeedsElements = false;
+  template <typename T>
+  static T Reduce(std::int64_t count, const auto& at) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < count; ++i) sum += kOfElement(static_cast<double>(static_cast<Wide<T>>(at(i))));
+    const double value = kOfSum(sum);
+    if constexpr (std::is_integral_v<T>) {
+      return Saturate<T>(value);
+    } else {
+      return static_cast<T>(static_cast<Wide<T>>(value));
+    }
+  }
+};
+double Same(double x) {
+  return x;
+}
+double Square(double x) {
+  return x * x;
+}
+double Magnitude(double x) {
+  return std::fabs(x);
+}
+double Logarithm(double x) {
+  return std::log(x);
+}
+using ReduceL1 = ReduceFunction<Magnitude, Same>;
+using ReduceSumSquare = ReduceFunction<Square, Same>;
+using ReduceLogSum = ReduceFunction<Same, Logarithm>;
+// The largest is taken off first, so that no exponential overflows.
+struct ReduceLogSumExp {
+  static constexpr bool kNeedsElements = true;
+  template <typename T>
+  static T Reduce(std::int64_t count, const auto& at) {
+    auto largest = static_cast<double>(static_cast<Wide<T>>(at(0)));
+    for (std::int64_t i = 1; i < count; ++i) {
+      largest = std::fmax(largest, static_cast<double>(static_cast<Wide<T>>(at(i))));
+    }
+    if (!std::isfinite(largest)) largest = 0;
+    double sum = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      sum += std::exp(static_cast<double>(static_cast<Wide<T>>(at(i))) - largest);
+    }
+    return static_cast<T>(static_cast<Wide<T>>(std::log(sum) + largest));
+  }
+};
 // A NaN among the elements is the result.
 template <bool kMax>
 struct ReduceExtreme {
@@ -209,6 +257,10 @@ constexpr Operator kOperators[] = {
     Reduce<ReduceMean>("ReduceMean"),
     Reduce<ReduceProd>("ReduceProd"),
     Reduce<ReduceL2>("ReduceL2"),
+    Reduce<ReduceL1>("ReduceL1"),
+    Reduce<ReduceSumSquare>("ReduceSumSquare"),
+    Reduce<ReduceLogSum>("ReduceLogSum"),
+    Reduce<ReduceLogSumExp, kFloatTypes>("ReduceLogSumExp"),
     Reduce<ReduceExtreme<true>, kExtremeTypes>("ReduceMax"),
     Reduce<ReduceExtreme<false>, kExtremeTypes>("ReduceMin"),
     Arg<true>("ArgMax"),

@@ -72,6 +72,27 @@ FORESHORE_GRAPH_UNARY(HardSigmoid, std::fmin(std::fmax(static_cast<W>(context.Fl
                                                        W{0}),
                                              W{1}))
 FORESHORE_GRAPH_UNARY(HardSwish, x* std::fmin(std::fmax(x / W{6} + W{0.5}, W{0}), W{1}))
+FORESHORE_GRAPH_UNARY(Tan, std::tan(x))
+FORESHORE_GRAPH_UNARY(Asin, std::asin(x))
+FORESHORE_GRAPH_UNARY(Acos, std::acos(x))
+FORESHORE_GRAPH_UNARY(Atan, std::atan(x))
+FORESHORE_GRAPH_UNARY(Sinh, std::sinh(x))
+FORESHORE_GRAPH_UNARY(Cosh, std::cosh(x))
+FORESHORE_GRAPH_UNARY(Asinh, std::asinh(x))
+FORESHORE_GRAPH_UNARY(Acosh, std::acosh(x))
+FORESHORE_GRAPH_UNARY(Atanh, std::atanh(x))
+FORESHORE_GRAPH_UNARY(Softsign, x / (W{1} + std::abs(x)))
+FORESHORE_GRAPH_UNARY(Selu, static_cast<W>(context.Float("gamma", 1.05070102F)) *
+                                (x > W{0} ? x : static_cast<W>(context.Float("alpha", 1.67326319F)) * std::expm1(x)))
+FORESHORE_GRAPH_UNARY(Celu, x > W{0} ? x
+                                     : static_cast<W>(context.Float("alpha", 1.0F)) *
+                                           std::expm1(x / static_cast<W>(context.Float("alpha", 1.0F))))
+FORESHORE_GRAPH_UNARY(ThresholdedRelu, x > static_cast<W>(context.Float("alpha", 1.0F)) ? x : W{0})
+FORESHORE_GRAPH_UNARY(Shrink,
+                      x<-static_cast<W>(context.Float("lambd", 0.5F)) ? x + static_cast<W>(context.Float("bias", 0.0F))
+                                                                      : x> static_cast<W>(context.Float("lambd", 0.5F))
+                          ? x - static_cast<W>(context.Float("bias", 0.0F))
+                          : W{0})
 #undef FORESHORE_GRAPH_UNARY
 
 template <TypeSet kTypes>
@@ -121,6 +142,20 @@ constexpr Operator kOperators[] = {
     Unary<Elu>("Elu", "alpha"),
     Unary<HardSigmoid>("HardSigmoid", "alpha beta"),
     Unary<HardSwish>("HardSwish"),
+    Unary<Tan>("Tan"),
+    Unary<Asin>("Asin"),
+    Unary<Acos>("Acos"),
+    Unary<Atan>("Atan"),
+    Unary<Sinh>("Sinh"),
+    Unary<Cosh>("Cosh"),
+    Unary<Asinh>("Asinh"),
+    Unary<Acosh>("Acosh"),
+    Unary<Atanh>("Atanh"),
+    Unary<Softsign>("Softsign"),
+    Unary<Selu>("Selu", "alpha gamma"),
+    Unary<Celu>("Celu", "alpha"),
+    Unary<ThresholdedRelu>("ThresholdedRelu", "alpha"),
+    Unary<Shrink>("Shrink", "bias lambd"),
 };
 
 }  // namespace

@@ -27,36 +27,41 @@ struct Tally {
 
 // Cases whose operators are all known, and which are refused all the same.
 const std::set<std::string> kRefused = {
-    "test_batchnorm_epsilon_training_mode",             // Training.
-    "test_batchnorm_example_training_mode",             //
-    "test_training_dropout",                            //
-    "test_training_dropout_default",                    //
-    "test_training_dropout_default_mask",               //
-    "test_training_dropout_mask",                       //
-    "test_training_dropout_zero_ratio",                 //
-    "test_training_dropout_zero_ratio_mask",            //
-    "test_maxpool_with_argmax_2d_precomputed_pads",     // Indices as a second output.
-    "test_maxpool_with_argmax_2d_precomputed_strides",  //
-    "test_cast_FLOAT_to_STRING",                        // Texts.
-    "test_cast_STRING_to_FLOAT",                        //
-    "test_castlike_FLOAT_to_STRING_expanded",           //
-    "test_castlike_STRING_to_FLOAT_expanded",           //
-    "test_castlike_BFLOAT16_to_FLOAT_expanded",         // An input contradicts the shape that the model declares.
-    "test_castlike_FLOAT_to_BFLOAT16_expanded",         //
-    "test_identity_opt",                                // Optionals and sequences.
-    "test_identity_sequence",                           //
+    "test_batchnorm_epsilon_training_mode",      // Training.
+    "test_batchnorm_example_training_mode",      //
+    "test_training_dropout",                     //
+    "test_training_dropout_default",             //
+    "test_training_dropout_default_mask",        //
+    "test_training_dropout_mask",                //
+    "test_training_dropout_zero_ratio",          //
+    "test_training_dropout_zero_ratio_mask",     //
+    "test_cast_FLOAT_to_STRING",                 // Texts.
+    "test_cast_STRING_to_FLOAT",                 //
+    "test_castlike_FLOAT_to_STRING_expanded",    //
+    "test_castlike_STRING_to_FLOAT_expanded",    //
+    "test_castlike_FLOAT_to_STRING",             //
+    "test_castlike_STRING_to_FLOAT",             //
+    "test_castlike_BFLOAT16_to_FLOAT",           // An input contradicts the shape that the model declares.
+    "test_castlike_FLOAT_to_BFLOAT16",           //
+    "test_castlike_BFLOAT16_to_FLOAT_expanded",  //
+    "test_castlike_FLOAT_to_BFLOAT16_expanded",  //
+    "test_identity_opt",                         // Optionals and sequences.
+    "test_identity_sequence",                    //
 };
 
-// Declared for operator set 1, in which these operators are what they are in set 7.
-const std::set<std::string> kRaised = {"test_not_2d",
-                                       "test_not_3d",
-                                       "test_not_4d",
-                                       "test_softplus",
-                                       "test_softplus_example",
-                                       "test_globalaveragepool",
-                                       "test_globalaveragepool_precomputed",
-                                       "test_globalmaxpool",
-                                       "test_globalmaxpool_precomputed"};
+// Operators that operator set 7 changed: a case of an older set that has none of them means in set 7 what it meant.
+const std::set<std::string_view> kChangedInSet7 = {"Add",  "And",     "BatchNormalization",
+                                                   "Div",  "Dropout", "Equal",
+                                                   "GRU",  "Gemm",    "Greater",
+                                                   "LSTM", "Less",    "Mul",
+                                                   "Or",   "PRelu",   "Pow",
+                                                   "RNN",  "Sub",     "Upsample",
+                                                   "Xor"};
+
+bool MeansTheSameInSet7(const OnnxModel& model) {
+  return std::none_of(model.nodes.begin(), model.nodes.end(),
+                      [](const OnnxNode& node) { return kChangedInSet7.contains(node.op_type); });
+}
 
 std::vector<fs::path> Sorted(const fs::path& folder) {
   std::vector<fs::path> paths;
@@ -165,7 +170,7 @@ void RunFolder(const fs::path& folder, Tally& tally) {
     REQUIRE(bytes.ok());
     auto model = ReadOnnx(name, *bytes);
     REQUIRE_MESSAGE(model.ok(), model.status().message());
-    if (kRaised.contains(name)) model->opsets[0].second = kOpsetMin;
+    if (model->opset_version() < kOpsetMin && MeansTheSameInSet7(*model)) model->opsets[0].second = kOpsetMin;
     std::set<std::string> operators;
     const bool knows_all = CollectOperators(*model, operators) && model->opset_version() >= kOpsetMin &&
                            model->opset_version() <= kOpsetMax;
