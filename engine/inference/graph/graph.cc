@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/inference/graph/graph_optimiser.h"
 #include "engine/inference/tensor.h"
 
 namespace foreshore::graph {
@@ -54,8 +55,10 @@ void CollectFreeNames(const OnnxGraphBody& body, std::vector<std::string_view>& 
 
 }  // namespace
 
-Result<Graph> Graph::Build(std::string_view file, OnnxModel model, const GraphLimits& limits) {
+Result<Graph> Graph::Build(std::string_view file, OnnxModel model, const GraphLimits& limits,
+                           const VectorKernels* kernels) {
   Graph graph;
+  graph.kernels_ = kernels;
   graph.file_ = file;
   graph.opset_ = model.opset_version();
   graph.limits_ = limits;
@@ -156,6 +159,7 @@ Status Graph::DeclareBranches(GraphStep& step) {
       }
       branch.graph->file_ = file_;
       branch.graph->opset_ = opset_;
+      branch.graph->kernels_ = kernels_;
       branch.graph->limits_.memory_bytes_max = limits_.memory_bytes_max - constant_bytes_;
       FORESHORE_RETURN_IF_ERROR(branch.graph->Declare(body, names));
       // What a loop carries may change its shape, whatever its graph declares.
@@ -322,10 +326,17 @@ Result<Infos> Graph::Infer(const GraphStep& step, std::span<const TensorRef> inp
   return infos;
 }
 
+std::uint64_t Graph::WorkspaceBytes(const GraphStep& step, std::span<const TensorRef> inputs) const {
+  const NodeContext context{.node = *step.node, .opset = opset_, .inputs = inputs};
+  return step.kernel && step.kernel->Fits(context) ? step.kernel->WorkspaceBytes(context) : 0;
+}
+
 Status Graph::Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs,
-                  Cancellation* cancellation) const {
-  const Status status =
-      step.op->run({.node = *step.node, .opset = opset_, .inputs = inputs, .cancellation = cancellation}, outputs);
+                  std::byte* workspace, Cancellation* cancellation) const {
+  const NodeContext context{
+      .node = *step.node, .opset = opset_, .inputs = inputs, .kernels = kernels_, .cancellation = cancellation};
+  const Status status = step.kernel && step.kernel->Fits(context) ? step.kernel->Run(context, outputs, workspace)
+                                                                  : step.op->run(context, outputs);
   return status.ok() ? status : status.WithContext(file_ + ": " + Describe(*step.node));
 }
 
@@ -341,7 +352,7 @@ Status Graph::FoldConstants() {
     if (!is_folded) rest.push_back(std::move(step));
   }
   steps_ = std::move(rest);
-  return Status::Ok();
+  return kernels_ != nullptr ? GraphOptimiser(*this).Run() : Status::Ok();
 }
 
 // What is constant here is constant in the graphs of the step too, and no input of theirs.

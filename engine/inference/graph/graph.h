@@ -13,9 +13,12 @@
 #include <vector>
 
 #include "engine/inference/graph/operator.h"
+#include "engine/inference/graph/step_kernel.h"
 #include "engine/inference/graph/tensor_value.h"
+#include "engine/inference/graph/vector_kernels.h"
 #include "engine/inference/onnx_reader.h"
 #include "foreshore/status.h"
+#include "storage/base/cpu.h"
 
 namespace foreshore::graph {
 
@@ -47,10 +50,11 @@ struct GraphBranch {
 struct GraphStep {
   const OnnxNode* node = nullptr;
   const Operator* op = nullptr;
-  std::vector<ValueIndex> inputs;     // kNoValue for one that is left out. Behind the node's: what its graphs use.
-  std::vector<ValueIndex> outputs;    // The same.
-  std::size_t node_input_count = 0;   // How many of `inputs` are the node's own.
-  std::vector<GraphBranch> branches;  // Of a node that holds graphs.
+  std::vector<ValueIndex> inputs;      // kNoValue for one that is left out. Behind the node's: what its graphs use.
+  std::vector<ValueIndex> outputs;     // The same.
+  std::size_t node_input_count = 0;    // How many of `inputs` are the node's own.
+  std::vector<GraphBranch> branches;   // Of a node that holds graphs.
+  std::unique_ptr<StepKernel> kernel;  // What runs it; null where the operator's own code does.
 };
 
 struct GraphPort {
@@ -66,11 +70,14 @@ class Graph {
  public:
   // `file` is what messages call it. kUnsupported names at once every node that cannot run; kCorruption a graph that
   // contradicts itself (a value made twice or never, a cycle); kLimit one whose constants need too much memory.
-  static Result<Graph> Build(std::string_view file, OnnxModel model, const GraphLimits& limits = {});
+  // `kernels` are the processor's; null runs every operator's own code, one node after the other, as the file has them.
+  static Result<Graph> Build(std::string_view file, OnnxModel model, const GraphLimits& limits = {},
+                             const VectorKernels* kernels = &VectorKernelsFor(DetectCpuLevel()));
 
   const std::string& file() const { return file_; }
   std::int64_t opset() const { return opset_; }
   const GraphLimits& limits() const { return limits_; }
+  const VectorKernels* kernels() const { return kernels_; }
   const std::vector<GraphValue>& values() const { return values_; }
   const std::vector<GraphStep>& steps() const { return steps_; }
   const std::vector<GraphPort>& inputs() const { return inputs_; }
@@ -81,10 +88,13 @@ class Graph {
   // What the step's outputs are, one for each that the node has, each of at most memory_bytes_max. `inputs` have data
   // where the operator's shapes need them. Messages name file and node.
   Result<Infos> Infer(const GraphStep& step, std::span<const TensorRef> inputs) const;
+  // Memory that Run() needs beside inputs and outputs, for a step that Infer() has found fit.
+  std::uint64_t WorkspaceBytes(const GraphStep& step, std::span<const TensorRef> inputs) const;
   Status Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs,
-             Cancellation* cancellation = nullptr) const;
+             std::byte* workspace = nullptr, Cancellation* cancellation = nullptr) const;
 
  private:
+  friend class GraphOptimiser;
   Graph() = default;
   Status Declare(const OnnxGraphBody& body, const std::vector<std::string_view>& captured);
   Status DeclareBranches(GraphStep& step);
@@ -108,6 +118,8 @@ class Graph {
   std::vector<GraphPort> inputs_;
   std::vector<GraphPort> outputs_;
   std::vector<OwnedTensor> owned_;
+  std::vector<std::unique_ptr<OnnxNode>> made_nodes_;  // Of steps that stand for several nodes of the file.
+  const VectorKernels* kernels_ = nullptr;
   std::uint64_t constant_bytes_ = 0;
   std::unordered_map<std::string_view, ValueIndex> ids_;
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <utility>
 
 namespace foreshore::graph {
@@ -41,20 +40,18 @@ Status GraphExecutor::Prepare(std::span<const TensorRef> inputs, std::uint64_t m
   plan_.reset();
   FORESHORE_ASSIGN_OR_RETURN(GraphPlan plan, PlanGraph(graph_, std::move(infos), memory_bytes_max));
   // Shrinks too: a call with large inputs does not hold its memory for ever.
-  if (!arena_ || plan.arena_bytes != arena_bytes_) {
-    arena_.reset();
-    arena_.reset(new (std::nothrow) std::byte[std::max<std::uint64_t>(plan.arena_bytes, 1)]());
-    if (!arena_) {
-      return Status::Limit(graph_.file() + ": no memory for " + std::to_string(plan.arena_bytes) + " bytes of values");
-    }
-    arena_bytes_ = plan.arena_bytes;
+  if (!arena_ || plan.arena_bytes != arena_.size_bytes()) {
+    arena_ = AlignedBytes();
+    auto arena = AlignedBytes::Make(plan.arena_bytes);
+    if (!arena.ok()) return arena.status().WithContext(graph_.file());
+    arena_ = std::move(arena).value();
   }
   plan_ = std::move(plan);
   return Status::Ok();
 }
 
 std::uint64_t GraphExecutor::HeldBytes() const {
-  return arena_bytes_ + (plan_ ? plan_->owned_bytes : 0) + HeldByBranches();
+  return arena_.size_bytes() + (plan_ ? plan_->owned_bytes : 0) + HeldByBranches();
 }
 
 std::uint64_t GraphExecutor::HeldByBranches() const {
@@ -94,14 +91,25 @@ Status GraphExecutor::RunPlainStep(const GraphStep& step, std::span<const Tensor
       outputs.push_back({&state.dynamic[output].info, state.dynamic[output].bytes.get()});
     } else {
       const PlannedValue& planned = plan_->values[output];
-      std::byte* place = planned.place == Place::kArena ? arena_.get() + planned.offset : nullptr;
+      std::byte* place = planned.place == Place::kArena ? arena_.data() + planned.offset : nullptr;
       const TensorRef root = planned.place == Place::kView ? state.values[planned.root] : TensorRef();
       state.values[output] = {&planned.info, place != nullptr ? place : root.data};
       // A view's bytes are there already, and may not be written to.
       outputs.push_back({&planned.info, place});
     }
   }
-  return graph_.Run(step, inputs, outputs, state.cancellation);
+  if (!is_dynamic) {
+    return graph_.Run(step, inputs, outputs, arena_.data() + plan_->workspace_offset, state.cancellation);
+  }
+  // The plan did not know what this step would need.
+  const std::uint64_t workspace_bytes = graph_.WorkspaceBytes(step, inputs);
+  if (workspace_bytes > state.bytes_left) {
+    return Status::Limit(graph_.file() + ": " + Describe(*step.node) + ": works in " + std::to_string(workspace_bytes) +
+                         " bytes, " + std::to_string(state.bytes_left) + " are left");
+  }
+  if (workspace_bytes + HeldByBranches() > state.bytes_left) branches_.clear();
+  FORESHORE_ASSIGN_OR_RETURN(const AlignedBytes workspace, AlignedBytes::Make(workspace_bytes));
+  return graph_.Run(step, inputs, outputs, workspace.data(), state.cancellation);
 }
 
 Status GraphExecutor::RunStep(std::size_t index, State& state) {

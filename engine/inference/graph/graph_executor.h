@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/inference/graph/aligned_bytes.h"
 #include "engine/inference/graph/graph.h"
 #include "engine/inference/graph/graph_plan.h"
 #include "storage/base/cancellation.h"
@@ -50,8 +51,7 @@ class GraphExecutor {
 
   const Graph& graph_;
   std::optional<GraphPlan> plan_;
-  std::unique_ptr<std::byte[]> arena_;
-  std::uint64_t arena_bytes_ = 0;
+  AlignedBytes arena_;
   std::map<const Graph*, std::unique_ptr<GraphExecutor>> branches_;
 };
 

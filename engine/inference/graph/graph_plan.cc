@@ -128,6 +128,7 @@ class Planner {
     FORESHORE_ASSIGN_OR_RETURN(Infos infos, graph_.Infer(step, refs));
     std::uint64_t output_bytes = 0;
     for (const TensorInfo& info : infos) output_bytes += SizeOf(info);
+    workspace_bytes_ = std::max(workspace_bytes_, graph_.WorkspaceBytes(step, refs));
     const bool is_computable =
         step.op->kind == OperatorKind::kShape || (has_all_data && step.op->kind != OperatorKind::kHeavy);
     if (is_computable && output_bytes <= kComputedBytesMax) return Compute(index, refs, infos);
@@ -204,13 +205,19 @@ class Planner {
       }
       for (const ValueIndex ended : ends[i]) space.Give(plan_.values[ended].offset, padded(plan_.values[ended].info));
     }
-    plan_.arena_bytes = space.end();
+    plan_.workspace_offset = space.end();
+    if (workspace_bytes_ > memory_bytes_max_ - fixed_bytes - space.end()) {
+      return Status::Limit(graph_.file() + ": values of the graph and the work on one of them need more than " +
+                           std::to_string(memory_bytes_max_) + " bytes");
+    }
+    plan_.arena_bytes = space.end() + workspace_bytes_;
     return Status::Ok();
   }
 
   const Graph& graph_;
   GraphPlan& plan_;
   std::uint64_t memory_bytes_max_;
+  std::uint64_t workspace_bytes_ = 0;
 };
 
 }  // namespace

@@ -36,7 +36,8 @@ struct GraphPlan {
   std::vector<bool> is_done;  // A step that planning has run.
   std::vector<OwnedTensor> owned;
   std::uint64_t owned_bytes = 0;
-  std::uint64_t arena_bytes = 0;
+  std::uint64_t arena_bytes = 0;  // Values, then a workspace for one step after the other.
+  std::uint64_t workspace_offset = 0;
   std::uint64_t values_bytes = 0;  // What the arena's values would take side by side.
 };
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/inference/graph/tensor_value.h"
+#include "engine/inference/graph/vector_kernels.h"
 #include "engine/inference/onnx_reader.h"
 #include "foreshore/status.h"
 #include "storage/base/cancellation.h"
@@ -26,7 +27,8 @@ struct NodeContext {
   const OnnxNode& node;
   std::int64_t opset = 0;
   std::span<const TensorRef> inputs;
-  Cancellation* cancellation = nullptr;  // May be null.
+  const VectorKernels* kernels = nullptr;  // May be null: then the operator's own code runs.
+  Cancellation* cancellation = nullptr;    // May be null.
 
   // What takes long asks this every millisecond or so, and returns what is not ok.
   Status Poll() const { return cancellation != nullptr ? cancellation->Check() : Status::Ok(); }
@@ -88,6 +90,10 @@ struct Operator {
 };
 
 inline constexpr std::size_t kManyInputs = 4'096;
+
+// What no file can name: several nodes as one. Gelu is x · (1 + erf(x / √2)) / 2, Silu x · sigmoid(x).
+const Operator& GeluOperator();
+const Operator& SiluOperator();
 
 // Null for an operator that is not known.
 const Operator* FindOperator(std::string_view name);

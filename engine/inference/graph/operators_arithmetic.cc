@@ -56,6 +56,42 @@ Status InferBroadcast(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
+// The trailing axes in which each side goes on element by element or repeats one are a block for the vectors; false
+// where such blocks are too small to be worth it.
+bool RunBlocks(const NodeContext& context, const OutputRef& output, Binary function) {
+  if (context.kernels == nullptr || output.info->type != OnnxType::kFloat) return false;
+  constexpr std::int64_t kBlockMin = 8;
+  const Shape& shape = output.info->shape;
+  const std::array strides{BroadcastStrides(context.ShapeOf(0), shape), BroadcastStrides(context.ShapeOf(1), shape)};
+  std::array<std::int64_t, 2> step{-1, -1};
+  std::int64_t block = 1;
+  std::size_t first = shape.size();
+  while (first > 0) {
+    if (shape[first - 1] != 1) {
+      std::array<std::int64_t, 2> next{};
+      for (std::size_t k = 0; k < 2; ++k) {
+        const std::int64_t stride = strides[k][first - 1];
+        next[k] = stride == 0 ? 0 : stride == block ? 1 : -2;
+      }
+      const bool goes_on = next[0] != -2 && next[1] != -2 && (block == 1 || (next[0] == step[0] && next[1] == step[1]));
+      if (!goes_on) break;
+      step = next;
+      block *= shape[first - 1];
+    }
+    --first;
+  }
+  if (block < kBlockMin && block < output.count()) return false;
+  const Shape outer(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(first));
+  const std::array outer_strides{Shape(strides[0].begin(), strides[0].begin() + static_cast<std::ptrdiff_t>(first)),
+                                 Shape(strides[1].begin(), strides[1].begin() + static_cast<std::ptrdiff_t>(first))};
+  Walk(outer, outer_strides, [&](std::int64_t i, const auto& offsets) {
+    context.kernels->binary(function, context.inputs[0].as<float>() + offsets[0], step[0] == 1 ? 1 : 0,
+                            context.inputs[1].as<float>() + offsets[1], step[1] == 1 ? 1 : 0,
+                            static_cast<std::size_t>(block), output.as<float>() + i * block);
+  });
+  return true;
+}
+
 template <typename T, typename Body>
 void EachPair(const NodeContext& context, const OutputRef& output, Body body) {
   const T* left = context.inputs[0].as<T>();
@@ -72,8 +108,9 @@ void EachPair(const NodeContext& context, const OutputRef& output, Body body) {
        [&](std::int64_t i, const auto& offsets) { out[i] = body(left[offsets[0]], right[offsets[1]]); });
 }
 
-template <typename Function>
+template <typename Function, Binary kVector>
 Status RunModular(const NodeContext& context, std::span<const OutputRef> outputs) {
+  if (outputs[0].count() == 0 || RunBlocks(context, outputs[0], kVector)) return Status::Ok();
   return Dispatch<kNumberTypes>(context.Info(0).type, [&]<typename T>() {
     EachPair<T>(context, outputs[0], [](T a, T b) {
       return static_cast<T>(Function()(static_cast<Modular<T>>(a), static_cast<Modular<T>>(b)));
@@ -84,6 +121,7 @@ Status RunModular(const NodeContext& context, std::span<const OutputRef> outputs
 
 // Integers are divided towards zero; the lowest by -1 wraps to itself.
 Status RunDiv(const NodeContext& context, std::span<const OutputRef> outputs) {
+  if (outputs[0].count() == 0 || RunBlocks(context, outputs[0], Binary::kDiv)) return Status::Ok();
   return Dispatch<kNumberTypes>(context.Info(0).type, [&]<typename T>() {
     bool by_zero = false;
     EachPair<T>(context, outputs[0], [&](T a, T b) {
@@ -164,6 +202,15 @@ T Power(T base, E exponent) {
 }
 
 Status RunPow(const NodeContext& context, std::span<const OutputRef> outputs) {
+  const bool is_square = context.kernels != nullptr && context.Info(0).type == OnnxType::kFloat &&
+                         context.Info(1).type == OnnxType::kFloat && context.inputs[1].count() == 1 &&
+                         *context.inputs[1].as<float>() == 2.0F && outputs[0].count() == context.inputs[0].count();
+  if (is_square) {
+    const auto* base = context.inputs[0].as<float>();
+    context.kernels->binary(Binary::kMul, base, 1, base, 1, static_cast<std::size_t>(outputs[0].count()),
+                            outputs[0].as<float>());
+    return Status::Ok();
+  }
   const Shape& shape = outputs[0].info->shape;
   const std::array strides{BroadcastStrides(context.ShapeOf(0), shape), BroadcastStrides(context.ShapeOf(1), shape)};
   return Dispatch<kFloatTypes | kIndexTypes>(context.Info(0).type, [&]<typename T>() {
@@ -188,6 +235,7 @@ Status InferPrelu(const NodeContext& context, Infos& outputs) {
 }
 
 Status RunPrelu(const NodeContext& context, std::span<const OutputRef> outputs) {
+  if (outputs[0].count() == 0 || RunBlocks(context, outputs[0], Binary::kPrelu)) return Status::Ok();
   return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
     EachPair<T>(context, outputs[0], [](T x, T slope) {
       const auto value = static_cast<Wide<T>>(x);
@@ -236,8 +284,8 @@ Status RunSum(const NodeContext& context, std::span<const OutputRef> outputs) {
   });
 }
 
-constexpr Operator Binary(std::string_view name, RunFunction run, InferFunction infer = InferBroadcast<kNumberTypes>,
-                          std::string_view attributes = "") {
+constexpr Operator OfTwo(std::string_view name, RunFunction run, InferFunction infer = InferBroadcast<kNumberTypes>,
+                         std::string_view attributes = "") {
   return {.name = name, .inputs_min = 2, .inputs_max = 2, .attributes = attributes, .infer = infer, .run = run};
 }
 constexpr Operator Variadic(std::string_view name, InferFunction infer, RunFunction run) {
@@ -245,13 +293,13 @@ constexpr Operator Variadic(std::string_view name, InferFunction infer, RunFunct
 }
 
 constexpr Operator kOperators[] = {
-    Binary("Add", RunModular<Add>),
-    Binary("Sub", RunModular<Sub>),
-    Binary("Mul", RunModular<Mul>),
-    Binary("Div", RunDiv),
-    Binary("Mod", RunMod, InferMod, "fmod"),
-    Binary("Pow", RunPow, InferPow),
-    Binary("PRelu", RunPrelu, InferPrelu),
+    OfTwo("Add", RunModular<Add, Binary::kAdd>),
+    OfTwo("Sub", RunModular<Sub, Binary::kSub>),
+    OfTwo("Mul", RunModular<Mul, Binary::kMul>),
+    OfTwo("Div", RunDiv),
+    OfTwo("Mod", RunMod, InferMod, "fmod"),
+    OfTwo("Pow", RunPow, InferPow),
+    OfTwo("PRelu", RunPrelu, InferPrelu),
     Variadic("Max", InferBroadcast<kNumberTypes>, RunExtreme<Max>),
     Variadic("Min", InferBroadcast<kNumberTypes>, RunExtreme<Min>),
     Variadic("Sum", InferBroadcast<kFloatTypes>, RunSum<false>),

@@ -37,6 +37,13 @@ template <bool kLog>
 Status RunSoftmax(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const Rows rows, SoftmaxRows(context));
   if (outputs[0].count() == 0) return Status::Ok();
+  if (!kLog && context.kernels != nullptr && rows.inner == 1 && context.Info(0).type == OnnxType::kFloat) {
+    for (std::int64_t row = 0; row < rows.outer; ++row) {
+      context.kernels->softmax(context.inputs[0].as<float>() + row * rows.size, static_cast<std::size_t>(rows.size),
+                               outputs[0].as<float>() + row * rows.size);
+    }
+    return Status::Ok();
+  }
   return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
     using W = Wide<T>;
     for (std::int64_t row = 0; row < rows.outer * rows.inner; ++row) {
@@ -106,6 +113,20 @@ Status RunLayerNormalization(const NodeContext& context, std::span<const OutputR
   const std::int64_t size = InnerCount(shape, axis);
   if (ElementCount(shape) == 0) return Status::Ok();
   const auto epsilon = static_cast<double>(context.Float("epsilon", 1e-5F));
+  const auto is_row = [&](std::size_t index) {
+    return context.inputs[index].count() == size && InnerCount(context.ShapeOf(index), 0) == size;
+  };
+  const bool has_statistics =
+      outputs.size() > 1 && (outputs[1].data != nullptr || (outputs.size() > 2 && outputs[2].data != nullptr));
+  if (context.kernels != nullptr && context.Info(0).type == OnnxType::kFloat && !has_statistics && is_row(1) &&
+      (!context.Has(2) || is_row(2))) {
+    for (std::int64_t row = 0; row < outer; ++row) {
+      context.kernels->layer_norm(context.inputs[0].as<float>() + row * size, context.inputs[1].as<float>(),
+                                  context.Has(2) ? context.inputs[2].as<float>() : nullptr, static_cast<float>(epsilon),
+                                  static_cast<std::size_t>(size), outputs[0].as<float>() + row * size);
+    }
+    return Status::Ok();
+  }
   return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
     T* out = outputs[0].as<T>();
     for (std::int64_t row = 0; row < outer; ++row) {

@@ -108,6 +108,14 @@ Status InferGlobalPool(const NodeContext& context, Infos& outputs) {
 template <bool kMax>
 Status RunGlobalPool(const NodeContext& context, std::span<const OutputRef> outputs) {
   const std::int64_t inner = InnerCount(context.ShapeOf(0), 2);
+  if (!kMax && context.kernels != nullptr && context.Info(0).type == OnnxType::kFloat) {
+    for (std::int64_t plane = 0; plane < outputs[0].count(); ++plane) {
+      const float sum =
+          context.kernels->sum(context.inputs[0].as<float>() + plane * inner, static_cast<std::size_t>(inner));
+      outputs[0].as<float>()[plane] = sum / static_cast<float>(inner);
+    }
+    return Status::Ok();
+  }
   return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
     using W = Wide<T>;
     for (std::int64_t plane = 0; plane < outputs[0].count(); ++plane) {

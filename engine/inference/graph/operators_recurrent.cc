@@ -123,16 +123,10 @@ Status InferRecurrent(const NodeContext& context, Infos& outputs) {
 }
 
 // out[r] += Σ weights[r][i] · x[i].
-void AddProduct(const float* weights, const float* x, std::int64_t rows, std::int64_t columns, float* out) {
+void AddProductByElement(const float* weights, const float* x, std::int64_t rows, std::int64_t columns, float* out) {
   for (std::int64_t r = 0; r < rows; ++r) {
-    const float* row = weights + r * columns;
-    float sums[8] = {};
-    std::int64_t i = 0;
-    for (; i + 8 <= columns; i += 8) {
-      for (std::int64_t lane = 0; lane < 8; ++lane) sums[lane] += row[i + lane] * x[i + lane];
-    }
-    float sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-    for (; i < columns; ++i) sum += row[i] * x[i];
+    float sum = 0;
+    for (std::int64_t i = 0; i < columns; ++i) sum += weights[r * columns + i] * x[i];
     out[r] += sum;
   }
 }
@@ -150,7 +144,16 @@ struct Walker {
   std::vector<float>& gates;  // Gate sums of x, then room for those of h.
   float* h;
   float* c;
+  const VectorKernels* kernels;  // May be null.
 
+  void AddProduct(const float* weights, const float* x_or_h, std::int64_t rows, std::int64_t columns,
+                  float* out) const {
+    if (kernels != nullptr) {
+      return kernels->add_product(weights, x_or_h, static_cast<std::size_t>(rows), static_cast<std::size_t>(columns),
+                                  out);
+    }
+    return AddProductByElement(weights, x_or_h, rows, columns, out);
+  }
   float Clip(float x) const { return std::clamp(x, -clip, clip); }
 
   void Start(const float* x, std::int64_t rows) {
@@ -250,7 +253,8 @@ Status RunRecurrent(const NodeContext& context, std::span<const OutputRef> outpu
                     context.Int("linear_before_reset", 0) != 0,
                     gates,
                     h,
-                    c};
+                    c,
+                    context.kernels};
       std::int64_t length = plan.steps;
       if (context.Has(4)) {
         length = std::clamp<std::int64_t>(context.inputs[4].as<std::int32_t>()[sequence], 0, plan.steps);

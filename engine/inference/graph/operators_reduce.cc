@@ -179,6 +179,16 @@ Status RunReduce(const NodeContext& context, std::span<const OutputRef> outputs)
     is_one_axis = is_one_axis && inner_strides[i - 1] == inner_strides[i] * inner_shape[i];
   }
   const std::int64_t step = inner_strides.empty() ? 1 : inner_strides.back();
+  constexpr bool kIsSum = std::is_same_v<Function, ReduceSum> || std::is_same_v<Function, ReduceMean>;
+  if (kIsSum && context.kernels != nullptr && context.Info(0).type == OnnxType::kFloat && is_one_axis && step == 1) {
+    const float divisor = std::is_same_v<Function, ReduceMean> ? static_cast<float>(inner_count) : 1.0F;
+    Walk(kept_shape, std::array{kept_strides}, [&](std::int64_t i, const auto& offsets) {
+      outputs[0].as<float>()[i] =
+          context.kernels->sum(context.inputs[0].as<float>() + offsets[0], static_cast<std::size_t>(inner_count)) /
+          divisor;
+    });
+    return Status::Ok();
+  }
   return Dispatch<kTypes>(context.Info(0).type, [&]<typename T>() {
     Walk(kept_shape, std::array{kept_strides}, [&](std::int64_t i, const auto& offsets) {
       const T* from = context.inputs[0].as<T>() + offsets[0];

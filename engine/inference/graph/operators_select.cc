@@ -182,6 +182,15 @@ Status RunClip(const NodeContext& context, std::span<const OutputRef> outputs) {
     };
     const auto [has_low, low] = bound(1, "min");
     const auto [has_high, high] = bound(2, "max");
+    if constexpr (std::is_same_v<T, float>) {
+      const Activation clip{Unary::kClip, has_low ? low : -std::numeric_limits<float>::infinity(),
+                            has_high ? high : std::numeric_limits<float>::infinity()};
+      if (context.kernels != nullptr && clip.a <= clip.b) {
+        context.kernels->unary(clip, context.inputs[0].as<float>(), static_cast<std::size_t>(outputs[0].count()),
+                               outputs[0].as<float>());
+        return Status::Ok();
+      }
+    }
     for (std::int64_t i = 0; i < outputs[0].count(); ++i) {
       auto value = static_cast<W>(context.inputs[0].as<T>()[i]);
       if (has_low && value < low) value = low;

@@ -93,6 +93,8 @@ FORESHORE_GRAPH_UNARY(Shrink,
                                                                       : x> static_cast<W>(context.Float("lambd", 0.5F))
                           ? x - static_cast<W>(context.Float("bias", 0.0F))
                           : W{0})
+FORESHORE_GRAPH_UNARY(Gelu, x* W{0.5} * (W{1} + std::erf(x * static_cast<W>(0.70710678118654752))))
+FORESHORE_GRAPH_UNARY(Silu, x / (W{1} + std::exp(-x)))
 #undef FORESHORE_GRAPH_UNARY
 
 template <TypeSet kTypes>
@@ -102,8 +104,21 @@ Status InferSame(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
-template <typename Function, TypeSet kTypes>
+// `kVector` is what the vectors call it; kNone where they do not have it.
+template <typename Function, TypeSet kTypes, Unary kVector>
 Status RunUnary(const NodeContext& context, std::span<const OutputRef> outputs) {
+  if (kVector != Unary::kNone && context.kernels != nullptr && context.Info(0).type == OnnxType::kFloat) {
+    Activation function{kVector, 0, 0};
+    if constexpr (std::is_same_v<Function, Relu>) function.b = std::numeric_limits<float>::infinity();
+    if constexpr (std::is_same_v<Function, LeakyRelu>) function.a = context.Float("alpha", 0.01F);
+    if constexpr (std::is_same_v<Function, HardSigmoid>) {
+      function.a = context.Float("alpha", 0.2F);
+      function.b = context.Float("beta", 0.5F);
+    }
+    context.kernels->unary(function, context.inputs[0].as<float>(), static_cast<std::size_t>(outputs[0].count()),
+                           outputs[0].as<float>());
+    return Status::Ok();
+  }
   return Dispatch<kTypes>(context.Info(0).type, [&]<typename T>() {
     const T* input = context.inputs[0].as<T>();
     T* output = outputs[0].as<T>();
@@ -115,50 +130,61 @@ Status RunUnary(const NodeContext& context, std::span<const OutputRef> outputs) 
   });
 }
 
-template <typename Function, TypeSet kTypes = kFloatTypes>
-constexpr Operator Unary(std::string_view name, std::string_view attributes = "") {
-  return {.name = name, .attributes = attributes, .infer = InferSame<kTypes>, .run = RunUnary<Function, kTypes>};
+template <typename Function, TypeSet kTypes = kFloatTypes, Unary kVector = Unary::kNone>
+constexpr Operator OfOne(std::string_view name, std::string_view attributes = "") {
+  return {
+      .name = name, .attributes = attributes, .infer = InferSame<kTypes>, .run = RunUnary<Function, kTypes, kVector>};
 }
 
 constexpr Operator kOperators[] = {
-    Unary<Abs, kNumberTypes>("Abs"),
-    Unary<Neg, kFloatTypes | kSignedTypes>("Neg"),
-    Unary<Sign, kNumberTypes>("Sign"),
-    Unary<Relu, kFloatTypes | kSignedTypes>("Relu"),
-    Unary<Sqrt>("Sqrt"),
-    Unary<Exp>("Exp"),
-    Unary<Log>("Log"),
-    Unary<Erf>("Erf"),
-    Unary<Tanh>("Tanh"),
-    Unary<Sin>("Sin"),
-    Unary<Cos>("Cos"),
-    Unary<Floor>("Floor"),
-    Unary<Ceil>("Ceil"),
-    Unary<Round>("Round"),
-    Unary<Reciprocal>("Reciprocal"),
-    Unary<Sigmoid>("Sigmoid"),
-    Unary<Softplus>("Softplus"),
-    Unary<LeakyRelu>("LeakyRelu", "alpha"),
-    Unary<Elu>("Elu", "alpha"),
-    Unary<HardSigmoid>("HardSigmoid", "alpha beta"),
-    Unary<HardSwish>("HardSwish"),
-    Unary<Tan>("Tan"),
-    Unary<Asin>("Asin"),
-    Unary<Acos>("Acos"),
-    Unary<Atan>("Atan"),
-    Unary<Sinh>("Sinh"),
-    Unary<Cosh>("Cosh"),
-    Unary<Asinh>("Asinh"),
-    Unary<Acosh>("Acosh"),
-    Unary<Atanh>("Atanh"),
-    Unary<Softsign>("Softsign"),
-    Unary<Selu>("Selu", "alpha gamma"),
-    Unary<Celu>("Celu", "alpha"),
-    Unary<ThresholdedRelu>("ThresholdedRelu", "alpha"),
-    Unary<Shrink>("Shrink", "bias lambd"),
+    OfOne<Abs, kNumberTypes, Unary::kAbs>("Abs"),
+    OfOne<Neg, kFloatTypes | kSignedTypes, Unary::kNeg>("Neg"),
+    OfOne<Sign, kNumberTypes>("Sign"),
+    OfOne<Relu, kFloatTypes | kSignedTypes, Unary::kClip>("Relu"),
+    OfOne<Sqrt, kFloatTypes, Unary::kSqrt>("Sqrt"),
+    OfOne<Exp, kFloatTypes, Unary::kExp>("Exp"),
+    OfOne<Log>("Log"),
+    OfOne<Erf, kFloatTypes, Unary::kErf>("Erf"),
+    OfOne<Tanh, kFloatTypes, Unary::kTanh>("Tanh"),
+    OfOne<Sin>("Sin"),
+    OfOne<Cos>("Cos"),
+    OfOne<Floor>("Floor"),
+    OfOne<Ceil>("Ceil"),
+    OfOne<Round>("Round"),
+    OfOne<Reciprocal>("Reciprocal"),
+    OfOne<Sigmoid, kFloatTypes, Unary::kSigmoid>("Sigmoid"),
+    OfOne<Softplus>("Softplus"),
+    OfOne<LeakyRelu, kFloatTypes, Unary::kLeakyRelu>("LeakyRelu", "alpha"),
+    OfOne<Elu>("Elu", "alpha"),
+    OfOne<HardSigmoid, kFloatTypes, Unary::kHardSigmoid>("HardSigmoid", "alpha beta"),
+    OfOne<HardSwish, kFloatTypes, Unary::kHardSwish>("HardSwish"),
+    OfOne<Tan>("Tan"),
+    OfOne<Asin>("Asin"),
+    OfOne<Acos>("Acos"),
+    OfOne<Atan>("Atan"),
+    OfOne<Sinh>("Sinh"),
+    OfOne<Cosh>("Cosh"),
+    OfOne<Asinh>("Asinh"),
+    OfOne<Acosh>("Acosh"),
+    OfOne<Atanh>("Atanh"),
+    OfOne<Softsign>("Softsign"),
+    OfOne<Selu>("Selu", "alpha gamma"),
+    OfOne<Celu>("Celu", "alpha"),
+    OfOne<ThresholdedRelu>("ThresholdedRelu", "alpha"),
+    OfOne<Shrink>("Shrink", "bias lambd"),
 };
 
+constexpr Operator kGelu = OfOne<Gelu, kFloatTypes, Unary::kGelu>("Gelu");
+constexpr Operator kSilu = OfOne<Silu, kFloatTypes, Unary::kSilu>("Silu");
+
 }  // namespace
+
+const Operator& GeluOperator() {
+  return kGelu;
+}
+const Operator& SiluOperator() {
+  return kSilu;
+}
 
 std::span<const Operator> UnaryOperators() {
   return kOperators;

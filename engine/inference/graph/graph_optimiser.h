@@ -1,0 +1,58 @@
+// Makes of a graph's steps fewer and faster ones with the same results, up to rounding: several nodes that are one
+// function become one, arithmetic with constants moves into a convolution's weights, activations into the step before
+// them, and products and convolutions with constant weights get kernels that have packed them.
+//
+// Invariant: steps stay in an order in which each has its inputs. Threads: used by one, while the graph is built.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "engine/inference/graph/graph.h"
+
+namespace foreshore::graph {
+
+class GraphOptimiser {
+ public:
+  explicit GraphOptimiser(Graph& graph) : graph_(graph) {}
+  Status Run();
+
+ private:
+  // graph_optimiser_patterns.cc. Each looks whether the step at `index` ends its pattern and puts one step in its
+  // place.
+  void FuseLayerNorm(std::size_t index);
+  void FuseGelu(std::size_t index);
+  void FuseHardSwish(std::size_t index);
+  void FuseSilu(std::size_t index);
+  // The step becomes one of `op` over `inputs`, named as it was.
+  OnnxNode& Replace(std::size_t index, const Operator& op, std::vector<ValueIndex> inputs);
+
+  Status FoldIntoConv(std::size_t index);
+  Status AttachKernel(std::size_t index);
+  std::optional<Activation> TakeActivation(std::size_t index);
+  std::optional<Activation> ActivationOf(const GraphStep& step) const;
+
+  void CountUses();
+  void RemoveUnused();
+  const OnnxNode& NodeOf(std::size_t index) const { return *graph_.steps_[index].node; }
+  // The step that makes the value, if its operator has that name; kNoStep if not.
+  std::size_t Maker(ValueIndex value, std::string_view op) const;
+  // The only step that uses the value, which is no output of the graph; kNoStep if there is none.
+  std::size_t SoleUser(ValueIndex value) const;
+  // The other of a step's two inputs.
+  ValueIndex OtherInput(std::size_t index, ValueIndex input) const;
+  bool IsScalar(ValueIndex value, float expected) const;
+  std::optional<float> Scalar(ValueIndex value) const;  // A constant float of one element.
+  const GraphValue* ConstantFloats(ValueIndex value) const;
+  Result<ValueIndex> AddConstant(TensorInfo info, const std::vector<float>& values);
+  std::uint64_t BytesLeft() const { return graph_.limits_.memory_bytes_max - graph_.constant_bytes_; }
+
+  static constexpr std::size_t kNoStep = static_cast<std::size_t>(-1);
+
+  Graph& graph_;
+  std::vector<std::size_t> makers_;              // By value.
+  std::vector<std::vector<std::size_t>> users_;  // By value; the graph's outputs count as users of kNoStep.
+  std::vector<bool> is_dead_;                    // By step.
+};
+
+}  // namespace foreshore::graph

@@ -1,0 +1,369 @@
+// Convolutions over one or two spatial axes by vectors.
+//
+// A general one is a product: weights [out channels, K] by patches [K, outputs], K = channels · window. Weights are
+// packed once; patches are gathered for one panel of outputs at a time, so they never lie in memory as a whole. A
+// depthwise one slides over a copy of each channel with its padding, split by phase of the stride so that neighbours in
+// the output are neighbours in the copy.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "engine/inference/graph/aligned_bytes.h"
+#include "engine/inference/graph/step_kernel.h"
+#include "engine/inference/graph/window.h"
+
+namespace foreshore::graph {
+
+namespace {
+
+constexpr std::int64_t kTapsMax = 64;
+// K is cut into blocks of this, so that a panel of patches and the rows that it meets stay in the first caches.
+constexpr std::int64_t kDepthBlock = 384;
+constexpr double kWorkspaceMax = 1e15;  // More than any limit on memory.
+// With so few outputs panels would be mostly empty.
+constexpr std::int64_t kFewOutputs = 4;
+// Multiply-adds between two questions whether to stop: about a tenth of a millisecond.
+constexpr std::int64_t kPollWork = 4 << 20;
+
+class Poller {
+ public:
+  explicit Poller(const NodeContext& context) : context_(context) {}
+  Status Add(std::int64_t work) {
+    done_ += work;
+    if (done_ < kPollWork) return Status::Ok();
+    done_ = 0;
+    return context_.Poll();
+  }
+
+ private:
+  const NodeContext& context_;
+  std::int64_t done_ = 0;
+};
+
+struct ConvWeights {
+  const float* data = nullptr;
+  const float* bias = nullptr;
+  std::int64_t groups = 1;
+  std::int64_t out_channels = 0;
+  std::int64_t per_group = 0;  // Input channels of a group.
+  std::int64_t taps = 0;
+
+  std::int64_t depth() const { return per_group * taps; }
+  std::int64_t out_per_group() const { return out_channels / groups; }
+};
+
+// Part of a panel that lies in one row of outputs.
+struct Segment {
+  std::int64_t y = 0;
+  std::int64_t x = 0;
+  std::int64_t count = 0;
+};
+
+// Rows first..first+depth of the patches at outputs start..start+count, as a panel.
+void PackPatches(const float* input, const Window& window, std::int64_t first, std::int64_t depth, std::int64_t start,
+                 std::int64_t count, std::size_t panel_columns, float* panel) {
+  const Axis& ys = window[1];
+  const Axis& xs = window[2];
+  std::vector<Segment> segments;
+  for (std::int64_t at = start; at < start + count;) {
+    const std::int64_t x = at % xs.output;
+    const std::int64_t length = std::min(xs.output - x, start + count - at);
+    segments.push_back({at / xs.output, x, length});
+    at += length;
+  }
+  for (std::int64_t k = first; k < first + depth; ++k, panel += panel_columns) {
+    const std::int64_t channel = k / (ys.kernel * xs.kernel);
+    const std::int64_t ky = k / xs.kernel % ys.kernel;
+    const std::int64_t kx = k % xs.kernel;
+    const float* plane = input + channel * ys.input * xs.input;
+    // Outputs low..high-1 of a row see an input here.
+    const std::int64_t shift = xs.before - kx * xs.dilation;
+    const std::int64_t low = shift <= 0 ? 0 : (shift + xs.stride - 1) / xs.stride;
+    const std::int64_t room = xs.input + shift;
+    const std::int64_t high = room <= 0 ? 0 : (room + xs.stride - 1) / xs.stride;
+    float* to = panel;
+    for (const Segment& segment : segments) {
+      const std::int64_t y = ys.At(segment.y, ky);
+      const std::int64_t end = segment.x + segment.count;
+      const std::int64_t from = std::clamp(low, segment.x, end);
+      const std::int64_t until = y < 0 || y >= ys.input ? from : std::clamp(high, from, end);
+      std::int64_t x = segment.x;
+      for (; x < from; ++x) *to++ = 0.0F;
+      const float* row = plane + y * xs.input - shift;
+      if (xs.stride == 1) {
+        std::memcpy(to, row + x, static_cast<std::size_t>(until - x) * sizeof(float));
+        to += until - x;
+        x = until;
+      } else {
+        for (; x < until; ++x) *to++ = row[x * xs.stride];
+      }
+      for (; x < end; ++x) *to++ = 0.0F;
+    }
+    std::fill(to, panel + panel_columns, 0.0F);
+  }
+}
+
+class ConvKernel : public StepKernel {
+ public:
+  ConvKernel(const VectorKernels& kernels, ConvWeights weights, Activation activation)
+      : kernels_(kernels), weights_(weights), activation_(activation) {}
+
+  Status Pack() {
+    const std::int64_t group = RowGroup();
+    const std::int64_t depth = weights_.depth();
+    group_floats_ = (weights_.out_per_group() + group - 1) / group * group * depth;
+    FORESHORE_ASSIGN_OR_RETURN(packed_,
+                               AlignedBytes::Make(static_cast<std::uint64_t>(group_floats_ * weights_.groups) * 4));
+    for (std::int64_t g = 0; g < weights_.groups; ++g) {
+      for (std::int64_t row = 0; row < weights_.out_per_group(); row += group) {
+        const std::int64_t count = std::min(group, weights_.out_per_group() - row);
+        kernels_.pack_rows(weights_.data + (g * weights_.out_per_group() + row) * depth, depth, 1,
+                           static_cast<std::size_t>(count), static_cast<std::size_t>(depth),
+                           packed_.floats() + g * group_floats_ + row * depth);
+      }
+    }
+    return Status::Ok();
+  }
+  std::uint64_t held_bytes() const override { return packed_.size_bytes(); }
+
+  std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
+    const auto window = PlanConv(context);
+    if (!window.ok()) return 0;
+    const std::int64_t panel =
+        std::min(weights_.depth(), kDepthBlock) * static_cast<std::int64_t>(kernels_.panel_columns);
+    return static_cast<std::uint64_t>(std::max(panel, weights_.depth())) * sizeof(float);
+  }
+
+  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
+    FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanConv(context));
+    if (outputs[0].count() == 0) return Status::Ok();
+    auto* panel = reinterpret_cast<float*>(workspace);
+    Poller poller(context);
+    const std::int64_t out_per_group = weights_.out_per_group();
+    for (std::int64_t image = 0; image < context.ShapeOf(0)[0]; ++image) {
+      for (std::int64_t g = 0; g < weights_.groups; ++g) {
+        const float* input =
+            context.inputs[0].as<float>() + (image * weights_.groups + g) * weights_.per_group * window.InputCount();
+        float* out =
+            outputs[0].as<float>() + (image * weights_.out_channels + g * out_per_group) * window.OutputCount();
+        if (window.OutputCount() <= kFewOutputs) {
+          RunFew(window, input, g, panel, out);
+          FORESHORE_RETURN_IF_ERROR(poller.Add(out_per_group * weights_.depth() * window.OutputCount()));
+        } else {
+          FORESHORE_RETURN_IF_ERROR(RunPanels(window, input, g, panel, out, poller));
+        }
+      }
+    }
+    return Status::Ok();
+  }
+
+ private:
+  std::int64_t RowGroup() const { return static_cast<std::int64_t>(kernels_.row_group); }
+  const float* Bias(std::int64_t channel) const { return weights_.bias != nullptr ? weights_.bias + channel : nullptr; }
+
+  Status RunPanels(const Window& window, const float* input, std::int64_t g, float* panel, float* out,
+                   Poller& poller) const {
+    const std::int64_t outputs = window.OutputCount();
+    const std::int64_t depth = weights_.depth();
+    const auto columns = static_cast<std::int64_t>(kernels_.panel_columns);
+    const bool is_plain =
+        weights_.taps == 1 && window[1].stride == 1 && window[2].stride == 1 && outputs == window.InputCount();
+    for (std::int64_t start = 0; start < outputs; start += columns) {
+      const std::int64_t count = std::min(columns, outputs - start);
+      for (std::int64_t k = 0; k < depth; k += kDepthBlock) {
+        const std::int64_t block = std::min(kDepthBlock, depth - k);
+        if (is_plain) {
+          kernels_.pack_columns(input + k * outputs + start, outputs, 1, static_cast<std::size_t>(count),
+                                static_cast<std::size_t>(block), panel);
+        } else {
+          PackPatches(input, window, k, block, start, count, kernels_.panel_columns, panel);
+        }
+        const bool is_last = k + block == depth;
+        for (std::int64_t row = 0; row < weights_.out_per_group(); row += RowGroup()) {
+          TileTarget target;
+          target.out = out + row * outputs + start;
+          target.stride = outputs;
+          target.column_count = static_cast<std::size_t>(count);
+          target.accumulates = k > 0;
+          if (is_last) {
+            target.row_bias = Bias(g * weights_.out_per_group() + row);
+            target.activation = activation_;
+          }
+          const std::int64_t rows = std::min(RowGroup(), weights_.out_per_group() - row);
+          kernels_.multiply_tile(packed_.floats() + g * group_floats_ + row * depth + k * RowGroup(), panel,
+                                 static_cast<std::size_t>(rows), static_cast<std::size_t>(block), target);
+        }
+        FORESHORE_RETURN_IF_ERROR(poller.Add(block * columns * weights_.out_per_group()));
+      }
+    }
+    return Status::Ok();
+  }
+
+  // One patch at a time by every row of the weights as they lie in the file.
+  void RunFew(const Window& window, const float* input, std::int64_t g, float* patch, float* out) const {
+    const std::int64_t outputs = window.OutputCount();
+    const std::int64_t depth = weights_.depth();
+    std::vector<float> sums(static_cast<std::size_t>(weights_.out_per_group()));
+    for (std::int64_t at = 0; at < outputs; ++at) {
+      PackPatches(input, window, 0, depth, at, 1, 1, patch);
+      const float* bias = Bias(g * weights_.out_per_group());
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = bias != nullptr ? bias[i] : 0.0F;
+      kernels_.add_product(weights_.data + g * weights_.out_per_group() * depth, patch, sums.size(),
+                           static_cast<std::size_t>(depth), sums.data());
+      kernels_.unary(activation_, sums.data(), sums.size(), sums.data());
+      for (std::size_t i = 0; i < sums.size(); ++i) out[static_cast<std::int64_t>(i) * outputs + at] = sums[i];
+    }
+  }
+
+  const VectorKernels& kernels_;
+  ConvWeights weights_;
+  Activation activation_;
+  AlignedBytes packed_;  // [groups][row groups][depth][row_group].
+  std::int64_t group_floats_ = 0;
+};
+
+class DepthwiseKernel : public StepKernel {
+ public:
+  DepthwiseKernel(const VectorKernels& kernels, ConvWeights weights, Activation activation)
+      : kernels_(kernels), weights_(weights), activation_(activation) {}
+
+  std::uint64_t held_bytes() const override { return 0; }
+
+  std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
+    const auto window = PlanConv(context);
+    if (!window.ok()) return 0;
+    const Layout layout(*window);
+    // Strides and dilations are bounded one by one only: their product is compared before it is taken.
+    const double size_bytes = static_cast<double>(layout.rows) * static_cast<double>(layout.row_floats) * sizeof(float);
+    return static_cast<std::uint64_t>(std::min(size_bytes, kWorkspaceMax));
+  }
+
+  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
+    FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanConv(context));
+    if (outputs[0].count() == 0) return Status::Ok();
+    const Layout layout(window);
+    auto* copy = reinterpret_cast<float*>(workspace);
+    std::memset(copy, 0, static_cast<std::size_t>(layout.rows * layout.row_floats) * sizeof(float));
+    std::vector<const float*> taps;
+    for (std::int64_t ky = 0; ky < window[1].kernel; ++ky) {
+      for (std::int64_t kx = 0; kx < window[2].kernel; ++kx) {
+        const std::int64_t shift = kx * window[2].dilation;
+        taps.push_back(copy + ky * window[1].dilation * layout.row_floats +
+                       shift % window[2].stride * layout.phase_floats + shift / window[2].stride);
+      }
+    }
+    DepthwisePlane plane;
+    plane.taps = taps.data();
+    plane.tap_count = taps.size();
+    plane.tap_row_step = window[1].stride * layout.row_floats;
+    plane.row_count = static_cast<std::size_t>(window[1].output);
+    plane.column_count = static_cast<std::size_t>(window[2].output);
+    plane.activation = activation_;
+    Poller poller(context);
+    const std::int64_t multiplier = weights_.out_per_group();
+    for (std::int64_t image = 0; image < context.ShapeOf(0)[0]; ++image) {
+      for (std::int64_t channel = 0; channel < weights_.out_channels; ++channel) {
+        const std::int64_t from = image * weights_.groups + channel / multiplier;
+        if (channel % multiplier == 0) {
+          CopyChannel(context.inputs[0].as<float>() + from * window.InputCount(), window, layout, copy);
+        }
+        plane.weights = weights_.data + channel * weights_.taps;
+        plane.bias = weights_.bias != nullptr ? weights_.bias[channel] : 0.0F;
+        plane.out = outputs[0].as<float>() + (image * weights_.out_channels + channel) * window.OutputCount();
+        kernels_.depthwise(plane);
+        FORESHORE_RETURN_IF_ERROR(poller.Add(window.OutputCount() * weights_.taps));
+      }
+    }
+    return Status::Ok();
+  }
+
+ private:
+  // Of the padded copy: each row holds `stride` phases, one after the other.
+  struct Layout {
+    explicit Layout(const Window& window) {
+      const Axis& ys = window[1];
+      const Axis& xs = window[2];
+      rows = (ys.output - 1) * ys.stride + (ys.kernel - 1) * ys.dilation + 1;
+      // Kernels read whole vectors: at most two of 16 from an output on.
+      phase_floats = xs.output + (xs.kernel - 1) * xs.dilation / xs.stride + 1 + 32;
+      row_floats = phase_floats * xs.stride;
+    }
+    std::int64_t rows = 0;
+    std::int64_t phase_floats = 0;
+    std::int64_t row_floats = 0;
+  };
+
+  // The padding around stays zero from channel to channel.
+  static void CopyChannel(const float* input, const Window& window, const Layout& layout, float* copy) {
+    const Axis& ys = window[1];
+    const Axis& xs = window[2];
+    for (std::int64_t y = 0; y < ys.input; ++y) {
+      const std::int64_t row = y + ys.before;
+      if (row >= layout.rows) break;
+      const float* from = input + y * xs.input;
+      float* to = copy + row * layout.row_floats;
+      if (xs.stride == 1) {
+        const std::int64_t count = std::min(xs.input, layout.phase_floats - xs.before);
+        if (count > 0) std::memcpy(to + xs.before, from, static_cast<std::size_t>(count) * sizeof(float));
+        continue;
+      }
+      for (std::int64_t x = 0; x < xs.input; ++x) {
+        const std::int64_t place = (x + xs.before) / xs.stride;
+        if (place >= layout.phase_floats) break;
+        to[(x + xs.before) % xs.stride * layout.phase_floats + place] = from[x];
+      }
+    }
+  }
+
+  const VectorKernels& kernels_;
+  ConvWeights weights_;
+  Activation activation_;
+};
+
+// Constant float weights of one or two spatial axes whose groups divide, and a constant bias or none.
+bool ReadWeights(const KernelSource& source, ConvWeights& weights) {
+  const TensorRef& w = source.inputs[1];
+  const bool has_bias = source.inputs.size() > 2 && source.inputs[2].info != nullptr;
+  if (w.data == nullptr || w.info->type != OnnxType::kFloat || w.info->shape.size() < 3 || w.info->shape.size() > 4) {
+    return false;
+  }
+  if (has_bias && (source.inputs[2].data == nullptr || source.inputs[2].info->type != OnnxType::kFloat)) return false;
+  const Shape& shape = w.info->shape;
+  weights.groups = source.node.IntAttribute("group", 1);
+  weights.out_channels = shape[0];
+  weights.per_group = shape[1];
+  weights.taps = InnerCount(shape, 2);
+  weights.data = w.as<float>();
+  if (weights.groups < 1 || weights.out_channels < 1 || weights.out_channels % weights.groups != 0 ||
+      weights.depth() < 1) {
+    return false;
+  }
+  if (!has_bias) return true;
+  weights.bias = source.inputs[2].as<float>();
+  return source.inputs[2].info->shape == Shape{weights.out_channels};
+}
+
+}  // namespace
+
+StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_max) {
+  ConvWeights weights;
+  if (!ReadWeights(source, weights)) return std::unique_ptr<StepKernel>();
+  if (weights.per_group == 1 && weights.groups > 1 && weights.taps <= kTapsMax) {
+    return std::unique_ptr<StepKernel>(std::make_unique<DepthwiseKernel>(source.kernels, weights, source.activation));
+  }
+  const auto group = static_cast<std::int64_t>(source.kernels.row_group);
+  const std::int64_t rows = (weights.out_per_group() + group - 1) / group * group * weights.groups;
+  if (static_cast<std::uint64_t>(rows * weights.depth()) * sizeof(float) > bytes_max) {
+    return std::unique_ptr<StepKernel>();
+  }
+  auto kernel = std::make_unique<ConvKernel>(source.kernels, weights, source.activation);
+  FORESHORE_RETURN_IF_ERROR(kernel->Pack());
+  return std::unique_ptr<StepKernel>(std::move(kernel));
+}
+
+// Left to the operator so far.
+StepKernelResult MakeConvTransposeKernel(const KernelSource&, std::uint64_t) {
+  return std::unique_ptr<StepKernel>();
+}
+
+}  // namespace foreshore::graph

@@ -1,0 +1,43 @@
+// What runs a step faster than its operator's own code: prepared once for its constants, with what was fused into it.
+//
+// Lifetime: borrows the graph's constants. Threads: immutable once made; callers own the workspace.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "engine/inference/graph/operator.h"
+#include "engine/inference/graph/vector_kernels.h"
+
+namespace foreshore::graph {
+
+class StepKernel {
+ public:
+  virtual ~StepKernel() = default;
+  // Memory that a run on inputs of these shapes needs beside them; the operator has found them fit.
+  virtual std::uint64_t WorkspaceBytes(const NodeContext& context) const = 0;
+  // Whether it can run on inputs of these types and shapes; if not, the operator does.
+  virtual bool Fits(const NodeContext&) const { return true; }
+  // As the operator's own run, then what was fused. `workspace` is aligned to 64 bytes.
+  virtual Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const = 0;
+  // Of packed constants.
+  virtual std::uint64_t held_bytes() const = 0;
+};
+
+// A step as its kernel is made from it: inputs that are constant have data, the others only say that they are there.
+struct KernelSource {
+  const OnnxNode& node;
+  std::int64_t opset = 0;
+  std::span<const TensorRef> inputs;
+  const VectorKernels& kernels;
+  Activation activation;
+};
+
+// Null where the kernel cannot run the step, which is then left to its operator. kLimit for more than `bytes_max`.
+using StepKernelResult = Result<std::unique_ptr<StepKernel>>;
+StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_max);
+StepKernelResult MakeConvTransposeKernel(const KernelSource& source, std::uint64_t bytes_max);
+// MatMul and Gemm. `bias` is a row of the product's width, or null.
+StepKernelResult MakeMatrixKernel(const KernelSource& source, const TensorRef& bias, std::uint64_t bytes_max);
+
+}  // namespace foreshore::graph

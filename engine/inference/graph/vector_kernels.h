@@ -1,0 +1,110 @@
+// Float arithmetic of graphs by vectors: products of matrices, depthwise windows, functions of elements and of rows.
+//
+// One text (vector_kernels.inc) is compiled per instruction set: 4 lanes for any processor, 8 for AVX2 with FMA, 16 for
+// AVX-512. The operators' own code is the specification. Stated bounds, against exact arithmetic on the same inputs:
+//   products and sums of n terms: n · 2^-24 of the sum of the terms' magnitudes
+//   exp: relative 4e-7 · sigmoid, tanh, erf: absolute 5e-7 · GELU, SiLU: 5e-7 · max(1, |x|)
+//
+// Threads: kernels are stateless; callers own every buffer. No alignment is needed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "storage/base/cpu.h"
+
+namespace foreshore::graph {
+
+// Functions of one element; `a` and `b` are parameters of some.
+enum class Unary : std::uint8_t {
+  kNone,
+  kClip,         // To a..b; NaN stays NaN.
+  kLeakyRelu,    // a · x below 0.
+  kSigmoid,      // 1 / (1 + e^-x)
+  kTanh,         //
+  kExp,          //
+  kErf,          //
+  kGelu,         // x · (1 + erf(x / √2)) / 2
+  kSilu,         // x · sigmoid(x)
+  kHardSigmoid,  // a · x + b, to 0..1
+  kHardSwish,    // x · clip(x / 6 + 1/2, 0, 1)
+  kSqrt,         //
+  kAbs,          //
+  kNeg,          //
+};
+
+struct Activation {
+  Unary kind = Unary::kNone;
+  float a = 0;
+  float b = 0;
+};
+
+enum class Binary : std::uint8_t { kAdd, kSub, kMul, kDiv, kPrelu };
+
+// A product's rows and columns lie packed: rows in groups [K][row_group], columns in panels [K][panel_columns], both
+// filled up with zeros.
+struct TileTarget {
+  float* out = nullptr;
+  std::ptrdiff_t stride = 0;           // From row to row.
+  std::size_t column_count = 0;        // At most panel_columns.
+  bool accumulates = false;            // Adds to what `out` holds.
+  const float* row_bias = nullptr;     // One for each row; null for none.
+  const float* column_bias = nullptr;  // One for each column; null for none.
+  Activation activation;               // Of the sum and the biases.
+};
+
+// A channel of a depthwise convolution: out[x] = Σ weights[t] · rows[t][x], row after row.
+struct DepthwisePlane {
+  const float* const* taps = nullptr;  // Where each tap's values for the first output row begin.
+  const float* weights = nullptr;
+  std::size_t tap_count = 0;
+  std::ptrdiff_t tap_row_step = 0;  // From one output row to the next. Readable: 16 floats beyond each row.
+  std::size_t row_count = 0;
+  std::size_t column_count = 0;
+  float bias = 0;
+  Activation activation;
+  float* out = nullptr;  // Rows side by side.
+};
+
+struct VectorKernels {
+  CpuLevel level;
+  std::size_t row_group;
+  std::size_t panel_columns;
+
+  // packed[k][row_group] of `row_count` ≤ row_group rows: element (r, k) is a[r · row_step + k · depth_step].
+  void (*pack_rows)(const float* a, std::ptrdiff_t row_step, std::ptrdiff_t depth_step, std::size_t row_count,
+                    std::size_t depth, float* packed);
+  // packed[k][panel_columns] of `column_count` ≤ panel_columns columns: element (k, c) is b[k · depth_step + c ·
+  // column_step].
+  void (*pack_columns)(const float* b, std::ptrdiff_t depth_step, std::ptrdiff_t column_step, std::size_t column_count,
+                       std::size_t depth, float* packed);
+  // `row_count` ≤ row_group rows by one panel.
+  void (*multiply_tile)(const float* rows, const float* panel, std::size_t row_count, std::size_t depth,
+                        const TileTarget& target);
+
+  void (*depthwise)(const DepthwisePlane& plane);
+
+  // out may be in.
+  void (*unary)(const Activation& function, const float* in, std::size_t count, float* out);
+  // Steps of 0 repeat one element, steps of 1 go on.
+  void (*binary)(Binary function, const float* left, std::size_t left_step, const float* right, std::size_t right_step,
+                 std::size_t count, float* out);
+  float (*sum)(const float* values, std::size_t count);
+  // out[r] += Σ weights[r][i] · x[i].
+  void (*add_product)(const float* weights, const float* x, std::size_t row_count, std::size_t depth, float* out);
+  void (*softmax)(const float* in, std::size_t count, float* out);
+  // out = gamma · (in − mean) / √(variance + epsilon) + beta; beta may be null.
+  void (*layer_norm)(const float* in, const float* gamma, const float* beta, float epsilon, std::size_t count,
+                     float* out);
+};
+
+// The kernels for `level`, or the best ones below it that this build has.
+const VectorKernels& VectorKernelsFor(CpuLevel level);
+
+const VectorKernels& VectorKernelsPortable();
+#if defined(__x86_64__)
+const VectorKernels& VectorKernelsAvx2();
+const VectorKernels& VectorKernelsAvx512();
+#endif
+
+}  // namespace foreshore::graph
