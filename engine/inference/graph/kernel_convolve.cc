@@ -22,24 +22,6 @@ constexpr std::int64_t kDepthBlock = 384;
 constexpr double kWorkspaceMax = 1e15;  // More than any limit on memory.
 // With so few outputs panels would be mostly empty.
 constexpr std::int64_t kFewOutputs = 4;
-// Multiply-adds between two questions whether to stop: about a tenth of a millisecond.
-constexpr std::int64_t kPollWork = 4 << 20;
-
-class Poller {
- public:
-  explicit Poller(const NodeContext& context) : context_(context) {}
-  Status Add(std::int64_t work) {
-    done_ += work;
-    if (done_ < kPollWork) return Status::Ok();
-    done_ = 0;
-    return context_.Poll();
-  }
-
- private:
-  const NodeContext& context_;
-  std::int64_t done_ = 0;
-};
-
 struct ConvWeights {
   const float* data = nullptr;
   const float* bias = nullptr;
@@ -359,11 +341,6 @@ StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_
   auto kernel = std::make_unique<ConvKernel>(source.kernels, weights, source.activation);
   FORESHORE_RETURN_IF_ERROR(kernel->Pack());
   return std::unique_ptr<StepKernel>(std::move(kernel));
-}
-
-// Left to the operator so far.
-StepKernelResult MakeConvTransposeKernel(const KernelSource&, std::uint64_t) {
-  return std::unique_ptr<StepKernel>();
 }
 
 }  // namespace foreshore::graph

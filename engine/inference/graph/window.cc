@@ -31,6 +31,19 @@ Status Finish(const NodeContext& context, Axis& axis) {
   return Status::Ok();
 }
 
+// The node's list of that name, or `size` times `absent`; kInvalidArgument for another length or numbers below `min`.
+Result<std::vector<std::int64_t>> ReadSizes(const NodeContext& context, std::string_view name, std::size_t size,
+                                            std::int64_t absent, std::int64_t min) {
+  std::vector<std::int64_t> values = context.Ints(name);
+  if (values.empty()) values.assign(size, absent);
+  const bool fits = values.size() == size && std::all_of(values.begin(), values.end(), [min](std::int64_t value) {
+                      return value >= min && value <= kWindowMax;
+                    });
+  if (fits) return values;
+  return Status::InvalidArgument(std::string(name) + " is " + ToText(values) + ", expected " + std::to_string(size) +
+                                 " numbers from " + std::to_string(min));
+}
+
 }  // namespace
 
 Result<Window> PlanWindow(const NodeContext& context, const Shape& kernel) {
@@ -45,23 +58,9 @@ Result<Window> PlanWindow(const NodeContext& context, const Shape& kernel) {
   if (padding != "NOTSET" && padding != "VALID" && padding != "SAME_UPPER" && padding != "SAME_LOWER") {
     return Status::Unsupported("auto_pad \"" + std::string(padding.substr(0, 32)) + "\"");
   }
-  const auto read = [&](std::string_view name, std::size_t size, std::int64_t absent, std::int64_t min,
-                        std::vector<std::int64_t>& values) {
-    values = context.Ints(name);
-    if (values.empty()) values.assign(size, absent);
-    const bool fits = values.size() == size && std::all_of(values.begin(), values.end(), [min](std::int64_t value) {
-                        return value >= min && value <= kWindowMax;
-                      });
-    if (fits) return Status::Ok();
-    return Status::InvalidArgument(std::string(name) + " is " + ToText(values) + ", expected " + std::to_string(size) +
-                                   " numbers from " + std::to_string(min));
-  };
-  std::vector<std::int64_t> strides;
-  std::vector<std::int64_t> dilations;
-  std::vector<std::int64_t> pads;
-  FORESHORE_RETURN_IF_ERROR(read("strides", window.rank, 1, 1, strides));
-  FORESHORE_RETURN_IF_ERROR(read("dilations", window.rank, 1, 1, dilations));
-  FORESHORE_RETURN_IF_ERROR(read("pads", window.rank * 2, 0, 0, pads));
+  FORESHORE_ASSIGN_OR_RETURN(const auto strides, ReadSizes(context, "strides", window.rank, 1, 1));
+  FORESHORE_ASSIGN_OR_RETURN(const auto dilations, ReadSizes(context, "dilations", window.rank, 1, 1));
+  FORESHORE_ASSIGN_OR_RETURN(const auto pads, ReadSizes(context, "pads", window.rank * 2, 0, 0));
   for (std::size_t i = 0; i < window.rank; ++i) {
     if (kernel[i] < 1 || kernel[i] > kWindowMax || shape[i + 2] > kWindowMax) {
       return Status::InvalidArgument("a window of " + ToText(kernel) + " over " + ToText(context.Info(0)));
@@ -87,6 +86,52 @@ Result<Window> PlanConv(const NodeContext& context, std::size_t weights_index) {
                                    ToText(weights));
   }
   return PlanWindow(context, kernel);
+}
+
+Result<Window> PlanConvTranspose(const NodeContext& context) {
+  const Shape& shape = context.ShapeOf(0);
+  const Shape& weights = context.ShapeOf(1);
+  if (shape.size() < 3 || shape.size() > kSpatialMax + 2 || weights.size() != shape.size()) {
+    return Status::Unsupported("input 0 is " + ToText(context.Info(0)) + ", its weights " + ToText(weights) +
+                               ", expected [batch, channels, …] with one to three more axes");
+  }
+  const std::size_t rank = shape.size() - 2;
+  const Shape kernel(weights.begin() + 2, weights.end());
+  if (context.HasAttribute("kernel_shape") && context.Ints("kernel_shape") != kernel) {
+    return Status::InvalidArgument("kernel_shape is " + ToText(context.Ints("kernel_shape")) + ", the weights are " +
+                                   ToText(weights));
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const auto strides, ReadSizes(context, "strides", rank, 1, 1));
+  FORESHORE_ASSIGN_OR_RETURN(const auto dilations, ReadSizes(context, "dilations", rank, 1, 1));
+  FORESHORE_ASSIGN_OR_RETURN(const auto pads, ReadSizes(context, "pads", rank * 2, 0, 0));
+  FORESHORE_ASSIGN_OR_RETURN(const auto extra, ReadSizes(context, "output_padding", rank, 0, 0));
+  FORESHORE_ASSIGN_OR_RETURN(const auto asked, ReadSizes(context, "output_shape", rank, 0, 0));
+  const std::string_view padding = context.Text("auto_pad", "NOTSET");
+  const bool is_same = padding == "SAME_UPPER" || padding == "SAME_LOWER";
+  Window window;
+  window.rank = rank;
+  for (std::size_t i = 0; i < rank; ++i) {
+    if (kernel[i] < 1 || kernel[i] > kWindowMax || shape[i + 2] < 1 || shape[i + 2] > kWindowMax) {
+      return Status::InvalidArgument("a window of " + ToText(kernel) + " over " + ToText(context.Info(0)));
+    }
+    Axis& axis = window.axes[kSpatialMax - rank + i];
+    axis = {0, kernel[i], strides[i], dilations[i], pads[i], pads[rank + i], shape[i + 2]};
+    if (padding == "VALID") axis.before = axis.after = 0;
+    const std::int64_t full = axis.stride * (axis.output - 1) + extra[i] + (axis.kernel - 1) * axis.dilation + 1;
+    std::int64_t size = is_same ? axis.output * axis.stride : context.HasAttribute("output_shape") ? asked[i] : -1;
+    if (size >= 0) {
+      const std::int64_t total = std::max<std::int64_t>(full - size, 0);
+      axis.before = padding == "SAME_UPPER" ? total / 2 : total - total / 2;
+      axis.after = total - axis.before;
+    } else {
+      size = full - axis.before - axis.after;
+    }
+    if (size < 1) {
+      return Status::InvalidArgument("pads " + ToText(pads) + " leave nothing of an axis of " + std::to_string(full));
+    }
+    axis.input = size;
+  }
+  return window;
 }
 
 Status CheckConv(const NodeContext& context, std::size_t weights_index, std::size_t bias_index) {

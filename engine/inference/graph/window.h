@@ -52,6 +52,9 @@ struct Window {
 Result<Window> PlanWindow(const NodeContext& context, const Shape& kernel);
 // The window of a convolution, whose shape is that of input `weights_index` after its two channel axes.
 Result<Window> PlanConv(const NodeContext& context, std::size_t weights_index = 1);
+// A transposed convolution spreads each input over a window of outputs: the axes of the window have input and output
+// exchanged.
+Result<Window> PlanConvTranspose(const NodeContext& context);
 // What convolutions have in common: groups that divide channels and weights, and a bias of one number each.
 Status CheckConv(const NodeContext& context, std::size_t weights_index, std::size_t bias_index);
 // [batch, channels, …] of the window's outputs.

@@ -109,6 +109,30 @@ TEST_CASE("kernels: convolutions of every form") {
   }
 }
 
+TEST_CASE("kernels: transposed convolutions") {
+  const std::vector<ConvCase> cases = {
+      {{2, 5, 7, 40}, {5, 3, 2, 2}, 1, {2, 2}, {1, 1}, {0, 0, 0, 0}, ""},
+      {{1, 6, 5, 6}, {6, 4, 3, 3}, 2, {2, 1}, {1, 2}, {1, 1, 0, 2}, ""},
+      {{1, 4, 5, 5}, {4, 2, 3, 3}, 1, {3, 3}, {1, 1}, {0, 0, 0, 0}, "SAME_UPPER"},
+      {{1, 3, 11}, {3, 2, 4}, 1, {2}, {1}, {1, 1}, ""},
+  };
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const ConvCase& c = cases[i];
+    CAPTURE(i);
+    OnnxWriter writer;
+    writer.Input("x", c.x, kFloat);
+    std::vector<ByteString> attributes{IntAttribute("group", c.group), IntsAttribute("strides", c.strides),
+                                       IntsAttribute("dilations", c.dilations)};
+    attributes.push_back(c.padding.empty() ? IntsAttribute("pads", c.pads) : StringAttribute("auto_pad", c.padding));
+    const std::int64_t channels = c.w[1] * c.group;
+    const std::string w = writer.Floats("w", c.w, Random(ElementCount(c.w), 9));
+    const std::string b = writer.Floats("b", {channels}, Random(channels, 3));
+    writer.Node("Sigmoid", {writer.Node("ConvTranspose", {"x", w, b}, attributes)}, {}, "y");
+    writer.Output("y", {});
+    CHECK(CheckLevels(writer, c.x) == 1);
+  }
+}
+
 TEST_CASE("kernels: products, with constant and computed right sides, biases and activations") {
   for (const std::int64_t m : {1, 5, 13, 200}) {
     for (const std::int64_t n : {1, 31, 64, 70}) {
