@@ -212,12 +212,23 @@ Result<std::string> FindWeights(const std::string& path) {
 
 }  // namespace
 
-Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options) {
+Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options, bool* is_other_graph) {
+  if (is_other_graph != nullptr) *is_other_graph = false;
   FORESHORE_ASSIGN_OR_RETURN(const std::string weights_path, FindWeights(path));
   const std::string directory = IsDirectory(path) ? path : DirectoryOf(path);
   const bool is_onnx = weights_path.ends_with(".onnx");
   if (!is_onnx && !weights_path.ends_with(".safetensors")) {
     return Status::Unsupported(weights_path + ": unknown kind of model file, expected .safetensors or .onnx");
+  }
+  // An ONNX file is read first: one of another kind needs no tokenizer, and none is asked for.
+  std::optional<Weights> weights_read;
+  if (is_onnx) {
+    auto loaded = LoadOnnx(weights_path);
+    if (!loaded.ok()) {
+      if (is_other_graph != nullptr) *is_other_graph = true;
+      return loaded.status();
+    }
+    weights_read = std::move(loaded).value();
   }
   // What belongs to the tokenizer lies with it: its length limit and the pooling after the encoder.
   std::string settings_directory = directory;
@@ -227,8 +238,10 @@ Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& 
   }
   FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(settings_directory));
   FORESHORE_ASSIGN_OR_RETURN(WordPieceTokenizer tokenizer, FindTokenizer(directory, options.tokenizer_path));
-  FORESHORE_ASSIGN_OR_RETURN(Weights weights,
-                             is_onnx ? LoadOnnx(weights_path) : LoadSafetensors(weights_path, directory));
+  if (!weights_read) {
+    FORESHORE_ASSIGN_OR_RETURN(weights_read, LoadSafetensors(weights_path, directory));
+  }
+  Weights weights = std::move(*weights_read);
   ImportedModel imported{std::move(weights.model), std::move(tokenizer), is_onnx ? "onnx" : "safetensors",
                          ReadLicence(directory), std::move(weights.origin)};
   FORESHORE_RETURN_IF_ERROR(AgreeOnLength(path, settings, imported));

@@ -31,8 +31,11 @@ struct ImportedModel {
   std::string origin;   // Where the files say the model comes from; empty if nothing says.
 };
 
+// Where `is_other_graph` is given, it says whether the import failed because the file is an ONNX graph of another kind.
+//
 // kNotFound for a missing file, kUnsupported naming at once everything in the model that this library cannot run,
 // kCorruption and kLimit for bytes that are not what they claim. Messages name the file.
-Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options = {});
+Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options = {},
+                                  bool* is_other_graph = nullptr);
 
 }  // namespace foreshore

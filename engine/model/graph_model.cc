@@ -1,6 +1,7 @@
 #include "engine/model/graph_model.h"
 
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -22,6 +23,8 @@ using simdjson::dom::element;
 constexpr std::size_t kInputBytesMax = 64ULL << 20;
 // Numbers in one output; a list without any counts as one.
 constexpr std::int64_t kOutputCountMax = 4'194'304;
+// How long a call that waits for its turn goes without asking whether to stop.
+constexpr std::chrono::milliseconds kTurnInterval{20};
 constexpr std::string_view kOneInput = "input";
 
 Status Misfit(const GraphPort& port, const std::string& found) {
@@ -159,7 +162,49 @@ Result<std::shared_ptr<GraphModel>> GraphModel::Open(const std::string& name, st
   return std::shared_ptr<GraphModel>(new GraphModel(std::move(file), std::move(graph)));
 }
 
-Result<std::string> GraphModel::Predict(std::string_view input_json) {
+Result<std::vector<OwnedTensor>> GraphModel::Run(std::span<const TensorRef> inputs, Cancellation* cancellation) {
+  std::unique_lock lock(mutex_, std::defer_lock);
+  while (!lock.try_lock_for(kTurnInterval)) {
+    if (cancellation != nullptr) FORESHORE_RETURN_IF_ERROR(cancellation->Check());
+  }
+  return executor_.Run(inputs, cancellation);
+}
+
+std::optional<std::size_t> GraphModel::row_width() const {
+  if (graph_.inputs().size() != 1 || graph_.outputs().size() != 1) return std::nullopt;
+  const GraphPort& port = graph_.inputs()[0];
+  if (port.type != OnnxType::kFloat || port.shape.empty() || port.shape[0] >= 0) return std::nullopt;
+  std::int64_t width = 1;
+  for (std::size_t i = 1; i < port.shape.size(); ++i) {
+    if (port.shape[i] < 1 || width > kOutputCountMax / port.shape[i]) return std::nullopt;
+    width *= port.shape[i];
+  }
+  return static_cast<std::size_t>(width);
+}
+
+Result<std::size_t> GraphModel::PredictRows(std::span<const float> values, std::size_t rows, std::vector<float>& out,
+                                            Cancellation* cancellation) {
+  const auto width = row_width();
+  if (!width || values.size() != rows * *width || rows == 0) {
+    return Status::Unsupported(graph_.file() + ": takes no rows of " +
+                               std::to_string(rows > 0 ? values.size() / rows : 0) + " numbers in one call");
+  }
+  graph::TensorInfo info{OnnxType::kFloat, graph_.inputs()[0].shape};
+  info.shape[0] = static_cast<std::int64_t>(rows);
+  const TensorRef input{&info, reinterpret_cast<const std::byte*>(values.data())};
+  FORESHORE_ASSIGN_OR_RETURN(const auto outputs, Run(std::span(&input, 1), cancellation));
+  const graph::TensorInfo& found = outputs[0].info;
+  if (found.type != OnnxType::kFloat || found.shape.empty() || found.shape[0] != info.shape[0]) {
+    return Status::Unsupported(graph_.file() + ": makes " + graph::ToText(found) + " of " + std::to_string(rows) +
+                               " rows, expected floats for each row");
+  }
+  const auto* first = outputs[0].ref().as<float>();
+  const auto count = static_cast<std::size_t>(outputs[0].ref().count());
+  out.insert(out.end(), first, first + count);
+  return count / rows;
+}
+
+Result<std::string> GraphModel::Predict(std::string_view input_json, Cancellation* cancellation) {
   const std::vector<GraphPort>& ports = graph_.inputs();
   const std::size_t start = std::min(input_json.find_first_not_of(" \t\r\n"), input_json.size());
   const bool has_names = input_json.substr(start).starts_with('{');
@@ -184,8 +229,7 @@ Result<std::string> GraphModel::Predict(std::string_view input_json) {
     inputs.push_back(std::move(input).value());
   }
   for (const OwnedTensor& input : inputs) refs.push_back(input.ref());
-  const std::lock_guard lock(mutex_);
-  FORESHORE_ASSIGN_OR_RETURN(const auto outputs, executor_.Run(refs));
+  FORESHORE_ASSIGN_OR_RETURN(const auto outputs, Run(refs, cancellation));
   if (outputs.size() == 1) {
     std::string out;
     FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[0], out));

@@ -9,7 +9,6 @@
 #include "engine/inference/bert_quantize.h"
 #include "engine/inference/import_model.h"
 #include "engine/inference/json_reader.h"
-#include "engine/inference/onnx_bert_import.h"
 #include "engine/model/bert_text_model.h"
 #include "engine/model/graph_model.h"
 #include "engine/model/model_manifest.h"
@@ -82,13 +81,6 @@ Result<ModelInfo> DecodeRow(std::string_view body) {
   return info;
 }
 
-// An ONNX file that is not of the BERT family: one of that family whose tokenizer is missing is no general graph.
-bool IsOtherGraph(const std::string& path) {
-  if (!path.ends_with(".onnx")) return false;
-  const auto file = MappedFile::Open(path);
-  return file.ok() && !ImportOnnxBert(path, (*file)->bytes()).ok();
-}
-
 }  // namespace
 
 struct ModelRegistry::Loaded {
@@ -115,8 +107,9 @@ Result<ModelInfo> ModelRegistry::Add(const std::string& name, const std::string&
   }
   ImportOptions import_options;
   import_options.tokenizer_path = options.vocabulary_path;
-  Result<ImportedModel> import_result = ImportModel(path, import_options);
-  if (!import_result.ok() && IsOtherGraph(path)) return AddGraph(name, path, options);
+  bool is_other_graph = false;
+  Result<ImportedModel> import_result = ImportModel(path, import_options, &is_other_graph);
+  if (is_other_graph && path.ends_with(".onnx")) return AddGraph(name, path, options);
   if (!import_result.ok()) return import_result.status();
   const ImportedModel imported = std::move(import_result).value();
   FORESHORE_ASSIGN_OR_RETURN(const BertModel quantized, QuantizeBertInt8(imported.model));
@@ -227,6 +220,12 @@ Result<std::shared_ptr<TextModel>> ModelRegistry::Load(const std::string& name) 
   return Status::Unsupported("model \"" + name + "\": is a general graph, expected one that embeds texts");
 }
 
+Result<std::shared_ptr<GraphModel>> ModelRegistry::LoadGraph(const std::string& name) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
+  if (loaded->graph) return loaded->graph;
+  return Status::Unsupported("model \"" + name + "\": embeds texts, expected a general graph");
+}
+
 Result<std::shared_ptr<ModelRegistry::Loaded>> ModelRegistry::LoadVersion(const std::string& name) {
   FORESHORE_ASSIGN_OR_RETURN(const std::string body, RequireRow(name));
   FORESHORE_ASSIGN_OR_RETURN(ModelInfo info, DecodeRow(body));
@@ -298,13 +297,10 @@ Status ModelRegistry::PackTo(const ModelManifest& manifest, const std::string& p
   return WriteFileAtomic(packed_path, packed);
 }
 
-Result<std::string> ModelRegistry::Predict(const std::string& name, std::string_view input_json) {
-  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo row, Get(name));
-  if (row.architecture == "graph") {
-    FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
-    // Another version may have come between the two looks at the row.
-    if (loaded->graph) return loaded->graph->Predict(input_json);
-  }
+Result<std::string> ModelRegistry::Predict(const std::string& name, std::string_view input_json,
+                                           Cancellation* cancellation) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
+  if (loaded->graph) return loaded->graph->Predict(input_json, cancellation);
   FORESHORE_ASSIGN_OR_RETURN(const std::string input, NormaliseValue(input_json));
   std::string_view token = input;
   if (!input.empty() && input.front() == '{') token = FindValue(input, "text");
@@ -313,10 +309,9 @@ Result<std::string> ModelRegistry::Predict(const std::string& name, std::string_
                                    ", expected a string or {\"text\": string}");
   }
   FORESHORE_ASSIGN_OR_RETURN(const std::string text, UnescapeString(token));
-  FORESHORE_ASSIGN_OR_RETURN(const auto model, Load(name));
-  std::vector<float> embedding(model->info().dimension);
+  std::vector<float> embedding(loaded->model->info().dimension);
   const std::string_view texts[] = {text};
-  FORESHORE_RETURN_IF_ERROR(model->Embed(texts, embedding));
+  FORESHORE_RETURN_IF_ERROR(loaded->model->Embed(texts, embedding));
   std::string out = "{\"embedding\":[";
   char digits[32];
   for (std::size_t i = 0; i < embedding.size(); ++i) {

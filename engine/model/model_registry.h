@@ -21,6 +21,7 @@
 #include "foreshore/bytes.h"
 #include "foreshore/model.h"
 #include "foreshore/status.h"
+#include "storage/base/cancellation.h"
 #include "storage/base/thread_pool.h"
 #include "storage/blob_store.h"
 
@@ -64,7 +65,11 @@ class ModelRegistry {
   // kBusy: blobs are still on their way; kUnsupported: it is no text model.
   Result<std::shared_ptr<TextModel>> Load(const std::string& name);
   // `input` as JSON; the result as JSON. For a general graph, as GraphModel::Predict says.
-  Result<std::string> Predict(const std::string& name, std::string_view input_json);
+  // `cancellation`, which may be null, stops a graph that runs.
+  Result<std::string> Predict(const std::string& name, std::string_view input_json,
+                              Cancellation* cancellation = nullptr);
+  // The same for a general graph alone; kUnsupported for a text model.
+  Result<std::shared_ptr<GraphModel>> LoadGraph(const std::string& name);
 
   // Every blob that a model row's body refers to, directly or through its manifest (as far as it is here).
   Result<std::vector<BlobId>> BlobsOf(std::string_view row_body);

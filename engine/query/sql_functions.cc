@@ -59,7 +59,8 @@ void Embed(sqlite3_context* context, int count, sqlite3_value** arguments) {
 
 void Predict(sqlite3_context* context, int count, sqlite3_value** arguments) {
   if (AnyNull(count, arguments)) return;
-  const auto result = SessionOf(context).core.models().Predict(std::string(TextOf(arguments[0])), TextOf(arguments[1]));
+  SessionState& session = SessionOf(context);
+  const auto result = session.core.models().Predict(std::string(TextOf(arguments[0])), TextOf(arguments[1]), &session);
   if (!result.ok()) return SessionOf(context).FailFunction(context, result.status());
   sqlite3_result_text64(context, result->data(), result->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
   sqlite3_result_subtype(context, kJsonSubtype);

@@ -127,6 +127,35 @@ TEST_CASE_FIXTURE(GraphFixture, "predict: a graph refuses what does not fit its 
   CHECK(FailureOf(*session, "SELECT embed('classes', 'a text')").code() == ErrorCode::kUnsupported);
 }
 
+TEST_CASE_FIXTURE(GraphFixture, "predict: a graph that runs is stopped by the statement's time limit") {
+  // Adds one, 2^40 times.
+  OnnxWriter body;
+  body.Input("i", {}, 7);
+  body.Input("go", {}, 9);
+  body.Input("v", {1}, 1);
+  body.Node("Add", {"v", "one"}, {}, "v2");
+  body.Node("Identity", {"go"}, {}, "go2");
+  body.Output("go2", {});
+  body.Output("v2", {1});
+  OnnxWriter writer;
+  writer.Floats("one", {1}, {1});
+  writer.Input("x", {1}, 1);
+  writer.NodeOf("Loop", {writer.Ints({std::int64_t{1} << 40}, true), "", "x"}, {"y"},
+                {GraphAttribute("body", body.Graph())});
+  writer.Output("y", {1});
+  const std::string path = files.path() + "/endless.onnx";
+  REQUIRE(WriteFileAtomic(path, writer.Finish()).ok());
+  const auto added = core->models().Add("endless", path, ModelImportOptions());
+  REQUIRE_MESSAGE(added.ok(), added.status().ToString());
+  SqlOptions options;
+  options.time_limit = std::chrono::milliseconds(20);
+  auto limited = SqlSession::Create(*core, options);
+  REQUIRE(limited.ok());
+  const Status status = FailureOf(**limited, "SELECT predict('endless', '[0]')");
+  CHECK(status.code() == ErrorCode::kCancelled);
+  CHECK_MESSAGE(status.message().find("time limit of 20 ms") != std::string::npos, status.message());
+}
+
 TEST_CASE_FIXTURE(GraphFixture, "a graph with operators that are not known is not added") {
   const Status status = Add("odd", false, "Unheard");
   CHECK(status.code() == ErrorCode::kUnsupported);
