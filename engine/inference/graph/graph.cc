@@ -346,13 +346,23 @@ Status Graph::FoldConstants() {
     bool is_folded = false;
     if (step.op->kind == OperatorKind::kControl) {
       FORESHORE_RETURN_IF_ERROR(BindBranches(step));
-    } else {
+    } else if (kernels_ == nullptr || step.op->name != "DequantizeLinear") {
       FORESHORE_RETURN_IF_ERROR(Fold(step, is_folded));
     }
     if (!is_folded) rest.push_back(std::move(step));
   }
   steps_ = std::move(rest);
-  return kernels_ != nullptr ? GraphOptimiser(*this).Run() : Status::Ok();
+  if (kernels_ == nullptr) return Status::Ok();
+  GraphOptimiser(*this).FuseCodes();
+  // What was quantized and did not become part of a step over codes is a constant like any other.
+  rest.clear();
+  for (GraphStep& step : steps_) {
+    bool is_folded = false;
+    if (step.op->name == "DequantizeLinear") FORESHORE_RETURN_IF_ERROR(Fold(step, is_folded));
+    if (!is_folded) rest.push_back(std::move(step));
+  }
+  steps_ = std::move(rest);
+  return GraphOptimiser(*this).Run();
 }
 
 // What is constant here is constant in the graphs of the step too, and no input of theirs.

@@ -259,9 +259,11 @@ std::optional<Activation> GraphOptimiser::TakeActivation(std::size_t index) {
 Status GraphOptimiser::AttachKernel(std::size_t index) {
   GraphStep& step = graph_.steps_[index];
   const std::string_view name = step.op->name;
+  const bool is_codes =
+      name == "QLinearConv" || name == "QLinearMatMul" || name == "ConvInteger" || name == "MatMulInteger";
   const bool is_matrix = name == "MatMul" || name == "Gemm";
   const bool is_convolution = name == "Conv" || name == "ConvTranspose";
-  if (step.outputs.size() != 1 || (!is_matrix && !is_convolution)) return Status::Ok();
+  if (step.outputs.size() != 1 || (!is_matrix && !is_convolution && !is_codes)) return Status::Ok();
   std::vector<TensorRef> refs;
   for (const ValueIndex input : step.inputs) {
     TensorRef& ref = refs.emplace_back();
@@ -271,6 +273,7 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
   }
   const auto make = [&](const TensorRef& bias, const Activation& activation) -> StepKernelResult {
     const KernelSource source{*step.node, graph_.opset_, refs, *graph_.kernels_, activation};
+    if (is_codes) return MakeCodesKernel(source, BytesLeft());
     if (is_matrix) return MakeMatrixKernel(source, bias, BytesLeft());
     return name == "Conv" ? MakeConvKernel(source, BytesLeft()) : MakeConvTransposeKernel(source, BytesLeft());
   };
@@ -303,7 +306,7 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
     }
   }
   std::optional<Activation> activation;
-  if (is_constant) activation = TakeActivation(index);
+  if (is_constant && !is_codes) activation = TakeActivation(index);
   if (has_more || activation) {
     FORESHORE_ASSIGN_OR_RETURN(kernel, make(bias, activation.value_or(Activation{})));
   }

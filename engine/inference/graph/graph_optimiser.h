@@ -15,9 +15,20 @@ namespace foreshore::graph {
 class GraphOptimiser {
  public:
   explicit GraphOptimiser(Graph& graph) : graph_(graph) {}
+  // Comes before constants are dequantized: a convolution or product between DequantizeLinear and QuantizeLinear, all
+  // with constant scales, becomes QLinearConv or QLinearMatMul.
+  void FuseCodes();
   Status Run();
 
  private:
+  // graph_optimiser_codes.cc.
+  void FuseCodesAt(std::size_t index);
+  bool TakeConvBias(ValueIndex bias, const GraphValue& left_scale, const GraphValue& right_scale,
+                    std::vector<ValueIndex>& inputs);
+  // The step of DequantizeLinear with constant scale and zero point that makes the value; kNoStep if there is none.
+  std::size_t Dequantizer(ValueIndex value) const;
+  const GraphValue* Constant(ValueIndex value) const;
+
   // graph_optimiser_patterns.cc. Each looks whether the step at `index` ends its pattern and puts one step in its
   // place.
   void FuseLayerNorm(std::size_t index);

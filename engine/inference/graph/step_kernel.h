@@ -56,6 +56,8 @@ struct KernelSource {
 using StepKernelResult = Result<std::unique_ptr<StepKernel>>;
 StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_max);
 StepKernelResult MakeConvTransposeKernel(const KernelSource& source, std::uint64_t bytes_max);
+// QLinearConv, ConvInteger, QLinearMatMul and MatMulInteger, without activations.
+StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes_max);
 // MatMul and Gemm. `bias` is a row of the product's width, or null.
 StepKernelResult MakeMatrixKernel(const KernelSource& source, const TensorRef& bias, std::uint64_t bytes_max);
 

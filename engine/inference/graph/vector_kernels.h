@@ -89,6 +89,9 @@ struct VectorKernels {
   // Steps of 0 repeat one element, steps of 1 go on.
   void (*binary)(Binary function, const float* left, std::size_t left_step, const float* right, std::size_t right_step,
                  std::size_t count, float* out);
+  // out[i] = round_to_even(sums[i] · factors[i]) + zero, to low..high, as the low 8 bits of the integer.
+  void (*to_codes)(const std::int32_t* sums, const float* factors, std::size_t count, float zero, float low, float high,
+                   std::uint8_t* out);
   float (*sum)(const float* values, std::size_t count);
   // out[r] += Σ weights[r][i] · x[i].
   void (*add_product)(const float* weights, const float* x, std::size_t row_count, std::size_t depth, float* out);

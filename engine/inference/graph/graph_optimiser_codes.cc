@@ -1,0 +1,132 @@
+// Quantized models in the form of DequantizeLinear, an operator over floats, QuantizeLinear.
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/inference/graph/graph_optimiser.h"
+
+namespace foreshore::graph {
+
+void GraphOptimiser::FuseCodes() {
+  is_dead_.assign(graph_.steps_.size(), false);
+  CountUses();
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) FuseCodesAt(i);
+  RemoveUnused();
+}
+
+const GraphValue* GraphOptimiser::Constant(ValueIndex value) const {
+  return value != kNoValue && graph_.values_[value].is_constant ? &graph_.values_[value] : nullptr;
+}
+
+std::size_t GraphOptimiser::Dequantizer(ValueIndex value) const {
+  const std::size_t step = Maker(value, "DequantizeLinear");
+  if (step == kNoStep || graph_.steps_[step].inputs.size() != 3) return kNoStep;
+  const std::vector<ValueIndex>& inputs = graph_.steps_[step].inputs;
+  return ConstantFloats(inputs[1]) != nullptr && Constant(inputs[2]) != nullptr ? step : kNoStep;
+}
+
+namespace {
+
+std::int64_t Count(const GraphValue& value) {
+  return ElementCount(value.info.shape);
+}
+
+// Whether an activation changes nothing that codes of this scale and zero point can tell.
+bool IsWithin(const Activation& activation, float scale, const GraphValue& zero) {
+  if (activation.kind != Unary::kClip) return false;
+  const bool is_signed = zero.info.type == OnnxType::kInt8;
+  const auto bits = static_cast<std::uint8_t>(zero.data[0]);
+  const float at = is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+  const float low = ((is_signed ? -128.0F : 0.0F) - at) * scale;
+  const float high = ((is_signed ? 127.0F : 255.0F) - at) * scale;
+  return low >= activation.a - scale / 2 && high <= activation.b + scale / 2;
+}
+
+}  // namespace
+
+// A bias is added to the sums of codes: rounded to their scale, or the codes that the file has at that scale.
+bool GraphOptimiser::TakeConvBias(ValueIndex bias, const GraphValue& left_scale, const GraphValue& right_scale,
+                                  std::vector<ValueIndex>& inputs) {
+  std::vector<double> values;
+  const auto* left = reinterpret_cast<const float*>(left_scale.data);
+  const auto* right = reinterpret_cast<const float*>(right_scale.data);
+  const std::size_t step = Maker(bias, "DequantizeLinear");
+  const auto scale_of = [&](std::size_t c) {
+    return static_cast<double>(left[0]) * static_cast<double>(right[Count(right_scale) == 1 ? 0 : c]);
+  };
+  std::int64_t count = 0;
+  if (step != kNoStep) {
+    const std::vector<ValueIndex>& parts = graph_.steps_[step].inputs;
+    const GraphValue* codes = Constant(parts[0]);
+    const GraphValue* scales = ConstantFloats(parts[1]);
+    if (codes == nullptr || scales == nullptr || codes->info.type != OnnxType::kInt32) return false;
+    count = Count(*codes);
+    if (Count(*scales) != 1 && Count(*scales) != count) return false;
+    for (std::int64_t c = 0; c < count; ++c) {
+      const float scale = reinterpret_cast<const float*>(scales->data)[Count(*scales) == 1 ? 0 : c];
+      values.push_back(static_cast<double>(reinterpret_cast<const std::int32_t*>(codes->data)[c]) *
+                       static_cast<double>(scale));
+    }
+  } else {
+    const GraphValue* floats = ConstantFloats(bias);
+    if (floats == nullptr) return false;
+    count = Count(*floats);
+    const auto* data = reinterpret_cast<const float*>(floats->data);
+    values.assign(data, data + count);
+  }
+  auto tensor = MakeTensor({OnnxType::kInt32, {count}}, BytesLeft());
+  if (!tensor.ok()) return false;
+  for (std::size_t c = 0; c < values.size(); ++c) {
+    const double code = std::nearbyint(values[c] / scale_of(c));
+    if (!(std::fabs(code) < 2147483647.0)) return false;
+    const auto whole = static_cast<std::int32_t>(code);
+    std::memcpy(tensor->bytes.get() + c * sizeof whole, &whole, sizeof whole);
+  }
+  const auto index = static_cast<ValueIndex>(graph_.values_.size());
+  if (!graph_.Keep(std::move(tensor).value(), graph_.values_.emplace_back()).ok()) return false;
+  makers_.push_back(kNoStep);
+  users_.emplace_back();
+  inputs.push_back(index);
+  return true;
+}
+
+// The step at `index` is the QuantizeLinear at the end.
+void GraphOptimiser::FuseCodesAt(std::size_t index) {
+  const GraphStep& end = graph_.steps_[index];
+  if (end.op->name != "QuantizeLinear" || end.inputs.size() != 3) return;
+  const auto end_scale = Scalar(end.inputs[1]);
+  const GraphValue* end_zero = Constant(end.inputs[2]);
+  if (!end_scale || end_zero == nullptr || Count(*end_zero) != 1) return;
+  ValueIndex value = end.inputs[0];
+  if (SoleUser(value) != index || makers_[value] == kNoStep) return;
+  if (const auto activation = ActivationOf(graph_.steps_[makers_[value]]); activation) {
+    if (!IsWithin(*activation, *end_scale, *end_zero)) return;
+    const std::size_t step = makers_[value];
+    value = graph_.steps_[step].inputs[0];
+    if (SoleUser(value) != step || makers_[value] == kNoStep) return;
+  }
+  const GraphStep& middle = graph_.steps_[makers_[value]];
+  const bool is_conv = middle.op->name == "Conv";
+  if ((!is_conv && middle.op->name != "MatMul") || middle.inputs.size() < 2) return;
+  const std::size_t left = Dequantizer(middle.inputs[0]);
+  const std::size_t right = Dequantizer(middle.inputs[1]);
+  if (left == kNoStep || right == kNoStep) return;
+  const std::vector<ValueIndex>& left_inputs = graph_.steps_[left].inputs;
+  const std::vector<ValueIndex>& right_inputs = graph_.steps_[right].inputs;
+  const GraphValue* weights = Constant(right_inputs[0]);
+  if (weights == nullptr || !Scalar(left_inputs[1]) || Count(graph_.values_[left_inputs[2]]) != 1) return;
+  // A scale for each output channel, or one for all.
+  const GraphValue& right_scale = graph_.values_[right_inputs[1]];
+  const auto rank = static_cast<std::int64_t>(weights->info.shape.size());
+  std::int64_t axis = graph_.steps_[right].node->IntAttribute("axis", 1);
+  if (axis < 0) axis += rank;
+  if (rank < 2 || (Count(right_scale) != 1 && axis != (is_conv ? 0 : 1)) || (!is_conv && rank != 2)) return;
+  std::vector<ValueIndex> inputs{left_inputs[0],  left_inputs[1],  left_inputs[2], right_inputs[0],
+                                 right_inputs[1], right_inputs[2], end.inputs[1],  end.inputs[2]};
+  const bool has_bias = is_conv && middle.inputs.size() > 2 && middle.inputs[2] != kNoValue;
+  if (has_bias && !TakeConvBias(middle.inputs[2], graph_.values_[left_inputs[1]], right_scale, inputs)) return;
+  OnnxNode& node = Replace(index, *FindOperator(is_conv ? "QLinearConv" : "QLinearMatMul"), std::move(inputs));
+  node.attributes = middle.node->attributes;
+}
+
+}  // namespace foreshore::graph

@@ -1,0 +1,346 @@
+// Convolutions and products of 8-bit codes with constant weights: QLinearConv, ConvInteger, QLinearMatMul and
+// MatMulInteger, all as one product of rows of codes by packed columns.
+//
+//   Σ (a − za)(w − zw) = Σ a·w − za · Σ w − zw · Σ a + depth · za · zw
+//
+// over signed codes. A row is a patch of the input, filled with za where it lies in the padding, or a row of a matrix.
+// All of it is integer and equals the operators' own sums; codes are rounded from it as theirs are.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "engine/inference/graph/code_panels.h"
+#include "engine/inference/graph/step_kernel.h"
+#include "engine/inference/graph/window.h"
+
+namespace foreshore::graph {
+
+namespace {
+
+// Rows that are gathered and multiplied together.
+constexpr std::int64_t kBlockRows = 96;
+
+std::int32_t SignedZero(const TensorRef& zero, std::int64_t at, OnnxType type) {
+  const std::int32_t absent = type == OnnxType::kUint8 ? -128 : 0;
+  if (zero.info == nullptr) return absent;
+  return SignedCode(zero.data[zero.count() == 1 ? 0 : at], type);
+}
+
+// What becomes of the sums: 32-bit integers, or codes of a scale of their own.
+struct Result8 {
+  bool is_codes = false;
+  bool is_signed = false;
+  std::vector<float> factors;        // By column.
+  std::vector<std::int32_t> biases;  // By column; empty for none.
+  float zero = 0;
+  float low = 0;
+  float high = 0;
+};
+
+class CodesKernel : public StepKernel {
+ public:
+  bool is_convolution = false;
+  std::size_t weights_index = 1;
+  OnnxType left_type = OnnxType::kUint8;
+  std::int32_t left_zero = 0;
+  bool left_zero_is_read = false;         // MatMulInteger's and ConvInteger's come with each call, at input 2.
+  std::vector<std::int32_t> right_zeros;  // By column.
+  bool has_right_zeros = false;
+  std::int64_t groups = 1;
+  std::int64_t depth = 0;
+  Result8 result;
+  std::vector<CodePanels> panels;  // By group.
+  const VectorKernels* kernels = nullptr;
+
+  std::uint64_t held_bytes() const override {
+    std::uint64_t held = 0;
+    for (const CodePanels& group : panels) held += group.held_bytes();
+    return held;
+  }
+
+  bool Fits(const NodeContext& context) const override {
+    return context.Info(0).type == left_type &&
+           (!left_zero_is_read || !context.Has(2) || context.inputs[2].count() == 1);
+  }
+
+  std::uint64_t WorkspaceBytes(const NodeContext&) const override { return Rooms().total; }
+
+  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
+    if (outputs[0].count() == 0) return Status::Ok();
+    const std::int32_t zero =
+        left_zero_is_read ? SignedZero(context.Has(2) ? context.inputs[2] : TensorRef(), 0, left_type) : left_zero;
+    const std::int64_t columns = panels[0].columns();
+    Poller poller(context);
+    if (!is_convolution) {
+      const std::int64_t rows = context.inputs[0].count() / depth;
+      return RunRows(
+          context, zero, 0, rows, workspace, poller,
+          [&](std::int64_t first, std::int64_t count, std::int8_t* codes) {
+            CopyRows(context.inputs[0].data + first * depth, count, codes);
+          },
+          outputs[0].data, columns, 1);
+    }
+    FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanConv(context, weights_index));
+    const std::int64_t per_group = context.ShapeOf(0)[1] / groups;
+    const std::size_t element_bytes = OnnxTypeBytes(outputs[0].info->type);
+    for (std::int64_t image = 0; image < context.ShapeOf(0)[0]; ++image) {
+      for (std::int64_t g = 0; g < groups; ++g) {
+        const std::byte* input = context.inputs[0].data + (image * groups + g) * per_group * window.InputCount();
+        std::byte* out =
+            outputs[0].data +
+            static_cast<std::size_t>((image * groups + g) * columns * window.OutputCount()) * element_bytes;
+        FORESHORE_RETURN_IF_ERROR(RunRows(
+            context, zero, g, window.OutputCount(), workspace, poller,
+            [&](std::int64_t first, std::int64_t count, std::int8_t* codes) {
+              GatherPatches(input, window, first, count, static_cast<std::int8_t>(zero), codes);
+            },
+            out, 1, window.OutputCount()));
+      }
+    }
+    return Status::Ok();
+  }
+
+ private:
+  // Where the parts of the workspace begin.
+  struct Parts {
+    std::uint64_t packed = 0;
+    std::uint64_t kernel = 0;
+    std::uint64_t sums = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t total = 0;
+  };
+  Parts Rooms() const {
+    const auto aligned = [](std::uint64_t size) {
+      return (size + AlignedBytes::kAlignment - 1) / AlignedBytes::kAlignment * AlignedBytes::kAlignment;
+    };
+    Parts parts;
+    const auto rows = static_cast<std::uint64_t>(kBlockRows);
+    parts.packed = aligned(rows * static_cast<std::uint64_t>(panels[0].padded_depth()));
+    parts.kernel = parts.packed + aligned(panels[0].PackedBytes(kBlockRows));
+    parts.sums = parts.kernel + aligned(panels[0].WorkspaceBytes());
+    parts.bytes = parts.sums + aligned(rows * kInt8PanelColumns * sizeof(std::int32_t));
+    parts.total = parts.bytes + aligned(rows * kInt8PanelColumns);
+    return parts;
+  }
+
+  void CopyRows(const std::byte* from, std::int64_t count, std::int8_t* codes) const {
+    const std::int64_t padded = panels[0].padded_depth();
+    for (std::int64_t r = 0; r < count; ++r, codes += padded) {
+      for (std::int64_t k = 0; k < depth; ++k) codes[k] = SignedCode(from[r * depth + k], left_type);
+      std::fill(codes + depth, codes + padded, std::int8_t{0});
+    }
+  }
+
+  void GatherPatches(const std::byte* input, const Window& window, std::int64_t first, std::int64_t count,
+                     std::int8_t pad, std::int8_t* codes) const {
+    const std::int64_t padded = panels[0].padded_depth();
+    const std::uint8_t flip = left_type == OnnxType::kUint8 ? 0x80 : 0;
+    const Axis& ys = window[1];
+    const Axis& xs = window[2];
+    const std::int64_t channels = depth / (ys.kernel * xs.kernel);
+    for (std::int64_t r = 0; r < count; ++r, codes += padded) {
+      const std::int64_t y = (first + r) / xs.output;
+      const std::int64_t x = (first + r) % xs.output;
+      std::int8_t* to = codes;
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const std::byte* plane = input + c * window.InputCount();
+        for (std::int64_t ky = 0; ky < ys.kernel; ++ky) {
+          const std::int64_t row = ys.At(y, ky);
+          for (std::int64_t kx = 0; kx < xs.kernel; ++kx) {
+            const std::int64_t column = xs.At(x, kx);
+            const bool is_inside = row >= 0 && row < ys.input && column >= 0 && column < xs.input;
+            *to++ = is_inside
+                        ? static_cast<std::int8_t>(static_cast<std::uint8_t>(plane[row * xs.input + column]) ^ flip)
+                        : pad;
+          }
+        }
+      }
+      std::fill(to, codes + padded, std::int8_t{0});
+    }
+  }
+
+  // `gather` makes rows; element (row, column) of the results goes to out[row · row_step + column · column_step].
+  template <typename Gather>
+  Status RunRows(const NodeContext&, std::int32_t zero, std::int64_t g, std::int64_t rows, std::byte* workspace,
+                 Poller& poller, Gather gather, std::byte* out, std::int64_t row_step, std::int64_t column_step) const {
+    const CodePanels& right = panels[static_cast<std::size_t>(g)];
+    const Parts parts = Rooms();
+    auto* codes = reinterpret_cast<std::int8_t*>(workspace);
+    auto* sums = reinterpret_cast<std::int32_t*>(workspace + parts.sums);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(workspace + parts.bytes);
+    std::int32_t row_sums[kBlockRows] = {};
+    for (std::int64_t first = 0; first < rows; first += kBlockRows) {
+      const std::int64_t count = std::min(kBlockRows, rows - first);
+      gather(first, count, codes);
+      if (has_right_zeros) {
+        for (std::int64_t r = 0; r < count; ++r) {
+          const std::int8_t* row = codes + r * right.padded_depth();
+          row_sums[r] = 0;
+          for (std::int64_t k = 0; k < depth; ++k) row_sums[r] += row[k];
+        }
+      }
+      right.PackRows(codes, count, workspace + parts.packed);
+      for (std::int64_t panel = 0; panel < right.panel_count(); ++panel) {
+        right.Multiply(workspace + parts.packed, count, panel, workspace + parts.kernel, sums);
+        const std::int64_t column = panel * CodePanels::kWidth;
+        const std::int64_t width = std::min(CodePanels::kWidth, right.columns() - column);
+        Correct(right, zero, g * right.columns(), column, width, count, row_sums, sums);
+        Emit(g * right.columns() + column, width, count, sums, bytes, out, first, row_step, column * column_step,
+             column_step);
+      }
+      FORESHORE_RETURN_IF_ERROR(poller.Add(count * right.padded_depth() * right.columns() / 4));
+    }
+    return Status::Ok();
+  }
+
+  // Takes the zero points off and adds the bias. Modulo 2^32, as the operators' results are.
+  void Correct(const CodePanels& right, std::int32_t zero, std::int64_t group_column, std::int64_t column,
+               std::int64_t width, std::int64_t count, const std::int32_t* row_sums, std::int32_t* sums) const {
+    std::uint32_t offsets[kInt8PanelColumns] = {};
+    std::uint32_t zeros[kInt8PanelColumns] = {};
+    for (std::int64_t c = 0; c < width; ++c) {
+      const auto at = static_cast<std::size_t>(group_column + column + c);
+      const std::int32_t right_zero = has_right_zeros ? right_zeros[at] : 0;
+      const std::int64_t taken = static_cast<std::int64_t>(zero) *
+                                 (right.column_sum(column + c) - depth * static_cast<std::int64_t>(right_zero));
+      const std::int64_t bias = result.biases.empty() ? 0 : result.biases[at];
+      offsets[c] = static_cast<std::uint32_t>(bias - taken);
+      zeros[c] = static_cast<std::uint32_t>(right_zero);
+    }
+    for (std::int64_t r = 0; r < count; ++r) {
+      auto* row = reinterpret_cast<std::uint32_t*>(sums + r * CodePanels::kWidth);
+      for (std::size_t c = 0; c < kInt8PanelColumns; ++c) row[c] += offsets[c];
+      if (!has_right_zeros) continue;
+      const auto row_sum = static_cast<std::uint32_t>(row_sums[r]);
+      for (std::size_t c = 0; c < kInt8PanelColumns; ++c) row[c] -= zeros[c] * row_sum;
+    }
+  }
+
+  void Emit(std::int64_t column, std::int64_t width, std::int64_t count, const std::int32_t* sums, std::uint8_t* bytes,
+            std::byte* out, std::int64_t first, std::int64_t row_step, std::int64_t offset,
+            std::int64_t column_step) const {
+    if (!result.is_codes) {
+      auto* target = reinterpret_cast<std::int32_t*>(out) + offset;
+      for (std::int64_t r = 0; r < count; ++r) {
+        for (std::int64_t c = 0; c < width; ++c) {
+          target[(first + r) * row_step + c * column_step] = sums[r * CodePanels::kWidth + c];
+        }
+      }
+      return;
+    }
+    for (std::int64_t r = 0; r < count; ++r) {
+      kernels->to_codes(sums + r * CodePanels::kWidth, result.factors.data() + column, static_cast<std::size_t>(width),
+                        result.zero, result.low, result.high, bytes + r * CodePanels::kWidth);
+    }
+    auto* target = reinterpret_cast<std::uint8_t*>(out) + offset;
+    for (std::int64_t c = 0; c < width; ++c) {
+      for (std::int64_t r = 0; r < count; ++r) {
+        target[(first + r) * row_step + c * column_step] = bytes[r * CodePanels::kWidth + c];
+      }
+    }
+  }
+};
+
+bool IsCode(OnnxType type) {
+  return type == OnnxType::kInt8 || type == OnnxType::kUint8;
+}
+
+// Sets how sums become codes; false where scales or zero points are no constants.
+bool ReadCodes(const KernelSource& source, std::int64_t columns, std::size_t right_scale, Result8& result) {
+  const auto& inputs = source.inputs;
+  for (const std::size_t index : {std::size_t{1}, right_scale, std::size_t{6}, std::size_t{7}}) {
+    if (inputs[index].data == nullptr) return false;
+  }
+  const std::int64_t scale_count = inputs[right_scale].count();
+  if (inputs[1].count() != 1 || inputs[6].count() != 1 || inputs[7].count() != 1 ||
+      (scale_count != 1 && scale_count != columns) || inputs[1].info->type != OnnxType::kFloat ||
+      inputs[right_scale].info->type != OnnxType::kFloat || inputs[6].info->type != OnnxType::kFloat ||
+      !IsCode(inputs[7].info->type)) {
+    return false;
+  }
+  result.is_codes = true;
+  result.is_signed = inputs[7].info->type == OnnxType::kInt8;
+  const auto bits = static_cast<std::uint8_t>(inputs[7].data[0]);
+  result.zero = result.is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+  result.low = result.is_signed ? -128.0F : 0.0F;
+  result.high = result.is_signed ? 127.0F : 255.0F;
+  for (std::int64_t c = 0; c < columns; ++c) {
+    const float right = inputs[right_scale].as<float>()[scale_count == 1 ? 0 : c];
+    result.factors.push_back(*inputs[1].as<float>() * right / *inputs[6].as<float>());
+  }
+  return true;
+}
+
+}  // namespace
+
+StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes_max) {
+  const std::string_view name = source.node.op_type;
+  const bool is_linear = name == "QLinearConv" || name == "QLinearMatMul";
+  const bool is_convolution = name == "QLinearConv" || name == "ConvInteger";
+  const std::size_t right_index = is_linear ? 3 : 1;
+  const std::size_t left_zero_index = 2;
+  const std::size_t right_zero_index = is_linear ? 5 : 3;
+  const auto& inputs = source.inputs;
+  const auto has = [&](std::size_t index) { return index < inputs.size() && inputs[index].info != nullptr; };
+  const TensorRef& right = inputs[right_index];
+  if (right.data == nullptr || !IsCode(right.info->type)) return std::unique_ptr<StepKernel>();
+  const Shape& shape = right.info->shape;
+  if (is_convolution ? shape.size() < 3 || shape.size() > 4 : shape.size() != 2) return std::unique_ptr<StepKernel>();
+  const std::int64_t groups = is_convolution ? source.node.IntAttribute("group", 1) : 1;
+  const std::int64_t columns = shape[is_convolution ? 0 : 1];
+  const std::int64_t depth = is_convolution ? InnerCount(shape, 1) : shape[0];
+  if (groups < 1 || columns < 1 || columns % groups != 0 || depth < 1 || depth > kCodeDepthMax) {
+    return std::unique_ptr<StepKernel>();
+  }
+  // Panels of 64 columns would be mostly empty: the depthwise ones are left to the operator.
+  if (groups > 1 && columns / groups < 16) return std::unique_ptr<StepKernel>();
+  if (CodePanels::Bytes(columns / groups, depth) * static_cast<std::uint64_t>(groups) > bytes_max) {
+    return std::unique_ptr<StepKernel>();
+  }
+  auto kernel = std::make_unique<CodesKernel>();
+  kernel->kernels = &source.kernels;
+  kernel->is_convolution = is_convolution;
+  kernel->weights_index = right_index;
+  kernel->groups = groups;
+  kernel->depth = depth;
+  const std::int64_t zero_count = has(right_zero_index) ? inputs[right_zero_index].count() : 1;
+  if (has(right_zero_index) && inputs[right_zero_index].data == nullptr) return std::unique_ptr<StepKernel>();
+  if (zero_count != 1 && zero_count != columns) return std::unique_ptr<StepKernel>();
+  for (std::int64_t c = 0; c < columns; ++c) {
+    kernel->right_zeros.push_back(
+        SignedZero(has(right_zero_index) ? inputs[right_zero_index] : TensorRef(), c, right.info->type));
+    kernel->has_right_zeros = kernel->has_right_zeros || kernel->right_zeros.back() != 0;
+  }
+  if (is_linear) {
+    if (inputs[left_zero_index].data == nullptr || inputs[left_zero_index].count() != 1) {
+      return std::unique_ptr<StepKernel>();
+    }
+    kernel->left_type = inputs[left_zero_index].info->type;
+    kernel->left_zero = SignedZero(inputs[left_zero_index], 0, kernel->left_type);
+    if (!IsCode(kernel->left_type) || !ReadCodes(source, columns, 4, kernel->result)) {
+      return std::unique_ptr<StepKernel>();
+    }
+    if (has(8)) {
+      if (inputs[8].data == nullptr || inputs[8].info->type != OnnxType::kInt32 || inputs[8].count() != columns) {
+        return std::unique_ptr<StepKernel>();
+      }
+      kernel->result.biases.assign(inputs[8].as<std::int32_t>(), inputs[8].as<std::int32_t>() + columns);
+    }
+  } else {
+    kernel->left_zero_is_read = true;
+    kernel->left_type = OnnxType::kUint8;  // What DynamicQuantizeLinear makes; signed ones are the operator's.
+  }
+  const Int8Gemm& gemm = Int8GemmFor(source.kernels.level);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const std::int64_t column_step = is_convolution ? depth : 1;
+    const std::int64_t depth_step = is_convolution ? 1 : columns;
+    FORESHORE_ASSIGN_OR_RETURN(
+        CodePanels panels, CodePanels::Make(gemm, right.data + g * (columns / groups) * column_step, right.info->type,
+                                            columns / groups, depth, column_step, depth_step));
+    kernel->panels.push_back(std::move(panels));
+  }
+  return std::unique_ptr<StepKernel>(std::move(kernel));
+}
+
+}  // namespace foreshore::graph
