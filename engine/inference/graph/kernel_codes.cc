@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/inference/graph/code_panels.h"
+#include "engine/inference/graph/depthwise_window.h"
 #include "engine/inference/graph/step_kernel.h"
 #include "engine/inference/graph/window.h"
 
@@ -272,6 +273,100 @@ bool ReadCodes(const KernelSource& source, std::int64_t columns, std::size_t rig
   return true;
 }
 
+// A depthwise convolution of codes in floats: its sums are whole numbers below 2^24, which floats hold exactly.
+class DepthwiseCodesKernel : public StepKernel {
+ public:
+  const VectorKernels* kernels = nullptr;
+  OnnxType left_type = OnnxType::kUint8;
+  float left_zero = 0;
+  std::vector<float> weights;  // [channels][taps], zero points taken off.
+  std::int64_t taps = 0;
+  Result8 result;
+
+  std::uint64_t held_bytes() const override { return weights.size() * sizeof(float); }
+  bool Fits(const NodeContext& context) const override { return context.Info(0).type == left_type; }
+  std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
+    const auto window = PlanConv(context, 3);
+    if (!window.ok()) return 0;
+    return DepthwiseLayout(*window).size_bytes() + static_cast<std::uint64_t>(window->OutputCount()) * sizeof(float);
+  }
+
+  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
+    FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanConv(context, 3));
+    if (outputs[0].count() == 0) return Status::Ok();
+    const DepthwiseLayout layout(window);
+    auto* copy = reinterpret_cast<float*>(workspace);
+    auto* sums = reinterpret_cast<float*>(workspace + layout.size_bytes());
+    std::memset(copy, 0, layout.size_bytes());
+    const std::vector<const float*> places = TapsOf(window, layout, copy);
+    DepthwisePlane plane = PlaneOf(window, layout, places);
+    plane.out = sums;
+    Poller poller(context);
+    const auto channels = static_cast<std::int64_t>(result.factors.size());
+    const float zero = left_zero;
+    for (std::int64_t i = 0; i < context.ShapeOf(0)[0] * channels; ++i) {
+      const auto channel = static_cast<std::size_t>(i % channels);
+      if (left_type == OnnxType::kInt8) {
+        CopyChannel(context.inputs[0].as<std::int8_t>() + i * window.InputCount(), window, layout, copy,
+                    [zero](std::int8_t code) { return static_cast<float>(code) - zero; });
+      } else {
+        CopyChannel(context.inputs[0].as<std::uint8_t>() + i * window.InputCount(), window, layout, copy,
+                    [zero](std::uint8_t code) { return static_cast<float>(code) - zero; });
+      }
+      plane.weights = weights.data() + static_cast<std::int64_t>(channel) * taps;
+      plane.bias = result.biases.empty() ? 0.0F : static_cast<float>(result.biases[channel]);
+      kernels->depthwise(plane);
+      const auto count = static_cast<std::size_t>(window.OutputCount());
+      kernels->binary(Binary::kMul, sums, 1, &result.factors[channel], 0, count, sums);
+      kernels->quantize(sums, count, 1.0F, result.zero, result.low, result.high,
+                        outputs[0].as<std::uint8_t>() + i * window.OutputCount());
+      FORESHORE_RETURN_IF_ERROR(poller.Add(window.OutputCount() * taps));
+    }
+    return Status::Ok();
+  }
+};
+
+// `source` is a QLinearConv whose groups have one channel each way.
+StepKernelResult MakeDepthwiseCodesKernel(const KernelSource& source, std::int64_t taps) {
+  // 64 products of 255 · 255 leave this much room below 2^24.
+  constexpr std::int32_t kBiasMax = 12'000'000;
+  const auto& inputs = source.inputs;
+  const std::int64_t channels = inputs[3].info->shape[0];
+  auto kernel = std::make_unique<DepthwiseCodesKernel>();
+  for (const std::size_t zero : {std::size_t{2}, std::size_t{5}}) {
+    if (inputs[zero].data == nullptr || !IsCode(inputs[zero].info->type)) return std::unique_ptr<StepKernel>();
+  }
+  const std::int64_t zero_count = inputs[5].count();
+  if (inputs[2].count() != 1 || (zero_count != 1 && zero_count != channels) ||
+      !ReadCodes(source, channels, 4, kernel->result)) {
+    return std::unique_ptr<StepKernel>();
+  }
+  if (inputs.size() > 8 && inputs[8].info != nullptr) {
+    if (inputs[8].data == nullptr || inputs[8].info->type != OnnxType::kInt32 || inputs[8].count() != channels) {
+      return std::unique_ptr<StepKernel>();
+    }
+    const auto* bias = inputs[8].as<std::int32_t>();
+    kernel->result.biases.assign(bias, bias + channels);
+    if (std::any_of(bias, bias + channels, [](std::int32_t b) { return b > kBiasMax || b < -kBiasMax; })) {
+      return std::unique_ptr<StepKernel>();
+    }
+  }
+  const auto value = [](std::byte code, OnnxType type) {
+    const auto bits = static_cast<std::uint8_t>(code);
+    return type == OnnxType::kInt8 ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+  };
+  kernel->kernels = &source.kernels;
+  kernel->taps = taps;
+  kernel->left_type = inputs[2].info->type;
+  kernel->left_zero = value(inputs[2].data[0], kernel->left_type);
+  for (std::int64_t i = 0; i < channels * taps; ++i) {
+    const OnnxType type = inputs[3].info->type;
+    const float zero = value(inputs[5].data[zero_count == 1 ? 0 : i / taps], type);
+    kernel->weights.push_back(value(inputs[3].data[i], type) - zero);
+  }
+  return std::unique_ptr<StepKernel>(std::move(kernel));
+}
+
 }  // namespace
 
 StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes_max) {
@@ -293,7 +388,10 @@ StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes
   if (groups < 1 || columns < 1 || columns % groups != 0 || depth < 1 || depth > kCodeDepthMax) {
     return std::unique_ptr<StepKernel>();
   }
-  // Panels of 64 columns would be mostly empty: the depthwise ones are left to the operator.
+  if (name == "QLinearConv" && groups == columns && shape[1] == 1 && depth <= kDepthwiseTapsMax) {
+    return MakeDepthwiseCodesKernel(source, depth);
+  }
+  // Panels of 64 columns would be mostly empty.
   if (groups > 1 && columns / groups < 16) return std::unique_ptr<StepKernel>();
   if (CodePanels::Bytes(columns / groups, depth) * static_cast<std::uint64_t>(groups) > bytes_max) {
     return std::unique_ptr<StepKernel>();

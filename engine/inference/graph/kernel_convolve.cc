@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/inference/graph/aligned_bytes.h"
+#include "engine/inference/graph/depthwise_window.h"
 #include "engine/inference/graph/step_kernel.h"
 #include "engine/inference/graph/window.h"
 
@@ -16,10 +17,8 @@ namespace foreshore::graph {
 
 namespace {
 
-constexpr std::int64_t kTapsMax = 64;
 // K is cut into blocks of this, so that a panel of patches and the rows that it meets stay in the first caches.
 constexpr std::int64_t kDepthBlock = 384;
-constexpr double kWorkspaceMax = 1e15;  // More than any limit on memory.
 // With so few outputs panels would be mostly empty.
 constexpr std::int64_t kFewOutputs = 4;
 struct ConvWeights {
@@ -214,32 +213,17 @@ class DepthwiseKernel : public StepKernel {
   std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
     const auto window = PlanConv(context);
     if (!window.ok()) return 0;
-    const Layout layout(*window);
-    // Strides and dilations are bounded one by one only: their product is compared before it is taken.
-    const double size_bytes = static_cast<double>(layout.rows) * static_cast<double>(layout.row_floats) * sizeof(float);
-    return static_cast<std::uint64_t>(std::min(size_bytes, kWorkspaceMax));
+    return DepthwiseLayout(*window).size_bytes();
   }
 
   Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
     FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanConv(context));
     if (outputs[0].count() == 0) return Status::Ok();
-    const Layout layout(window);
+    const DepthwiseLayout layout(window);
     auto* copy = reinterpret_cast<float*>(workspace);
-    std::memset(copy, 0, static_cast<std::size_t>(layout.rows * layout.row_floats) * sizeof(float));
-    std::vector<const float*> taps;
-    for (std::int64_t ky = 0; ky < window[1].kernel; ++ky) {
-      for (std::int64_t kx = 0; kx < window[2].kernel; ++kx) {
-        const std::int64_t shift = kx * window[2].dilation;
-        taps.push_back(copy + ky * window[1].dilation * layout.row_floats +
-                       shift % window[2].stride * layout.phase_floats + shift / window[2].stride);
-      }
-    }
-    DepthwisePlane plane;
-    plane.taps = taps.data();
-    plane.tap_count = taps.size();
-    plane.tap_row_step = window[1].stride * layout.row_floats;
-    plane.row_count = static_cast<std::size_t>(window[1].output);
-    plane.column_count = static_cast<std::size_t>(window[2].output);
+    std::memset(copy, 0, layout.size_bytes());
+    const std::vector<const float*> taps = TapsOf(window, layout, copy);
+    DepthwisePlane plane = PlaneOf(window, layout, taps);
     plane.activation = activation_;
     Poller poller(context);
     const std::int64_t multiplier = weights_.out_per_group();
@@ -247,7 +231,8 @@ class DepthwiseKernel : public StepKernel {
       for (std::int64_t channel = 0; channel < weights_.out_channels; ++channel) {
         const std::int64_t from = image * weights_.groups + channel / multiplier;
         if (channel % multiplier == 0) {
-          CopyChannel(context.inputs[0].as<float>() + from * window.InputCount(), window, layout, copy);
+          CopyChannel(context.inputs[0].as<float>() + from * window.InputCount(), window, layout, copy,
+                      [](float value) { return value; });
         }
         plane.weights = weights_.data + channel * weights_.taps;
         plane.bias = weights_.bias != nullptr ? weights_.bias[channel] : 0.0F;
@@ -260,43 +245,6 @@ class DepthwiseKernel : public StepKernel {
   }
 
  private:
-  // Of the padded copy: each row holds `stride` phases, one after the other.
-  struct Layout {
-    explicit Layout(const Window& window) {
-      const Axis& ys = window[1];
-      const Axis& xs = window[2];
-      rows = (ys.output - 1) * ys.stride + (ys.kernel - 1) * ys.dilation + 1;
-      // Kernels read whole vectors: at most two of 16 from an output on.
-      phase_floats = xs.output + (xs.kernel - 1) * xs.dilation / xs.stride + 1 + 32;
-      row_floats = phase_floats * xs.stride;
-    }
-    std::int64_t rows = 0;
-    std::int64_t phase_floats = 0;
-    std::int64_t row_floats = 0;
-  };
-
-  // The padding around stays zero from channel to channel.
-  static void CopyChannel(const float* input, const Window& window, const Layout& layout, float* copy) {
-    const Axis& ys = window[1];
-    const Axis& xs = window[2];
-    for (std::int64_t y = 0; y < ys.input; ++y) {
-      const std::int64_t row = y + ys.before;
-      if (row >= layout.rows) break;
-      const float* from = input + y * xs.input;
-      float* to = copy + row * layout.row_floats;
-      if (xs.stride == 1) {
-        const std::int64_t count = std::min(xs.input, layout.phase_floats - xs.before);
-        if (count > 0) std::memcpy(to + xs.before, from, static_cast<std::size_t>(count) * sizeof(float));
-        continue;
-      }
-      for (std::int64_t x = 0; x < xs.input; ++x) {
-        const std::int64_t place = (x + xs.before) / xs.stride;
-        if (place >= layout.phase_floats) break;
-        to[(x + xs.before) % xs.stride * layout.phase_floats + place] = from[x];
-      }
-    }
-  }
-
   const VectorKernels& kernels_;
   ConvWeights weights_;
   Activation activation_;
@@ -330,7 +278,7 @@ bool ReadWeights(const KernelSource& source, ConvWeights& weights) {
 StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_max) {
   ConvWeights weights;
   if (!ReadWeights(source, weights)) return std::unique_ptr<StepKernel>();
-  if (weights.per_group == 1 && weights.groups > 1 && weights.taps <= kTapsMax) {
+  if (weights.per_group == 1 && weights.groups > 1 && weights.taps <= kDepthwiseTapsMax) {
     return std::unique_ptr<StepKernel>(std::make_unique<DepthwiseKernel>(source.kernels, weights, source.activation));
   }
   const auto group = static_cast<std::int64_t>(source.kernels.row_group);

@@ -44,6 +44,15 @@ Status RunQuantize(const NodeContext& context, std::span<const OutputRef> output
   const auto* scales = context.inputs[1].as<float>();
   const std::int64_t scale_count = context.inputs[1].count();
   const bool is_float = context.Info(0).type == OnnxType::kFloat;
+  if (context.kernels != nullptr && is_float && scale_count == 1) {
+    const bool is_signed = outputs[0].info->type == OnnxType::kInt8;
+    const auto bits = context.Has(2) ? *context.inputs[2].as<std::uint8_t>() : std::uint8_t{0};
+    const float zero = is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+    context.kernels->quantize(context.inputs[0].as<float>(), static_cast<std::size_t>(outputs[0].count()), scales[0],
+                              zero, is_signed ? -128.0F : 0.0F, is_signed ? 127.0F : 255.0F,
+                              outputs[0].as<std::uint8_t>());
+    return Status::Ok();
+  }
   return Dispatch<kCodeTypes>(outputs[0].info->type, [&]<typename Q>() {
     for (std::int64_t i = 0; i < outputs[0].count(); ++i) {
       const std::int64_t slice = i / inner % scale_count;
@@ -70,6 +79,14 @@ Status RunDequantize(const NodeContext& context, std::span<const OutputRef> outp
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t inner, ScaleInner(context));
   const auto* scales = context.inputs[1].as<float>();
   const std::int64_t scale_count = context.inputs[1].count();
+  if (context.kernels != nullptr && scale_count == 1 && context.Info(0).type != OnnxType::kInt32) {
+    const bool is_signed = context.Info(0).type == OnnxType::kInt8;
+    const auto bits = context.Has(2) ? *context.inputs[2].as<std::uint8_t>() : std::uint8_t{0};
+    const float zero = is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+    context.kernels->dequantize(context.inputs[0].as<std::uint8_t>(), static_cast<std::size_t>(outputs[0].count()),
+                                is_signed, zero, scales[0], outputs[0].as<float>());
+    return Status::Ok();
+  }
   return Dispatch<kDequantizeTypes>(context.Info(0).type, [&]<typename Q>() {
     for (std::int64_t i = 0; i < outputs[0].count(); ++i) {
       const std::int64_t slice = i / inner % scale_count;

@@ -92,6 +92,11 @@ struct VectorKernels {
   // out[i] = round_to_even(sums[i] · factors[i]) + zero, to low..high, as the low 8 bits of the integer.
   void (*to_codes)(const std::int32_t* sums, const float* factors, std::size_t count, float zero, float low, float high,
                    std::uint8_t* out);
+  // The same of floats, each divided by `scale` first.
+  void (*quantize)(const float* values, std::size_t count, float scale, float zero, float low, float high,
+                   std::uint8_t* out);
+  // out[i] = (code − zero) · scale; `is_signed` says how the codes are read.
+  void (*dequantize)(const std::uint8_t* codes, std::size_t count, bool is_signed, float zero, float scale, float* out);
   float (*sum)(const float* values, std::size_t count);
   // out[r] += Σ weights[r][i] · x[i].
   void (*add_product)(const float* weights, const float* x, std::size_t row_count, std::size_t depth, float* out);

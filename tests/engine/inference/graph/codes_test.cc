@@ -126,6 +126,25 @@ TEST_CASE("codes: convolutions and products that are rounded to codes, per tenso
   }
 }
 
+TEST_CASE("codes: depthwise convolutions, with strides and zero points on both sides") {
+  for (const OnnxType type : {OnnxType::kUint8, OnnxType::kInt8}) {
+    const int code = static_cast<int>(type);
+    CAPTURE(code);
+    Writer writer;
+    writer.Input("x", {2, 6, 9, 40}, code);
+    ByteString bias;
+    for (std::int32_t i = 0; i < 6; ++i) AppendFixed(bias, i * 1000 - 2000);
+    writer.Node(
+        "QLinearConv",
+        {"x", writer.Scalar(0.05F), writer.Zero("xz", code, 90), writer.Code("w", kUint8, {6, 1, 3, 3}, Codes(54, 3)),
+         writer.Scalar(0.01F), writer.Code("wz", kUint8, {6}, Codes(6, 8)), writer.Scalar(0.9F),
+         writer.Zero("yz", code, 100), writer.Code("b", kInt32, {6}, bias)},
+        {IntAttribute("group", 6), IntsAttribute("pads", {1, 1, 1, 1}), IntsAttribute("strides", {1, 2})}, "y");
+    writer.Output("y", {});
+    CHECK(CheckLevels(writer, CodeTensor(type, {2, 6, 9, 40}, 5)) == 1);
+  }
+}
+
 // Float code rounds where the integers do not: results may be one code apart.
 TEST_CASE("codes: a convolution between DequantizeLinear and QuantizeLinear is one step over codes") {
   Writer writer;
