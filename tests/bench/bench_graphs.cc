@@ -1,0 +1,104 @@
+// The side of bench "inference" that runs ours on general graphs: a line protocol on standard input and output, so that
+// the driver (graphs.py) can interleave it with ONNX Runtime, call by call, in one run.
+//
+//   bench_graphs MODEL DIMENSION…   the dimensions are those of the first float input that is no state
+//   "run"      -> nanoseconds of the call by the clock and on the processor
+//   "values"   -> the floats of the first output
+//   "load"     -> nanoseconds to read the file and make the graph
+//
+// Element i of the input is (i · 7919 mod 1000) / 500 − 1; a state is zeros, a rate 16,000.
+#include <time.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "engine/inference/graph/graph_executor.h"
+#include "storage/base/file.h"
+
+namespace foreshore::graph {
+namespace {
+
+std::int64_t NowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// Time that the process was given: what a call costs on a machine that others use as well.
+std::int64_t ProcessorNs() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+Result<OwnedTensor> MakeInput(const GraphPort& port, const Shape& shape) {
+  const bool is_state = port.name == "state";
+  TensorInfo info{port.type, port.type == OnnxType::kFloat && !is_state ? shape : port.shape};
+  for (std::int64_t& size : info.shape) size = size < 0 ? 1 : size;
+  FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor(std::move(info), std::uint64_t{1} << 30));
+  if (port.type == OnnxType::kInt64) *reinterpret_cast<std::int64_t*>(tensor.bytes.get()) = 16'000;
+  if (port.type == OnnxType::kFloat && !is_state) {
+    auto* values = reinterpret_cast<float*>(tensor.bytes.get());
+    for (std::int64_t i = 0; i < tensor.ref().count(); ++i) {
+      values[i] = static_cast<float>(i * 7919 % 1000) / 500.0F - 1.0F;
+    }
+  }
+  return tensor;
+}
+
+Status Run(const std::string& path, const Shape& shape) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  const auto build = [&]() -> Result<Graph> {
+    FORESHORE_ASSIGN_OR_RETURN(OnnxModel model, ReadOnnx(path, file->bytes()));
+    return Graph::Build(path, std::move(model));
+  };
+  FORESHORE_ASSIGN_OR_RETURN(const Graph graph, build());
+  GraphExecutor executor(graph);
+  std::vector<OwnedTensor> inputs;
+  std::vector<TensorRef> refs;
+  for (const GraphPort& port : graph.inputs()) {
+    FORESHORE_ASSIGN_OR_RETURN(OwnedTensor input, MakeInput(port, shape));
+    inputs.push_back(std::move(input));
+  }
+  for (const OwnedTensor& input : inputs) refs.push_back(input.ref());
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line == "load") {
+      const std::int64_t start = NowNs();
+      FORESHORE_RETURN_IF_ERROR(build().status());
+      std::printf("%lld", static_cast<long long>(NowNs() - start));
+    } else if (line == "run" || line == "values") {
+      const std::int64_t start = NowNs();
+      const std::int64_t processor_start = ProcessorNs();
+      FORESHORE_ASSIGN_OR_RETURN(const auto outputs, executor.Run(refs));
+      const std::int64_t processor_ns = ProcessorNs() - processor_start;
+      std::printf("%lld %lld", static_cast<long long>(NowNs() - start), static_cast<long long>(processor_ns));
+      for (std::int64_t i = 0; line == "values" && i < outputs[0].ref().count(); ++i) {
+        std::printf(" %.9g", static_cast<double>(outputs[0].ref().as<float>()[i]));
+      }
+    } else {
+      return Status::InvalidArgument("bench_graphs: unknown command \"" + line.substr(0, 40) + "\"");
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+}  // namespace foreshore::graph
+
+int main(int argument_count, char** arguments) {
+  if (argument_count < 3) {
+    std::fprintf(stderr, "usage: bench_graphs MODEL DIMENSION…\n");
+    return 2;
+  }
+  foreshore::graph::Shape shape;
+  for (int i = 2; i < argument_count; ++i) shape.push_back(std::atoll(arguments[i]));
+  const foreshore::Status status = foreshore::graph::Run(arguments[1], shape);
+  if (!status.ok()) std::fprintf(stderr, "bench_graphs: %s\n", status.ToString().c_str());
+  return status.ok() ? 0 : 1;
+}
