@@ -61,11 +61,12 @@ inline DepthwisePlane PlaneOf(const Window& window, const DepthwiseLayout& layou
   return plane;
 }
 
-// The padding around stays zero from channel to channel.
-template <typename T, typename Convert>
-void CopyChannel(const T* input, const Window& window, const DepthwiseLayout& layout, float* copy, Convert convert) {
+// read(from, count, to) makes floats of a row. The padding around stays zero from channel to channel.
+template <typename T, typename Read>
+void CopyChannel(const T* input, const Window& window, const DepthwiseLayout& layout, float* copy, Read read) {
   const Axis& ys = window[1];
   const Axis& xs = window[2];
+  std::vector<float> row_floats(xs.stride == 1 ? 0 : static_cast<std::size_t>(xs.input));
   for (std::int64_t y = 0; y < ys.input; ++y) {
     const std::int64_t row = y + ys.before;
     if (row >= layout.rows) break;
@@ -73,13 +74,18 @@ void CopyChannel(const T* input, const Window& window, const DepthwiseLayout& la
     float* to = copy + row * layout.row_floats;
     if (xs.stride == 1) {
       const std::int64_t count = std::min(xs.input, layout.phase_floats - xs.before);
-      for (std::int64_t x = 0; x < count; ++x) to[xs.before + x] = convert(from[x]);
+      if (count > 0) read(from, static_cast<std::size_t>(count), to + xs.before);
       continue;
     }
-    for (std::int64_t x = 0; x < xs.input; ++x) {
-      const std::int64_t place = (x + xs.before) / xs.stride;
-      if (place >= layout.phase_floats) break;
-      to[(x + xs.before) % xs.stride * layout.phase_floats + place] = convert(from[x]);
+    read(from, row_floats.size(), row_floats.data());
+    // Phase by phase, so that each is written in order.
+    for (std::int64_t phase = 0; phase < xs.stride; ++phase) {
+      const std::int64_t first = (phase - xs.before % xs.stride + xs.stride) % xs.stride;
+      float* place = to + phase * layout.phase_floats;
+      std::int64_t at = (first + xs.before) / xs.stride;
+      for (std::int64_t x = first; x < xs.input && at < layout.phase_floats; x += xs.stride) {
+        place[at++] = row_floats[static_cast<std::size_t>(x)];
+      }
     }
   }
 }

@@ -140,6 +140,20 @@ class CodesKernel : public StepKernel {
     const Axis& ys = window[1];
     const Axis& xs = window[2];
     const std::int64_t channels = depth / (ys.kernel * xs.kernel);
+    const bool is_plain =
+        ys.kernel * xs.kernel == 1 && window.OutputCount() == window.InputCount() && ys.stride == 1 && xs.stride == 1;
+    if (is_plain) {
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const std::byte* plane = input + c * window.InputCount() + first;
+        for (std::int64_t r = 0; r < count; ++r) {
+          codes[r * padded + c] = static_cast<std::int8_t>(static_cast<std::uint8_t>(plane[r]) ^ flip);
+        }
+      }
+      for (std::int64_t r = 0; r < count; ++r) {
+        std::fill(codes + r * padded + depth, codes + (r + 1) * padded, std::int8_t{0});
+      }
+      return;
+    }
     for (std::int64_t r = 0; r < count; ++r, codes += padded) {
       const std::int64_t y = (first + r) / xs.output;
       const std::int64_t x = (first + r) % xs.output;
@@ -303,16 +317,12 @@ class DepthwiseCodesKernel : public StepKernel {
     plane.out = sums;
     Poller poller(context);
     const auto channels = static_cast<std::int64_t>(result.factors.size());
-    const float zero = left_zero;
     for (std::int64_t i = 0; i < context.ShapeOf(0)[0] * channels; ++i) {
       const auto channel = static_cast<std::size_t>(i % channels);
-      if (left_type == OnnxType::kInt8) {
-        CopyChannel(context.inputs[0].as<std::int8_t>() + i * window.InputCount(), window, layout, copy,
-                    [zero](std::int8_t code) { return static_cast<float>(code) - zero; });
-      } else {
-        CopyChannel(context.inputs[0].as<std::uint8_t>() + i * window.InputCount(), window, layout, copy,
-                    [zero](std::uint8_t code) { return static_cast<float>(code) - zero; });
-      }
+      CopyChannel(context.inputs[0].as<std::uint8_t>() + i * window.InputCount(), window, layout, copy,
+                  [this](const std::uint8_t* row, std::size_t count, float* to) {
+                    kernels->dequantize(row, count, left_type == OnnxType::kInt8, left_zero, 1.0F, to);
+                  });
       plane.weights = weights.data() + static_cast<std::int64_t>(channel) * taps;
       plane.bias = result.biases.empty() ? 0.0F : static_cast<float>(result.biases[channel]);
       kernels->depthwise(plane);

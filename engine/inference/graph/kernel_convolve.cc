@@ -231,8 +231,9 @@ class DepthwiseKernel : public StepKernel {
       for (std::int64_t channel = 0; channel < weights_.out_channels; ++channel) {
         const std::int64_t from = image * weights_.groups + channel / multiplier;
         if (channel % multiplier == 0) {
-          CopyChannel(context.inputs[0].as<float>() + from * window.InputCount(), window, layout, copy,
-                      [](float value) { return value; });
+          CopyChannel(
+              context.inputs[0].as<float>() + from * window.InputCount(), window, layout, copy,
+              [](const float* row, std::size_t count, float* to) { std::memcpy(to, row, count * sizeof(float)); });
         }
         plane.weights = weights_.data + channel * weights_.taps;
         plane.bias = weights_.bias != nullptr ? weights_.bias[channel] : 0.0F;

@@ -184,6 +184,18 @@ Status RunBatchNormalization(const NodeContext& context, std::span<const OutputR
       };
       const double factor = parameter(1) / std::sqrt(parameter(4) + epsilon);
       const double offset = parameter(2) - parameter(3) * factor;
+      if constexpr (std::is_same_v<T, float>) {
+        if (context.kernels != nullptr) {
+          const auto scale = static_cast<float>(factor);
+          const auto shift = static_cast<float>(offset);
+          float* out = outputs[0].as<float>() + block * inner;
+          const auto count = static_cast<std::size_t>(inner);
+          context.kernels->binary(Binary::kMul, context.inputs[0].as<float>() + block * inner, 1, &scale, 0, count,
+                                  out);
+          context.kernels->binary(Binary::kAdd, out, 1, &shift, 0, count, out);
+          continue;
+        }
+      }
       for (std::int64_t i = block * inner; i < (block + 1) * inner; ++i) {
         const auto value = static_cast<double>(static_cast<W>(context.inputs[0].as<T>()[i]));
         outputs[0].as<T>()[i] = static_cast<T>(static_cast<W>(value * factor + offset));
