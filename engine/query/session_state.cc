@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "engine/query/collection_table.h"
+#include "engine/query/predict_table.h"
 #include "engine/query/readings_table.h"
 #include "engine/query/sql_functions.h"
 #include "engine/query/sql_statement.h"
@@ -116,6 +117,7 @@ Status SessionState::Open() {
   sqlite3_progress_handler(db, kProgressOperations, SqliteCallback<&SessionState::OnProgress>, this);
   FORESHORE_RETURN_IF_ERROR(RegisterCollectionModule(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterReadingsModule(*this));
+  FORESHORE_RETURN_IF_ERROR(RegisterPredictTable(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterTimeFunctions(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterSqlFunctions(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterTextFunctions(*this));

@@ -127,6 +127,50 @@ TEST_CASE_FIXTURE(GraphFixture, "predict: a graph refuses what does not fit its 
   CHECK(FailureOf(*session, "SELECT embed('classes', 'a text')").code() == ErrorCode::kUnsupported);
 }
 
+TEST_CASE_FIXTURE(GraphFixture, "predict_batch: every row of a query, in its order, as predict() has it") {
+  REQUIRE(Add("classes").ok());
+  Collection("points");
+  for (int i = 0; i < 600; ++i) {  // More than two calls of the model.
+    Put("points", "p" + std::to_string(1000 + i),
+        R"({"a":)" + std::to_string(i) + R"(,"b":)" + std::to_string(i % 7) + R"(.5})");
+  }
+  const std::string batch = "predict_batch('classes', 'SELECT id, a / 100.0, b FROM points ORDER BY id')";
+  CHECK(Rows(*session, "SELECT count(*), min(key), max(key) FROM " + batch) == "600|p1000|p1599");
+  // Through JSON text floats are the same to the last digit.
+  CHECK(Rows(*session, "SELECT count(*) FROM " + batch +
+                           " AS p JOIN points AS q ON q.id = p.key WHERE json_array(json(p.output)) = "
+                           "predict('classes', json_array(json_array(q.a / 100.0, q.b)))") == "600");
+  CHECK(Rows(*session, "SELECT key FROM " + batch + " LIMIT 2 OFFSET 300") == "p1300; p1301");
+  CHECK(Rows(*session, "SELECT count(*) FROM predict_batch('classes', 'SELECT id, a, b FROM points WHERE a < 0')") ==
+        "0");
+  // One model for each outer row.
+  CHECK(Rows(*session,
+             "SELECT count(*) FROM (SELECT 'classes' AS m UNION ALL SELECT 'classes') AS o, "
+             "predict_batch(o.m, 'SELECT id, a, b FROM points LIMIT 3')") == "6");
+}
+
+TEST_CASE_FIXTURE(GraphFixture, "predict_batch: what is no query of numbers for the model is refused, by name") {
+  REQUIRE(Add("classes").ok());
+  Collection("points");
+  Put("points", "p", R"({"a":1})");
+  const auto failure = [&](const std::string& model, const std::string& query) {
+    const Status status = FailureOf(*session, "SELECT * FROM predict_batch('" + model + "', '" + query + "')");
+    CHECK_MESSAGE(status.message().find("predict_batch") != std::string::npos, status.message());
+    return status.message();
+  };
+  CHECK(failure("classes", "SELECT id, a FROM points").find("2 columns, expected a key and 2 numbers") !=
+        std::string::npos);
+  CHECK(failure("classes", "SELECT id, a, NULL FROM points").find("row 0, column 2 is null") != std::string::npos);
+  CHECK(failure("classes", "SELECT id, a, id FROM points").find("no number") != std::string::npos);
+  CHECK(failure("classes", "DELETE FROM points").find("expected one SELECT") != std::string::npos);
+  CHECK(failure("classes", "SELECT 1, 2, 3; SELECT 1").find("expected one SELECT") != std::string::npos);
+  CHECK(failure("classes", "BEGIN").find("predict_batch") != std::string::npos);
+  failure("classes", "SELECT nothing FROM nowhere");
+  CHECK(FailureOf(*session, "SELECT * FROM predict_batch('absent', 'SELECT 1')").code() == ErrorCode::kNotFound);
+  CHECK(FailureOf(*session, "SELECT * FROM predict_batch('classes')").code() != ErrorCode::kOk);
+  CHECK(Rows(*session, "SELECT count(*) FROM points") == "1");
+}
+
 TEST_CASE_FIXTURE(GraphFixture, "predict: a graph that runs is stopped by the statement's time limit") {
   // Adds one, 2^40 times.
   OnnxWriter body;

@@ -1,0 +1,261 @@
+#include "engine/query/predict_table.h"
+
+#include <charconv>
+#include <cmath>
+#include <deque>
+#include <vector>
+
+#include "engine/model/graph_model.h"
+#include "engine/model/model_registry.h"
+#include "engine/query/sql_json.h"
+#include "engine/query/sqlite_callback.h"
+
+namespace foreshore {
+namespace {
+
+// Measured: of 16, 64, 256 and 1,024 rows a call, 256 is where an MLP's time for a row stops falling.
+constexpr std::size_t kBatchRows = 256;
+constexpr int kKeyColumn = 0;
+constexpr int kOutputColumn = 1;
+constexpr int kModelColumn = 2;
+constexpr int kQueryColumn = 3;
+
+struct PredictTable : sqlite3_vtab {
+  explicit PredictTable(SessionState& session_state) : sqlite3_vtab{}, session(session_state) {}
+  int Fail(const Status& status) { return session.Fail(this, status); }
+  SessionState& session;
+};
+
+struct ValueDeleter {
+  void operator()(sqlite3_value* value) const { sqlite3_value_free(value); }
+};
+struct StatementDeleter {
+  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+};
+
+class PredictCursor : public sqlite3_vtab_cursor {
+ public:
+  explicit PredictCursor(PredictTable& table) : sqlite3_vtab_cursor{}, table_(table) {}
+
+  Status Filter(sqlite3_value* model, sqlite3_value* query) {
+    at_ = row_count_ = 0;
+    row_id_ = 0;
+    is_done_ = false;
+    statement_.reset();
+    const std::string name(TextOf(model));
+    FORESHORE_ASSIGN_OR_RETURN(model_, table_.session.core.models().LoadGraph(name));
+    const auto width = model_->row_width();
+    if (!width) {
+      return Status::Unsupported("predict_batch: model \"" + name +
+                                 "\" takes no rows: expected one float input with an open first size, and one output");
+    }
+    width_ = *width;
+    FORESHORE_RETURN_IF_ERROR(Compile(TextOf(query)));
+    return Fill();
+  }
+
+  Status Next() {
+    ++at_;
+    ++row_id_;
+    return at_ < row_count_ || is_done_ ? Status::Ok() : Fill();
+  }
+  bool AtEnd() const { return at_ >= row_count_; }
+  std::int64_t row_id() const { return row_id_; }
+
+  void Column(sqlite3_context* context, int column) const {
+    if (column == kKeyColumn) return sqlite3_result_value(context, keys_[at_].get());
+    if (column != kOutputColumn) return;
+    const float* first = outputs_.data() + at_ * output_width_;
+    if (output_width_ == 1) {
+      if (std::isfinite(*first)) sqlite3_result_double(context, static_cast<double>(*first));
+      return;  // What is no finite number is NULL.
+    }
+    std::string text = "[";
+    char digits[32];
+    for (std::size_t i = 0; i < output_width_; ++i) {
+      if (i > 0) text.push_back(',');
+      if (std::isfinite(first[i])) {
+        text.append(digits, std::to_chars(digits, digits + sizeof digits, first[i]).ptr);
+      } else {
+        text += "null";
+      }
+    }
+    text.push_back(']');
+    sqlite3_result_text64(context, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  }
+
+ private:
+  Status Compile(std::string_view sql) {
+    SessionState& session = table_.session;
+    const auto texts_before = session.text_collections;
+    session.text_collections.clear();
+    sqlite3_stmt* compiled = nullptr;
+    const char* tail = nullptr;
+    const int code = sqlite3_prepare_v3(session.db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
+    statement_.reset(compiled);
+    const bool searches_text = !session.text_collections.empty();
+    session.text_collections = texts_before;
+    if (code != SQLITE_OK) return session.ErrorOf(code).WithContext("predict_batch: query");
+    if (compiled == nullptr || sqlite3_stmt_readonly(compiled) == 0 || sqlite3_column_count(compiled) == 0 ||
+        std::string_view(tail, static_cast<std::size_t>(sql.data() + sql.size() - tail))
+                .find_first_not_of(" \t\r\n;") != std::string_view::npos) {
+      return Status::InvalidArgument("predict_batch: query is \"" + std::string(sql.substr(0, 80)) +
+                                     "\", expected one SELECT");
+    }
+    // The snapshot of the statement around was taken without its full-text states.
+    if (searches_text) return Status::Unsupported("predict_batch: query searches full text");
+    const auto columns = static_cast<std::size_t>(sqlite3_column_count(compiled));
+    if (columns == width_ + 1) return Status::Ok();
+    return Status::InvalidArgument("predict_batch: query has " + std::to_string(columns) +
+                                   " columns, expected a key and " + std::to_string(width_) + " numbers");
+  }
+
+  // The next rows of the query through the model.
+  Status Fill() {
+    at_ = row_count_ = 0;
+    keys_.clear();
+    inputs_.clear();
+    outputs_.clear();
+    while (row_count_ < kBatchRows && !is_done_) {
+      const int code = sqlite3_step(statement_.get());
+      if (code == SQLITE_DONE) {
+        is_done_ = true;
+      } else if (code != SQLITE_ROW) {
+        return table_.session.ErrorOf(code).WithContext("predict_batch: query");
+      } else {
+        FORESHORE_RETURN_IF_ERROR(TakeRow());
+      }
+    }
+    if (row_count_ == 0) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(output_width_, model_->PredictRows(inputs_, row_count_, outputs_, &table_.session));
+    return Status::Ok();
+  }
+
+  Status TakeRow() {
+    for (std::size_t i = 0; i < width_; ++i) {
+      const int column = static_cast<int>(i) + 1;
+      const int type = sqlite3_column_type(statement_.get(), column);
+      if (type != SQLITE_INTEGER && type != SQLITE_FLOAT) {
+        return Status::InvalidArgument(
+            "predict_batch: row " + std::to_string(row_id_ + static_cast<std::int64_t>(row_count_)) + ", column " +
+            std::to_string(column) + " is " + (type == SQLITE_NULL ? "null" : "no number") + ", expected a number");
+      }
+      inputs_.push_back(static_cast<float>(sqlite3_column_double(statement_.get(), column)));
+    }
+    keys_.emplace_back(sqlite3_value_dup(sqlite3_column_value(statement_.get(), 0)));
+    if (!keys_.back()) return Status::Limit("predict_batch: no memory for a key");
+    ++row_count_;
+    return Status::Ok();
+  }
+
+  PredictTable& table_;
+  std::shared_ptr<GraphModel> model_;
+  std::unique_ptr<sqlite3_stmt, StatementDeleter> statement_;
+  std::size_t width_ = 0;
+  std::size_t output_width_ = 0;
+  std::vector<std::unique_ptr<sqlite3_value, ValueDeleter>> keys_;
+  std::vector<float> inputs_;
+  std::vector<float> outputs_;
+  std::size_t row_count_ = 0;
+  std::size_t at_ = 0;
+  std::int64_t row_id_ = 0;
+  bool is_done_ = false;
+};
+
+PredictCursor& CursorOf(sqlite3_vtab_cursor* cursor) {
+  return *static_cast<PredictCursor*>(cursor);
+}
+
+int Finish(sqlite3_vtab_cursor* cursor, const Status& status) {
+  return status.ok() ? SQLITE_OK : static_cast<PredictTable*>(cursor->pVtab)->Fail(status);
+}
+
+int Connect(sqlite3* db, void* context, int, const char* const*, sqlite3_vtab** table, char**) {
+  const int code = sqlite3_declare_vtab(db, "CREATE TABLE x(key, output, model HIDDEN, query HIDDEN)");
+  if (code != SQLITE_OK) return code;
+  *table = new PredictTable(*static_cast<SessionState*>(context));
+  return SQLITE_OK;
+}
+
+int Disconnect(sqlite3_vtab* table) {
+  delete static_cast<PredictTable*>(table);
+  return SQLITE_OK;
+}
+
+// Both arguments or nothing: a plan in which one is not known yet is no plan.
+int BestIndex(sqlite3_vtab* table, sqlite3_index_info* info) {
+  int model = -1;
+  int query = -1;
+  bool has_unusable = false;
+  for (int i = 0; i < info->nConstraint; ++i) {
+    const auto& constraint = info->aConstraint[i];
+    if (constraint.op != SQLITE_INDEX_CONSTRAINT_EQ) continue;
+    if (constraint.iColumn != kModelColumn && constraint.iColumn != kQueryColumn) continue;
+    has_unusable = has_unusable || constraint.usable == 0;
+    (constraint.iColumn == kModelColumn ? model : query) = i;
+  }
+  if (has_unusable) return SQLITE_CONSTRAINT;
+  if (model < 0 || query < 0) {
+    return static_cast<PredictTable*>(table)->Fail(
+        Status::InvalidArgument("predict_batch: expected two arguments, a model's name and a query"));
+  }
+  info->aConstraintUsage[model] = {1, 1};
+  info->aConstraintUsage[query] = {2, 1};
+  info->estimatedCost = 1e6;
+  info->estimatedRows = 100'000;
+  return SQLITE_OK;
+}
+
+int Open(sqlite3_vtab* table, sqlite3_vtab_cursor** cursor) {
+  *cursor = new PredictCursor(*static_cast<PredictTable*>(table));
+  return SQLITE_OK;
+}
+int Close(sqlite3_vtab_cursor* cursor) {
+  delete static_cast<PredictCursor*>(cursor);
+  return SQLITE_OK;
+}
+int Filter(sqlite3_vtab_cursor* cursor, int, const char*, int count, sqlite3_value** arguments) {
+  if (count != 2) return SQLITE_INTERNAL;
+  return Finish(cursor, CursorOf(cursor).Filter(arguments[0], arguments[1]));
+}
+int Next(sqlite3_vtab_cursor* cursor) {
+  return Finish(cursor, CursorOf(cursor).Next());
+}
+int AtEnd(sqlite3_vtab_cursor* cursor) {
+  return CursorOf(cursor).AtEnd() ? 1 : 0;
+}
+int Column(sqlite3_vtab_cursor* cursor, sqlite3_context* context, int column) {
+  CursorOf(cursor).Column(context, column);
+  return SQLITE_OK;
+}
+int RowId(sqlite3_vtab_cursor* cursor, sqlite3_int64* row_id) {
+  *row_id = CursorOf(cursor).row_id();
+  return SQLITE_OK;
+}
+
+// Without xCreate: a table-valued function under its own name.
+sqlite3_module MakeModule() {
+  sqlite3_module module{};
+  module.iVersion = 1;
+  module.xConnect = SqliteCallback<&Connect>;
+  module.xBestIndex = SqliteCallback<&BestIndex>;
+  module.xDisconnect = SqliteCallback<&Disconnect>;
+  module.xOpen = SqliteCallback<&Open>;
+  module.xClose = SqliteCallback<&Close>;
+  module.xFilter = SqliteCallback<&Filter>;
+  module.xNext = SqliteCallback<&Next>;
+  module.xEof = SqliteCallback<&AtEnd>;
+  module.xColumn = SqliteCallback<&Column>;
+  module.xRowid = SqliteCallback<&RowId>;
+  return module;
+}
+
+}  // namespace
+
+Status RegisterPredictTable(SessionState& session) {
+  static const sqlite3_module kModule = MakeModule();
+  const int code = sqlite3_create_module_v2(session.db, "predict_batch", &kModule, &session, nullptr);
+  return code == SQLITE_OK ? Status::Ok() : session.ErrorOf(code);
+}
+
+}  // namespace foreshore
