@@ -14,6 +14,8 @@
 namespace foreshore::graph {
 
 inline constexpr std::int64_t kDepthwiseTapsMax = 64;
+// Strides and padding that are far larger than the input would fill a copy with zeros: those are left to the operator.
+inline constexpr std::uint64_t kDepthwiseCopyBytesMax = 64 << 20;
 
 // Of the padded copy: each row holds `stride` phases, one after the other.
 struct DepthwiseLayout {
@@ -29,8 +31,7 @@ struct DepthwiseLayout {
   std::int64_t phase_floats = 0;
   std::int64_t row_floats = 0;
 
-  // Strides and dilations are bounded one by one only: their product is compared before it is taken. What is too large
-  // for any memory stays so.
+  // Strides and dilations are bounded one by one only: their product is compared before it is taken.
   std::uint64_t size_bytes() const {
     const double size = static_cast<double>(rows) * static_cast<double>(row_floats) * sizeof(float);
     return static_cast<std::uint64_t>(std::min(size, 1e15));

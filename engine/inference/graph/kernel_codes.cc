@@ -298,7 +298,11 @@ class DepthwiseCodesKernel : public StepKernel {
   Result8 result;
 
   std::uint64_t held_bytes() const override { return weights.size() * sizeof(float); }
-  bool Fits(const NodeContext& context) const override { return context.Info(0).type == left_type; }
+  bool Fits(const NodeContext& context) const override {
+    const auto window = PlanConv(context, 3);
+    return context.Info(0).type == left_type && window.ok() &&
+           DepthwiseLayout(*window).size_bytes() <= kDepthwiseCopyBytesMax;
+  }
   std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
     const auto window = PlanConv(context, 3);
     if (!window.ok()) return 0;

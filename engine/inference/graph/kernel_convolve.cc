@@ -209,6 +209,10 @@ class DepthwiseKernel : public StepKernel {
       : kernels_(kernels), weights_(weights), activation_(activation) {}
 
   std::uint64_t held_bytes() const override { return 0; }
+  bool Fits(const NodeContext& context) const override {
+    const auto window = PlanConv(context);
+    return window.ok() && DepthwiseLayout(*window).size_bytes() <= kDepthwiseCopyBytesMax;
+  }
 
   std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
     const auto window = PlanConv(context);
