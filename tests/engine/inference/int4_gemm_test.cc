@@ -1,0 +1,155 @@
+#include "engine/inference/int4_gemm.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <new>
+#include <random>
+#include <vector>
+
+namespace foreshore {
+
+// From int4_gemm_avx512_simde.cc and int4_gemm_neon_simde.cc.
+const Int4Gemm& Int4GemmAvx512VnniOnSimde();
+const Int4Gemm& Int4GemmNeonDotOnSimde();
+
+namespace {
+
+struct AlignedDelete {
+  void operator()(char* memory) const { ::operator delete[](memory, std::align_val_t(64)); }
+};
+using AlignedBytes = std::unique_ptr<char[], AlignedDelete>;
+
+AlignedBytes MakeAligned(std::size_t size_bytes) {
+  return AlignedBytes(static_cast<char*>(::operator new[](size_bytes, std::align_val_t(64))));
+}
+
+// One panel, of which `group` is multiplied; codes stand row by row beside it.
+struct Problem {
+  std::size_t row_count;
+  std::size_t depth;
+  Int4Group group;
+  std::vector<std::int8_t> activations;  // [row_count][depth]
+  std::vector<std::uint8_t> weights;     // [64][group.depth]
+  std::vector<std::uint8_t> panel;
+  std::vector<std::uint8_t> zeros;
+  std::vector<std::uint8_t> levels;  // Empty: codes are levels.
+
+  template <typename MakeCode, typename MakeWeight, typename MakeZero>
+  Problem(std::size_t rows, std::size_t k_count, Int4Group of, std::vector<std::uint8_t> table, MakeCode make_code,
+          MakeWeight make_weight, MakeZero make_zero)
+      : row_count(rows),
+        depth(k_count),
+        group(of),
+        activations(rows * k_count),
+        weights(64 * of.depth),
+        panel(32 * of.depth),
+        zeros(64),
+        levels(std::move(table)) {
+    for (auto& code : activations) code = static_cast<std::int8_t>(make_code());
+    for (auto& code : weights) code = static_cast<std::uint8_t>(make_weight());
+    for (auto& zero : zeros) zero = static_cast<std::uint8_t>(make_zero());
+    for (std::size_t n = 0; n < 64; ++n) {
+      for (std::size_t k = 0; k < group.depth; ++k) {
+        const int code = weights[n * group.depth + k];
+        panel[(k / 8 * 64 + n) * 4 + k % 4] |= static_cast<std::uint8_t>(k % 8 < 4 ? code : code << 4);
+      }
+    }
+  }
+
+  std::vector<std::int32_t> Expected() const {
+    std::vector<std::int32_t> sums(row_count * 64);
+    for (std::size_t row = 0; row < row_count; ++row) {
+      for (std::size_t n = 0; n < 64; ++n) {
+        for (std::size_t k = 0; k < group.depth; ++k) {
+          const std::uint8_t code = weights[n * group.depth + k];
+          const int level = levels.empty() ? code : levels[code];
+          sums[row * 64 + n] += activations[row * depth + group.first + k] * (level - zeros[n]);
+        }
+      }
+    }
+    return sums;
+  }
+
+  std::vector<std::int32_t> Run(const Int4Gemm& gemm) const {
+    const AlignedBytes packed = MakeAligned(gemm.PackedBytes(row_count, depth));
+    std::vector<std::int32_t> sums(row_count * 64, 0x5a5a5a5a);
+    std::vector<std::int32_t> code_sums(row_count);
+    SumInt4Codes(activations.data(), row_count, depth, group, code_sums.data());
+    gemm.pack_rows(activations.data(), row_count, depth, packed.get());
+    gemm.multiply_group(packed.get(), row_count, depth, group, code_sums.data(),
+                        {panel.data(), zeros.data(), levels.empty() ? nullptr : levels.data()}, sums.data());
+    return sums;
+  }
+};
+
+struct NamedGemm {
+  const char* name;
+  const Int4Gemm& gemm;
+};
+
+std::vector<NamedGemm> GemmsToTest() {
+  std::vector<NamedGemm> gemms = {{"scalar", Int4GemmScalar()},
+                                  {"avx512vnni on SIMDe", Int4GemmAvx512VnniOnSimde()},
+                                  {"neondot on SIMDe", Int4GemmNeonDotOnSimde()}};
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+    if (CpuSupports(level)) gemms.push_back({CpuLevelName(level).data(), Int4GemmFor(level)});
+  }
+  return gemms;
+}
+
+const std::vector<std::uint8_t> kTable = {0, 19, 30, 38, 45, 51, 57, 63, 68, 73, 79, 84, 91, 98, 109, 127};
+
+}  // namespace
+
+TEST_CASE(
+    "int4 gemm: every kernel returns the plain sums, for every remainder of rows, any group, with and without levels") {
+  std::mt19937 random(20260102);
+  std::uniform_int_distribution<int> code(-127, 127);
+  std::uniform_int_distribution<int> weight(0, 15);
+  for (const Int4Group group : {Int4Group{0, 8}, {0, 32}, {32, 32}, {64, 40}, {128, 128}, {0, 384}}) {
+    const std::size_t depth = std::max<std::size_t>(group.first + group.depth, 200);
+    for (std::size_t row_count = 1; row_count <= 17; ++row_count) {
+      for (const auto& table : {std::vector<std::uint8_t>(), kTable}) {
+        const int zero_max = table.empty() ? 15 : 127;
+        std::uniform_int_distribution<int> zero(0, zero_max);
+        const Problem problem(
+            row_count, depth, group, table, [&] { return code(random); }, [&] { return weight(random); },
+            [&] { return zero(random); });
+        const std::vector<std::int32_t> expected = problem.Expected();
+        for (const NamedGemm& named : GemmsToTest()) {
+          CAPTURE(named.name);
+          CAPTURE(group.depth);
+          CAPTURE(row_count);
+          CHECK(problem.Run(named.gemm) == expected);
+        }
+      }
+    }
+  }
+}
+
+// Goal: no kernel saturates or overflows where the header says that it does not.
+// Method: every operand at an end of its range, in one group of the deepest product allowed.
+TEST_CASE("int4 gemm: operands at the ends of their range stay exact at the largest depth") {
+  for (const int sign : {1, -1}) {
+    for (const bool lookup : {false, true}) {
+      for (const bool zero_high : {false, true}) {
+        const int level = lookup ? 127 : 15;
+        const int zero = zero_high ? level : 0;
+        const int code = zero_high ? 0 : 15;
+        const Problem problem(
+            1, kInt8DepthMax, {0, kInt8DepthMax}, lookup ? kTable : std::vector<std::uint8_t>(),
+            [&] { return 127 * sign; }, [&] { return code; }, [&] { return zero; });
+        const std::int32_t expected =
+            static_cast<std::int32_t>(kInt8DepthMax) * 127 * sign * (zero_high ? -level : level);
+        for (const NamedGemm& named : GemmsToTest()) {
+          CAPTURE(named.name);
+          CAPTURE(lookup);
+          CHECK(problem.Run(named.gemm)[63] == expected);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace foreshore
