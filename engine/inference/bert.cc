@@ -29,19 +29,36 @@ Status CheckRange(std::string_view field, std::uint32_t value, std::uint32_t max
 
 class TableBuilder {
  public:
-  explicit TableBuilder(bool int8) : int8_(int8) {}
+  explicit TableBuilder(const WeightFormat& format) : format_(format) {}
 
-  void AddF32(std::string name, std::vector<std::uint64_t> shape) {
-    table_.push_back({std::move(name), TensorType::kF32, std::move(shape), {}});
+  void Add(std::string name, TensorType type, std::vector<std::uint64_t> shape) {
+    table_.push_back({std::move(name), type, std::move(shape), {}});
   }
-  // A matrix that the int8 form stores as codes with one scale per row.
+  void AddF32(std::string name, std::vector<std::uint64_t> shape) {
+    Add(std::move(name), TensorType::kF32, std::move(shape));
+  }
+  // A matrix that is f32, or codes of 8 bits with one scale per row.
   void AddMatrix(const std::string& name, std::uint64_t rows, std::uint64_t columns) {
-    if (!int8_) return AddF32(name, {rows, columns});
-    table_.push_back({name, TensorType::kI8, {rows, columns}, {}});
+    if (format_.kind == WeightKind::kFloat) return AddF32(name, {rows, columns});
+    Add(name, TensorType::kI8, {rows, columns});
     AddF32(name + ".scale", {rows});
   }
   void AddLinear(const std::string& name, std::uint64_t out, std::uint64_t in) {
-    AddMatrix(name + ".weight", out, in);
+    const std::string weight = name + ".weight";
+    if (format_.kind == WeightKind::kGrouped) {
+      Add(weight, TensorType::kU8, {out, (in * format_.bits + 7) / 8});
+      AddF32(weight + ".scale", {out, format_.GroupCount(in)});
+      Add(weight + ".zero", TensorType::kU8, {out, format_.GroupCount(in)});
+      if (format_.ordered) Add(weight + ".order", TensorType::kI32, {in});
+    } else if (format_.kind == WeightKind::kNf4) {
+      const std::uint64_t block_count = format_.GroupCount(in);
+      Add(weight, TensorType::kU8, {out, (in + 1) / 2});
+      Add(weight + ".scale", TensorType::kU8, {out, block_count});
+      AddF32(weight + ".scale.block", {(out * block_count + kNf4ScalesPerBlock - 1) / kNf4ScalesPerBlock});
+      AddF32(weight + ".scale.mean", {1});
+    } else {
+      AddMatrix(weight, out, in);
+    }
     AddF32(name + ".bias", {out});
   }
   void AddNorm(const std::string& name, std::uint64_t size) {
@@ -51,7 +68,7 @@ class TableBuilder {
   std::vector<TensorView> Take() { return std::move(table_); }
 
  private:
-  bool int8_;
+  const WeightFormat& format_;
   std::vector<TensorView> table_;
 };
 
@@ -90,9 +107,9 @@ Status ValidateBertConfig(const BertConfig& config) {
   return Status::Ok();
 }
 
-std::vector<TensorView> BertTensorTable(const BertConfig& config, bool int8) {
+std::vector<TensorView> BertTensorTable(const BertConfig& config, const WeightFormat& format) {
   const std::uint64_t hidden = config.hidden_size;
-  TableBuilder builder(int8);
+  TableBuilder builder(format);
   builder.AddMatrix("embeddings.word", config.vocabulary_size, hidden);
   builder.AddF32("embeddings.position", {config.position_count, hidden});
   builder.AddF32("embeddings.type", {config.type_count, hidden});
@@ -108,15 +125,17 @@ std::vector<TensorView> BertTensorTable(const BertConfig& config, bool int8) {
   return builder.Take();
 }
 
-Status ValidateBertTensors(const BertConfig& config, bool int8, const std::vector<TensorView>& tensors) {
+Status ValidateBertTensors(const BertConfig& config, const WeightFormat& format,
+                           const std::vector<TensorView>& tensors) {
   FORESHORE_RETURN_IF_ERROR(ValidateBertConfig(config));
+  FORESHORE_RETURN_IF_ERROR(ValidateWeightFormat(format));
   std::vector<std::string> problems;
   std::unordered_map<std::string_view, const TensorView*> found;
   for (const TensorView& tensor : tensors) {
     if (!found.emplace(tensor.name, &tensor).second) problems.push_back("\"" + tensor.name + "\" appears twice");
   }
   std::size_t matched_count = 0;
-  const std::vector<TensorView> table = BertTensorTable(config, int8);
+  const std::vector<TensorView> table = BertTensorTable(config, format);
   std::unordered_map<std::string_view, bool> expected_names;
   for (const TensorView& expected : table) {
     expected_names.emplace(expected.name, true);

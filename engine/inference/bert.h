@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/inference/tensor.h"
+#include "engine/inference/weight_format.h"
 #include "foreshore/status.h"
 
 namespace foreshore {
@@ -41,15 +42,30 @@ Status ValidateBertConfig(const BertConfig& config);
 //   layer.{i}.norm.gamma|beta [H]
 // Int8 model (what QuantizeBertInt8 makes): each *.weight and embeddings.word are I8 of the same shape, with
 //   <name>.scale F32 [rows] beside it, value = scale[row] · code, codes in -127..127; the rest stays F32.
+// Grouped model (gptq4, gptq3; N outputs, K inputs, G groups): embeddings.word as in the int8 model, and each *.weight
+//   U8 [N, ⌈K·bits/8⌉], a row of codes with the lowest bits first, .scale F32 [N,G], .zero U8 [N,G], and where inputs
+//   are ordered .order I32 [K], the input at each place: value = scale · (code − zero). query, key and value share an
+//   order.
+// Nf4 model: the same embeddings.word, *.weight U8 [N, ⌈K/2⌉], .scale U8 [N,G], .scale.block F32 [⌈N·G/256⌉] and
+//   .scale.mean F32 [1] (nf4.h).
 struct BertModel {
   BertConfig config;
   std::vector<Tensor> tensors;
 };
 
-// Every name, type and shape that `config` asks for, in a fixed order; int8 says which of the two forms.
-std::vector<TensorView> BertTensorTable(const BertConfig& config, bool int8);
+// Every name, type and shape that `config` asks for in this form, in a fixed order.
+std::vector<TensorView> BertTensorTable(const BertConfig& config, const WeightFormat& format);
 
 // kInvalidArgument lists every tensor that is missing, unknown, or of the wrong type or shape.
-Status ValidateBertTensors(const BertConfig& config, bool int8, const std::vector<TensorView>& tensors);
+Status ValidateBertTensors(const BertConfig& config, const WeightFormat& format,
+                           const std::vector<TensorView>& tensors);
+
+// The two forms that importers and the int8 quantizer deal in.
+inline std::vector<TensorView> BertTensorTable(const BertConfig& config, bool int8) {
+  return BertTensorTable(config, int8 ? WeightFormat::Int8() : WeightFormat::Float());
+}
+inline Status ValidateBertTensors(const BertConfig& config, bool int8, const std::vector<TensorView>& tensors) {
+  return ValidateBertTensors(config, int8 ? WeightFormat::Int8() : WeightFormat::Float(), tensors);
+}
 
 }  // namespace foreshore

@@ -50,14 +50,18 @@ struct ArenaDelete {
 
 // What one worker needs to itself.
 struct Scratch {
-  std::int8_t* codes;   // [block][depth]
-  char* packed;         // The same, as the integer kernel wants it.
-  RowCode* row_codes;   // [block]
-  char* workspace;      // Of the integer kernel.
-  std::int32_t* sums;   // [block][64]
-  float* intermediate;  // [block][I padded to 64]
-  float* projected;     // [block][H padded to 64]
-  float* attention;     // Workspace of one head.
+  std::int8_t* codes;       // [block][depth]
+  char* packed;             // The same, as the integer kernel wants it.
+  RowCode* row_codes;       // [block]
+  char* workspace;          // Of the integer kernel.
+  std::int32_t* sums;       // [block][64]
+  std::int32_t* code_sums;  // [groups][block], of 4-bit layers.
+  float* gathered;          // [depth], a row in a layer's own order of inputs.
+  float* acc;               // [block][64], of layers that are not int8.
+  float* low_rank;          // [block][kAdapterRankMax], of adapters.
+  float* intermediate;      // [block][I padded to 64]
+  float* projected;         // [block][H padded to 64]
+  float* attention;         // Workspace of one head.
 };
 
 struct TokenRange {
@@ -73,16 +77,20 @@ std::string NameOfToken(std::size_t sequence, std::size_t token) {
 
 class BertExecutor::Plan {
  public:
-  Plan(const PackedBert& packed, std::size_t token_budget, ThreadPool* pool, CpuLevel level)
+  Plan(const PackedBert& packed, std::size_t token_budget, ThreadPool* pool, CpuLevel level, LinearObserver* observer)
       : packed_(packed),
         config_(packed.config()),
         token_budget_(token_budget),
         pool_(pool),
+        observer_(observer),
         worker_count_(pool == nullptr ? 1 : pool->thread_count() + 1),
         gemm_(Int8GemmFor(level)),
+        int4_gemm_(Int4GemmFor(level)),
         kernels_(FloatKernelsFor(level)),
         hidden_stride_(RoundUp(config_.hidden_size, kInt8PanelColumns)),
-        qkv_stride_(RoundUp(3 * std::size_t{config_.hidden_size}, kInt8PanelColumns)),
+        // An adapter's value is written in whole vectors.
+        qkv_stride_(RoundUp(2 * std::size_t{config_.hidden_size} + RoundUp(config_.hidden_size, kAdapterColumnMultiple),
+                            kInt8PanelColumns)),
         intermediate_stride_(RoundUp(config_.intermediate_size, kInt8PanelColumns)),
         scratch_(std::make_unique<Scratch[]>(worker_count_)) {
     Arena measure(nullptr);
@@ -95,7 +103,7 @@ class BertExecutor::Plan {
 
   Status CheckInput(std::span<const std::span<const std::int32_t>> sequences, std::size_t out_count) const;
   // `sequences` fit the budget together; `out` takes their embeddings.
-  void Run(std::span<const std::span<const std::int32_t>> sequences, float* out);
+  void Run(std::span<const std::span<const std::int32_t>> sequences, const BertAdapter* adapter, float* out);
 
   const BertConfig& config() const { return config_; }
   std::size_t token_budget() const { return token_budget_; }
@@ -109,19 +117,35 @@ class BertExecutor::Plan {
   TokenRange BlockAt(std::size_t index) const;
 
   void EmbedTokens(TokenRange range);
-  void ProjectQkv(const PackedBertLayer& layer, TokenRange range, Scratch& scratch);
+  void ProjectQkv(std::size_t layer, TokenRange range, Scratch& scratch);
   void AttendHead(std::size_t sequence, std::size_t head, Scratch& scratch);
-  void FinishLayer(const PackedBertLayer& layer, TokenRange range, Scratch& scratch);
+  void FinishLayer(std::size_t layer, TokenRange range, Scratch& scratch);
   void Pool(std::size_t sequence, float* out) const;
-  void Linear(const PackedLinear& linear, const float* in, std::size_t in_stride, std::size_t row_count,
-              Activation activation, Scratch& scratch, float* out, std::size_t out_stride) const;
+
+  // Rows that a linear layer takes and gives.
+  struct LinearRows {
+    const float* in;
+    std::size_t in_stride;
+    std::size_t count;
+    float* out;
+    std::size_t out_stride;
+  };
+  void Linear(std::size_t layer, BertLinear first, const PackedLinear& linear, const LinearRows& rows,
+              Activation activation, Scratch& scratch) const;
+  void QuantizeRows(const PackedLinear& linear, const LinearRows& rows, Scratch& scratch) const;
+  void LinearInt8(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
+  void LinearGrouped(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
+  void LinearFloat(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
+  void AddLowRank(const LowRankPair& pair, const LinearRows& rows, std::size_t first_output, Scratch& scratch) const;
 
   const PackedBert& packed_;
   const BertConfig& config_;
   const std::size_t token_budget_;
   ThreadPool* const pool_;
+  LinearObserver* const observer_;
   const std::size_t worker_count_;
   const Int8Gemm& gemm_;
+  const Int4Gemm& int4_gemm_;
   const FloatKernels& kernels_;
   const std::size_t hidden_stride_;
   const std::size_t qkv_stride_;
@@ -138,6 +162,7 @@ class BertExecutor::Plan {
   std::size_t* starts_ = nullptr;       // [budget + 1], the first token of each sequence and the end.
 
   // Of the run in progress.
+  const BertAdapter* adapter_ = nullptr;
   std::size_t token_count_ = 0;
   std::size_t sequence_count_ = 0;
   std::size_t block_count_ = 0;
@@ -157,10 +182,16 @@ void BertExecutor::Plan::Carve(Arena& arena) {
   for (std::size_t worker = 0; worker < worker_count_; ++worker) {
     Scratch& scratch = scratch_[worker];
     scratch.codes = arena.Take<std::int8_t>(block * depth);
-    scratch.packed = arena.Take<char>(gemm_.PackedBytes(block, depth));
+    scratch.packed = arena.Take<char>(std::max(gemm_.PackedBytes(block, depth), int4_gemm_.PackedBytes(block, depth)));
     scratch.row_codes = arena.Take<RowCode>(block);
     scratch.workspace = arena.Take<char>(Int8Gemm::WorkspaceBytes(depth));
     scratch.sums = arena.Take<std::int32_t>(block * kInt8PanelColumns);
+    if (packed_.format().kind != WeightKind::kInt8) {
+      scratch.acc = arena.Take<float>(block * kInt8PanelColumns);
+      scratch.gathered = arena.Take<float>(depth);
+      scratch.code_sums = arena.Take<std::int32_t>(block * (depth / kGroupSizeMultiple + 1));
+    }
+    scratch.low_rank = arena.Take<float>(block * kAdapterRankMax);
     scratch.intermediate = arena.Take<float>(block * intermediate_stride_);
     scratch.projected = arena.Take<float>(block * hidden_stride_);
     scratch.attention = arena.Take<float>(AttentionWorkspaceFloats(config_.token_count_max, head_width));
@@ -230,20 +261,21 @@ void BertExecutor::Plan::ForEach(std::size_t count, const Body& body) {
   });
 }
 
-void BertExecutor::Plan::Run(std::span<const std::span<const std::int32_t>> sequences, float* out) {
+void BertExecutor::Plan::Run(std::span<const std::span<const std::int32_t>> sequences, const BertAdapter* adapter,
+                             float* out) {
   PlaceTokens(sequences);
-  const std::vector<PackedBertLayer>& layers = packed_.layers();
+  adapter_ = adapter;
   ForEach(block_count_, [&](std::size_t block, Scratch& scratch) {
     EmbedTokens(BlockAt(block));
-    ProjectQkv(layers.front(), BlockAt(block), scratch);
+    ProjectQkv(0, BlockAt(block), scratch);
   });
-  for (std::size_t i = 0; i < layers.size(); ++i) {
+  for (std::size_t i = 0; i < config_.layer_count; ++i) {
     ForEach(sequence_count_ * config_.head_count, [&](std::size_t index, Scratch& scratch) {
       AttendHead(index / config_.head_count, index % config_.head_count, scratch);
     });
     ForEach(block_count_, [&](std::size_t block, Scratch& scratch) {
-      FinishLayer(layers[i], BlockAt(block), scratch);
-      if (i + 1 < layers.size()) ProjectQkv(layers[i + 1], BlockAt(block), scratch);
+      FinishLayer(i, BlockAt(block), scratch);
+      if (i + 1 < config_.layer_count) ProjectQkv(i + 1, BlockAt(block), scratch);
     });
   }
   for (std::size_t i = 0; i < sequence_count_; ++i) Pool(i, out + i * config_.hidden_size);
@@ -256,33 +288,116 @@ void BertExecutor::Plan::EmbedTokens(TokenRange range) {
     const auto position = static_cast<std::size_t>(positions_[token]);
     float* row = hidden_ + token * hidden_stride_;
     // Token type 0 throughout: a sentence embedding has one segment.
-    kernels_.embed_token(packed_.word_codes() + id * hidden, packed_.word_scales()[id],
-                         packed_.positions() + position * hidden, packed_.types(), hidden, row);
+    if (const float* words = packed_.words(); words != nullptr) {
+      const float* place = packed_.positions() + position * hidden;
+      for (std::size_t i = 0; i < hidden; ++i) row[i] = words[id * hidden + i] + place[i] + packed_.types()[i];
+    } else {
+      kernels_.embed_token(packed_.word_codes() + id * hidden, packed_.word_scales()[id],
+                           packed_.positions() + position * hidden, packed_.types(), hidden, row);
+    }
     kernels_.layer_norm(row, packed_.norm().gamma, packed_.norm().beta, config_.layer_norm_epsilon, hidden, row);
   }
 }
 
-void BertExecutor::Plan::Linear(const PackedLinear& linear, const float* in, std::size_t in_stride,
-                                std::size_t row_count, Activation activation, Scratch& scratch, float* out,
-                                std::size_t out_stride) const {
-  for (std::size_t row = 0; row < row_count; ++row) {
+void BertExecutor::Plan::QuantizeRows(const PackedLinear& linear, const LinearRows& rows, Scratch& scratch) const {
+  for (std::size_t row = 0; row < rows.count; ++row) {
+    const float* values = rows.in + row * rows.in_stride;
+    if (linear.order != nullptr) {
+      for (std::size_t i = 0; i < linear.input_count; ++i) scratch.gathered[i] = values[linear.order[i]];
+      values = scratch.gathered;
+    }
     std::int8_t* codes = scratch.codes + row * linear.depth;
-    scratch.row_codes[row] = kernels_.quantize_row(in + row * in_stride, linear.input_count, codes);
+    scratch.row_codes[row] = kernels_.quantize_row(values, linear.input_count, codes);
     std::memset(codes + linear.input_count, 0, linear.depth - linear.input_count);
-  }
-  gemm_.pack_rows(scratch.codes, row_count, linear.depth, scratch.packed);
-  for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
-    const std::size_t column = panel * kInt8PanelColumns;
-    gemm_.multiply_panel(scratch.packed, row_count, linear.depth, linear.panel(panel), scratch.workspace, scratch.sums);
-    kernels_.dequantize_panel(scratch.sums, row_count, scratch.row_codes, linear.scales + column,
-                              linear.column_weights + column, linear.bias + column, activation, out + column,
-                              out_stride);
   }
 }
 
-void BertExecutor::Plan::ProjectQkv(const PackedBertLayer& layer, TokenRange range, Scratch& scratch) {
-  Linear(layer.qkv, hidden_ + range.first * hidden_stride_, hidden_stride_, range.count, Activation::kNone, scratch,
-         qkv_ + range.first * qkv_stride_, qkv_stride_);
+void BertExecutor::Plan::LinearInt8(const PackedLinear& linear, const LinearRows& rows, Activation activation,
+                                    Scratch& scratch) const {
+  QuantizeRows(linear, rows, scratch);
+  gemm_.pack_rows(scratch.codes, rows.count, linear.depth, scratch.packed);
+  for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
+    const std::size_t column = panel * kInt8PanelColumns;
+    gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, linear.panel(panel), scratch.workspace,
+                         scratch.sums);
+    kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, linear.scales + column,
+                              linear.column_weights + column, linear.bias + column, activation, rows.out + column,
+                              rows.out_stride);
+  }
+}
+
+void BertExecutor::Plan::LinearGrouped(const PackedLinear& linear, const LinearRows& rows, Activation activation,
+                                       Scratch& scratch) const {
+  QuantizeRows(linear, rows, scratch);
+  int4_gemm_.pack_rows(scratch.codes, rows.count, linear.depth, scratch.packed);
+  for (std::size_t group = 0; group < linear.group_count; ++group) {
+    SumInt4Codes(scratch.codes, rows.count, linear.depth, linear.group(group), scratch.code_sums + group * rows.count);
+  }
+  for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
+    const std::size_t column = panel * kInt8PanelColumns;
+    for (std::size_t group = 0; group < linear.group_count; ++group) {
+      int4_gemm_.multiply_group(scratch.packed, rows.count, linear.depth, linear.group(group),
+                                scratch.code_sums + group * rows.count, linear.group_panel(panel, group), scratch.sums);
+      kernels_.scale_sums(scratch.sums, rows.count, linear.group_panel_scales(panel, group), group > 0, scratch.acc);
+    }
+    kernels_.finish_panel(scratch.acc, rows.count, scratch.row_codes, linear.column_weights + column,
+                          linear.bias + column, activation, rows.out + column, rows.out_stride);
+  }
+}
+
+void BertExecutor::Plan::LinearFloat(const PackedLinear& linear, const LinearRows& rows, Activation activation,
+                                     Scratch& scratch) const {
+  for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
+    const std::size_t column = panel * kInt8PanelColumns;
+    kernels_.multiply(rows.in, rows.in_stride, rows.count, linear.depth, linear.weights + column * linear.depth,
+                      kInt8PanelColumns, kInt8PanelColumns, false, scratch.acc, kInt8PanelColumns);
+    kernels_.finish_panel(scratch.acc, rows.count, nullptr, nullptr, linear.bias + column, activation,
+                          rows.out + column, rows.out_stride);
+  }
+}
+
+// Before the padding of `pair`'s outputs come those of the next part of qkv: zeros added to them change nothing.
+void BertExecutor::Plan::AddLowRank(const LowRankPair& pair, const LinearRows& rows, std::size_t first_output,
+                                    Scratch& scratch) const {
+  kernels_.multiply(rows.in, rows.in_stride, rows.count, pair.a.size() / pair.rank, pair.a.data(), pair.rank, pair.rank,
+                    false, scratch.low_rank, pair.rank);
+  kernels_.multiply(scratch.low_rank, pair.rank, rows.count, pair.rank, pair.b.data(), pair.output_count,
+                    pair.output_count, true, rows.out + first_output, rows.out_stride);
+}
+
+// `first` is the linear layer, or the first of the three that make up qkv.
+void BertExecutor::Plan::Linear(std::size_t layer, BertLinear first, const PackedLinear& linear, const LinearRows& rows,
+                                Activation activation, Scratch& scratch) const {
+  if (observer_ != nullptr) observer_->OnInput(layer, first, rows.in, rows.in_stride, rows.count);
+  const std::size_t part_count = first == BertLinear::kQuery ? 3 : 1;
+  const auto pair_at = [&](std::size_t part) -> const LowRankPair& {
+    return adapter_->pair(layer, static_cast<BertLinear>(static_cast<std::size_t>(first) + part));
+  };
+  bool is_adapted = false;
+  for (std::size_t part = 0; adapter_ != nullptr && part < part_count; ++part) is_adapted |= pair_at(part).rank > 0;
+  // What an adapter adds comes before the activation.
+  const Activation at_once = is_adapted ? Activation::kNone : activation;
+  switch (linear.kind) {
+    case WeightKind::kInt8: LinearInt8(linear, rows, at_once, scratch); break;
+    case WeightKind::kGrouped:
+    case WeightKind::kNf4: LinearGrouped(linear, rows, at_once, scratch); break;
+    case WeightKind::kFloat: LinearFloat(linear, rows, at_once, scratch); break;
+  }
+  if (!is_adapted) return;
+  for (std::size_t part = 0; part < part_count; ++part) {
+    if (pair_at(part).rank > 0) AddLowRank(pair_at(part), rows, part * config_.hidden_size, scratch);
+  }
+  if (activation != Activation::kGelu) return;
+  for (std::size_t row = 0; row < rows.count; ++row) {
+    kernels_.gelu(rows.out + row * rows.out_stride, config_.intermediate_size);
+  }
+}
+
+void BertExecutor::Plan::ProjectQkv(std::size_t layer, TokenRange range, Scratch& scratch) {
+  Linear(layer, BertLinear::kQuery, packed_.layers()[layer].qkv,
+         {hidden_ + range.first * hidden_stride_, hidden_stride_, range.count, qkv_ + range.first * qkv_stride_,
+          qkv_stride_},
+         Activation::kNone, scratch);
 }
 
 void BertExecutor::Plan::AttendHead(std::size_t sequence, std::size_t head, Scratch& scratch) {
@@ -302,7 +417,8 @@ void BertExecutor::Plan::AttendHead(std::size_t sequence, std::size_t head, Scra
                   scratch.attention);
 }
 
-void BertExecutor::Plan::FinishLayer(const PackedBertLayer& layer, TokenRange range, Scratch& scratch) {
+void BertExecutor::Plan::FinishLayer(std::size_t index, TokenRange range, Scratch& scratch) {
+  const PackedBertLayer& layer = packed_.layers()[index];
   const std::size_t hidden = config_.hidden_size;
   float* rows = hidden_ + range.first * hidden_stride_;
   const auto add_and_normalise = [&](const PackedNorm& norm) {
@@ -312,13 +428,15 @@ void BertExecutor::Plan::FinishLayer(const PackedBertLayer& layer, TokenRange ra
                               config_.layer_norm_epsilon, hidden, target);
     }
   };
-  Linear(layer.output, context_ + range.first * hidden_stride_, hidden_stride_, range.count, Activation::kNone, scratch,
-         scratch.projected, hidden_stride_);
+  Linear(index, BertLinear::kOutput, layer.output,
+         {context_ + range.first * hidden_stride_, hidden_stride_, range.count, scratch.projected, hidden_stride_},
+         Activation::kNone, scratch);
   add_and_normalise(layer.attention_norm);
-  Linear(layer.up, rows, hidden_stride_, range.count, Activation::kGelu, scratch, scratch.intermediate,
-         intermediate_stride_);
-  Linear(layer.down, scratch.intermediate, intermediate_stride_, range.count, Activation::kNone, scratch,
-         scratch.projected, hidden_stride_);
+  Linear(index, BertLinear::kUp, layer.up,
+         {rows, hidden_stride_, range.count, scratch.intermediate, intermediate_stride_}, Activation::kGelu, scratch);
+  Linear(index, BertLinear::kDown, layer.down,
+         {scratch.intermediate, intermediate_stride_, range.count, scratch.projected, hidden_stride_},
+         Activation::kNone, scratch);
   add_and_normalise(layer.norm);
 }
 
@@ -355,12 +473,19 @@ Result<std::unique_ptr<BertExecutor>> BertExecutor::Create(const PackedBert& pac
   if (!CpuSupports(level)) {
     return Status::InvalidArgument("BERT executor: this processor has no " + std::string(CpuLevelName(level)));
   }
+  if (options.observer != nullptr && options.pool != nullptr) {
+    return Status::InvalidArgument("BERT executor: found an observer and a pool, expected one of them");
+  }
   return std::unique_ptr<BertExecutor>(
-      new BertExecutor(std::make_unique<Plan>(packed, token_budget, options.pool, level)));
+      new BertExecutor(std::make_unique<Plan>(packed, token_budget, options.pool, level, options.observer)));
 }
 
-Status BertExecutor::Embed(std::span<const std::span<const std::int32_t>> sequences, std::span<float> out) {
+Status BertExecutor::Embed(std::span<const std::span<const std::int32_t>> sequences, std::span<float> out,
+                           const BertAdapter* adapter) {
   FORESHORE_RETURN_IF_ERROR(plan_->CheckInput(sequences, out.size()));
+  if (adapter != nullptr && !(adapter->config() == config())) {
+    return Status::InvalidArgument("embed: the adapter was made for another model's configuration");
+  }
   for (std::size_t first = 0; first < sequences.size();) {
     std::size_t end = first;
     std::size_t token_count = 0;
@@ -368,7 +493,7 @@ Status BertExecutor::Embed(std::span<const std::span<const std::int32_t>> sequen
       token_count += sequences[end].size();
       ++end;
     }
-    plan_->Run(sequences.subspan(first, end - first), out.data() + first * config().hidden_size);
+    plan_->Run(sequences.subspan(first, end - first), adapter, out.data() + first * config().hidden_size);
     first = end;
   }
   for (std::size_t i = 0; i < out.size(); ++i) {

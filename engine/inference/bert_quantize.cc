@@ -7,6 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "engine/inference/float_tensor.h"
+#include "engine/inference/grouped_weights.h"
+#include "engine/inference/nf4.h"
+
 namespace foreshore {
 namespace {
 
@@ -52,8 +56,28 @@ float BestScale(const float* row, std::size_t count) {
   return best_scale;
 }
 
-// The codes of `source` and, beside it, its scales.
-std::pair<Tensor, Tensor> QuantizeRows(const Tensor& source) {
+Status CheckFinite(const Tensor& tensor) {
+  const std::vector<float> values = FloatsOf(tensor);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    return Status::InvalidArgument("tensor \"" + tensor.name + "\": value " + std::to_string(i) + " is " +
+                                   std::to_string(values[i]) + ", expected a finite number");
+  }
+  return Status::Ok();
+}
+
+Status CheckSource(const BertModel& f32) {
+  std::vector<TensorView> views;
+  views.reserve(f32.tensors.size());
+  for (const Tensor& tensor : f32.tensors) views.push_back(tensor.view());
+  FORESHORE_RETURN_IF_ERROR(ValidateBertTensors(f32.config, /*int8=*/false, views));
+  for (const Tensor& tensor : f32.tensors) FORESHORE_RETURN_IF_ERROR(CheckFinite(tensor));
+  return Status::Ok();
+}
+
+}  // namespace
+
+std::pair<Tensor, Tensor> QuantizeMatrixInt8(const Tensor& source) {
   const std::vector<float> values = FloatsOf(source);
   const std::size_t row_count = source.shape[0];
   const std::size_t column_count = source.shape[1];
@@ -74,30 +98,13 @@ std::pair<Tensor, Tensor> QuantizeRows(const Tensor& source) {
   return result;
 }
 
-Status CheckFinite(const Tensor& tensor) {
-  const std::vector<float> values = FloatsOf(tensor);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (std::isfinite(values[i])) continue;
-    return Status::InvalidArgument("tensor \"" + tensor.name + "\": value " + std::to_string(i) + " is " +
-                                   std::to_string(values[i]) + ", expected a finite number");
-  }
-  return Status::Ok();
-}
-
-}  // namespace
-
 Result<BertModel> QuantizeBertInt8(const BertModel& f32) {
-  std::vector<TensorView> views;
-  views.reserve(f32.tensors.size());
-  for (const Tensor& tensor : f32.tensors) views.push_back(tensor.view());
-  FORESHORE_RETURN_IF_ERROR(ValidateBertTensors(f32.config, /*int8=*/false, views));
-  for (const Tensor& tensor : f32.tensors) FORESHORE_RETURN_IF_ERROR(CheckFinite(tensor));
-
+  FORESHORE_RETURN_IF_ERROR(CheckSource(f32));
   BertModel int8;
   int8.config = f32.config;
   for (const Tensor& tensor : f32.tensors) {
     if (tensor.name == "embeddings.word" || tensor.name.ends_with(".weight")) {
-      std::pair<Tensor, Tensor> quantized = QuantizeRows(tensor);
+      std::pair<Tensor, Tensor> quantized = QuantizeMatrixInt8(tensor);
       int8.tensors.push_back(std::move(quantized.first));
       int8.tensors.push_back(std::move(quantized.second));
     } else {
@@ -105,6 +112,47 @@ Result<BertModel> QuantizeBertInt8(const BertModel& f32) {
     }
   }
   return int8;
+}
+
+Result<BertModel> QuantizeBertNf4(const BertModel& f32) {
+  FORESHORE_RETURN_IF_ERROR(CheckSource(f32));
+  BertModel nf4{f32.config, {}};
+  for (const Tensor& tensor : f32.tensors) {
+    if (tensor.name == "embeddings.word") {
+      auto [codes, scales] = QuantizeMatrixInt8(tensor);
+      nf4.tensors.push_back(std::move(codes));
+      nf4.tensors.push_back(std::move(scales));
+    } else if (tensor.name.ends_with(".weight")) {
+      AppendNf4Tensors(tensor.name, FloatsOf(tensor), tensor.shape[0], tensor.shape[1], nf4.tensors);
+    } else {
+      nf4.tensors.push_back(tensor);
+    }
+  }
+  return nf4;
+}
+
+Result<BertModel> DequantizeBert(const BertConfig& config, const WeightFormat& format,
+                                 const std::vector<TensorView>& canonical) {
+  FORESHORE_RETURN_IF_ERROR(ValidateBertTensors(config, format, canonical));
+  TensorsByName tensors;
+  for (const TensorView& tensor : canonical) tensors.emplace(tensor.name, tensor);
+  BertModel f32{config, {}};
+  for (const TensorView& row : BertTensorTable(config, WeightFormat::Float())) {
+    const TensorView& tensor = tensors.at(row.name);
+    if (tensor.type == TensorType::kF32) {
+      f32.tensors.push_back({row.name, row.type, row.shape, ByteString(tensor.bytes)});
+    } else if (tensor.type == TensorType::kI8) {
+      FORESHORE_ASSIGN_OR_RETURN(std::vector<float> values, ToFloats(tensor));
+      FORESHORE_ASSIGN_OR_RETURN(const std::vector<float> scales, ToFloats(tensors.at(row.name + ".scale")));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] *= scales[i / row.shape[1]];
+      f32.tensors.push_back(MakeF32Tensor(row.name, row.shape, values));
+    } else {
+      FORESHORE_ASSIGN_OR_RETURN(const GroupedWeights weights,
+                                 ReadGroupedTensors(row.name, row.shape[1], format, tensors));
+      f32.tensors.push_back(MakeF32Tensor(row.name, row.shape, weights.Dequantize()));
+    }
+  }
+  return f32;
 }
 
 }  // namespace foreshore

@@ -54,6 +54,26 @@ struct FloatKernels {
                            const float* column_scales, const float* column_weights, const float* bias,
                            Activation activation, float* out, std::size_t out_stride);
 
+  // acc[r][c] = sums[r][c] · scales[c], or += that where `add`; rows of 64.
+  void (*scale_sums)(const std::int32_t* sums, std::size_t row_count, const float* scales, bool add, float* acc);
+
+  // The last step of what scale_sums gathered: out[r][c] =
+  //   activation(acc[r][c] · rows[r].scale + rows[r].offset · column_weights[c] + bias[c])
+  // With `rows` null the product is in f32 already: activation(acc[r][c] + bias[c]).
+  void (*finish_panel)(const float* acc, std::size_t row_count, const RowCode* rows, const float* column_weights,
+                       const float* bias, Activation activation, float* out, std::size_t out_stride);
+
+  // out[r][c] = Σ_k in[r][k] · weights[k][c], or += that where `add`, for `column_count` columns, a multiple of 16.
+  void (*multiply)(const float* in, std::size_t in_stride, std::size_t row_count, std::size_t depth,
+                   const float* weights, std::size_t weights_stride, std::size_t column_count, bool add, float* out,
+                   std::size_t out_stride);
+
+  // gram[i][j] += Σ_r rows[r][i] · rows[r][j] for j ≥ i / 4 · 4 at least. `width` and strides are multiples of 16.
+  void (*accumulate_gram)(const float* rows, std::size_t row_count, std::size_t width, float* gram);
+
+  // In place.
+  void (*gelu)(float* values, std::size_t count);
+
   // out = gamma · (values − mean) / √(variance + epsilon) + beta. out may alias values.
   void (*layer_norm)(const float* values, const float* gamma, const float* beta, float epsilon, std::size_t count,
                      float* out);

@@ -265,7 +265,7 @@ Result<std::shared_ptr<TextModel>> ModelRegistry::OpenVersion(const ModelInfo& i
   FORESHORE_ASSIGN_OR_RETURN(WordPieceTokenizer tokenizer, WordPieceTokenizer::Parse(tokenizer_file->bytes()));
   // Packed weights are derived: made once per version and layout, and made anew where they do not open.
   const std::string packed_path =
-      derived_path_ + "/packed-" + info.version + "-" + std::to_string(kPackedBertLayout) + ".weights";
+      derived_path_ + "/packed-" + info.version + "-" + std::to_string(kPackedBertVersion) + ".weights";
   if (FileExists(packed_path)) {
     auto opened = BertTextModel::Open(info, tokenizer, packed_path, pool_.get());
     if (opened.ok()) return std::shared_ptr<TextModel>(std::move(opened).value());

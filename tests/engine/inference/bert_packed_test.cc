@@ -120,7 +120,7 @@ TEST_CASE("packed bert: a configuration that the bytes cannot hold is corruption
 TEST_CASE("packed bert: a later version or layout is unsupported") {
   for (const std::size_t field : {8, 12}) {
     AlignedBlob blob(PackedBytesOf(RandomBert(SmallBertConfig(), 11)));
-    SetHeaderField(blob, field, 2);
+    SetHeaderField(blob, field, 9);
     CHECK(PackedBert::Open(blob.bytes()).status().code() == ErrorCode::kUnsupported);
   }
 }

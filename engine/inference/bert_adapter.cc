@@ -1,0 +1,161 @@
+#include "engine/inference/bert_adapter.h"
+
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <unordered_set>
+
+#include "engine/inference/float_tensor.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kProblemsListedMax = 16;
+
+std::size_t RoundUp(std::size_t value) {
+  return (value + kAdapterColumnMultiple - 1) / kAdapterColumnMultiple * kAdapterColumnMultiple;
+}
+
+struct Place {
+  std::size_t layer;
+  BertLinear linear;
+  bool is_a;
+};
+
+// layer.{i}.<linear>.lora_a
+std::optional<Place> PlaceOf(std::string_view name, const BertConfig& config) {
+  constexpr std::string_view kPrefix = "layer.";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  Place place{};
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), place.layer);
+  if (error != std::errc() || place.layer >= config.layer_count) return std::nullopt;
+  name.remove_prefix(static_cast<std::size_t>(end - name.data()));
+  for (std::size_t i = 0; i < kBertLinearCount; ++i) {
+    place.linear = static_cast<BertLinear>(i);
+    const std::string path = std::string(".") + BertLinearName(place.linear);
+    place.is_a = name == path + ".lora_a";
+    if (place.is_a || name == path + ".lora_b") return place;
+  }
+  return std::nullopt;
+}
+
+std::string ShapeText(const std::vector<std::uint64_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ",") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+// Nothing, or what is wrong with this half of a pair.
+std::string ProblemOf(const TensorView& tensor, const Place& place, const BertConfig& config) {
+  const BertLinearShape shape = ShapeOf(config, place.linear);
+  const std::size_t fixed = place.is_a ? shape.in : shape.out;
+  const std::string expected = place.is_a ? "[r," + std::to_string(fixed) + "]" : "[" + std::to_string(fixed) + ",r]";
+  if (tensor.type != TensorType::kF32 || tensor.shape.size() != 2 || tensor.shape[place.is_a ? 1 : 0] != fixed) {
+    return "\"" + tensor.name + "\" is " + std::string(TensorTypeName(tensor.type)) + " " + ShapeText(tensor.shape) +
+           ", this model takes f32 " + expected;
+  }
+  const std::uint64_t rank = tensor.shape[place.is_a ? 0 : 1];
+  if (rank < 1 || rank > kAdapterRankMax) {
+    return "\"" + tensor.name + "\" has rank " + std::to_string(rank) + ", expected 1.." +
+           std::to_string(kAdapterRankMax);
+  }
+  const auto values = ToFloats(tensor);
+  if (!values.ok()) return "\"" + tensor.name + "\": " + std::string(values.status().message());
+  for (const float value : *values) {
+    if (!std::isfinite(value)) return "\"" + tensor.name + "\" holds a number that is not finite";
+  }
+  return "";
+}
+
+// out[column][row] of in[row][column], padded to `row_stride`.
+std::vector<float> Transposed(const TensorView& tensor, std::size_t row_stride) {
+  const std::vector<float> values = ToFloats(tensor).value();
+  const std::size_t rows = tensor.shape[0];
+  const std::size_t columns = tensor.shape[1];
+  std::vector<float> out(columns * row_stride);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < columns; ++column) {
+      out[column * row_stride + row] = values[row * columns + column];
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+const char* BertLinearName(BertLinear linear) {
+  constexpr const char* kNames[] = {"query", "key", "value", "output", "up", "down"};
+  return kNames[static_cast<std::size_t>(linear)];
+}
+
+BertLinearShape ShapeOf(const BertConfig& config, BertLinear linear) {
+  if (linear == BertLinear::kUp) return {config.intermediate_size, config.hidden_size};
+  if (linear == BertLinear::kDown) return {config.hidden_size, config.intermediate_size};
+  return {config.hidden_size, config.hidden_size};
+}
+
+Result<BertAdapter> BertAdapter::Create(const BertConfig& config, const std::vector<TensorView>& tensors) {
+  struct Halves {
+    const TensorView* a = nullptr;
+    const TensorView* b = nullptr;
+  };
+  std::vector<Halves> halves(config.layer_count * kBertLinearCount);
+  std::vector<std::string> problems;
+  for (const TensorView& tensor : tensors) {
+    const auto place = PlaceOf(tensor.name, config);
+    if (!place) {
+      problems.push_back("\"" + tensor.name + "\" names no linear layer of a model of " +
+                         std::to_string(config.layer_count) + " layers");
+      continue;
+    }
+    if (std::string problem = ProblemOf(tensor, *place, config); !problem.empty()) {
+      problems.push_back(std::move(problem));
+      continue;
+    }
+    Halves& pair = halves[place->layer * kBertLinearCount + static_cast<std::size_t>(place->linear)];
+    const TensorView*& half = place->is_a ? pair.a : pair.b;
+    if (half != nullptr) problems.push_back("\"" + tensor.name + "\" appears twice");
+    half = &tensor;
+  }
+  for (const Halves& pair : halves) {
+    if (pair.a != nullptr && pair.b != nullptr && pair.a->shape[0] != pair.b->shape[1]) {
+      problems.push_back("\"" + pair.a->name + "\" has rank " + std::to_string(pair.a->shape[0]) + ", its lora_b " +
+                         std::to_string(pair.b->shape[1]));
+    }
+    if ((pair.a == nullptr) == (pair.b == nullptr) || !problems.empty()) continue;
+    problems.push_back("\"" + (pair.a != nullptr ? pair.a : pair.b)->name + "\" lacks its other half");
+  }
+  if (problems.empty() && tensors.empty()) problems.push_back("no pair of lora_a and lora_b");
+  if (!problems.empty()) {
+    std::string message = "LoRA adapter: ";
+    for (std::size_t i = 0; i < problems.size() && i < kProblemsListedMax; ++i) {
+      message += (i == 0 ? "" : "; ") + problems[i];
+    }
+    if (problems.size() > kProblemsListedMax) {
+      message += "; and " + std::to_string(problems.size() - kProblemsListedMax) + " more";
+    }
+    return Status::InvalidArgument(std::move(message));
+  }
+  BertAdapter adapter;
+  adapter.config_ = config;
+  adapter.pairs_.resize(halves.size());
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    if (halves[i].a == nullptr) continue;
+    LowRankPair& pair = adapter.pairs_[i];
+    pair.rank = RoundUp(halves[i].a->shape[0]);
+    pair.output_count = RoundUp(halves[i].b->shape[0]);
+    pair.a = Transposed(*halves[i].a, pair.rank);
+    pair.b = Transposed(*halves[i].b, pair.output_count);
+    pair.b.resize(pair.rank * pair.output_count);
+  }
+  return adapter;
+}
+
+std::size_t BertAdapter::MemoryBytes() const {
+  std::size_t count = 0;
+  for (const LowRankPair& pair : pairs_) count += pair.a.size() + pair.b.size();
+  return count * sizeof(float);
+}
+
+}  // namespace foreshore

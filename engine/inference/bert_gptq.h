@@ -1,0 +1,36 @@
+// GPTQ of a whole BERT, calibrated through the model's own activations.
+//
+// Threads: a pure function of its arguments, on the caller's thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/inference/bert.h"
+#include "engine/inference/bert_packed.h"
+#include "engine/inference/gptq.h"
+#include "foreshore/status.h"
+
+namespace foreshore {
+
+struct GptqReport {
+  struct Layer {
+    std::string name;      // "layer.0.query"
+    double error;          // Σ‖(W − Q)x‖² over the calibration tokens, of GPTQ
+    double nearest_error;  // and of rounding to the nearest code of the same grid.
+  };
+  std::vector<Layer> layers;
+  std::size_t token_count = 0;
+
+  // The geometric mean of error / nearest_error.
+  double ErrorRatio() const;
+};
+
+// The grouped form of an F32 model (bert.h). `runs` is the same model packed, in whatever format: what its linear
+// layers read on `sequences` is the calibration. kInvalidArgument where these are fewer tokens than the widest layer
+// has inputs, or activations or weights are not finite.
+Result<BertModel> QuantizeBertGptq(const BertModel& f32, const PackedBert& runs,
+                                   const std::vector<std::vector<std::int32_t>>& sequences, const GptqOptions& options,
+                                   GptqReport* report = nullptr);
+
+}  // namespace foreshore

@@ -1,0 +1,247 @@
+#include "engine/inference/gptq.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "engine/inference/float_kernels.h"
+#include "storage/base/cpu.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kBlock = 64;
+constexpr double kDampingMax = 10.0;
+
+float CodeOf(float value, float scale, std::uint8_t zero, float code_max) {
+  if (scale == 0) return zero;
+  return std::clamp(std::nearbyint(value / scale) + static_cast<float>(zero), 0.0F, code_max);
+}
+
+// A grid through zero from the smallest to the largest weight of each group.
+GroupedWeights MakeGrid(std::span<const float> weights, std::size_t row_count, std::size_t column_count,
+                        std::uint32_t bits, std::uint32_t group_size) {
+  GroupedWeights grid;
+  grid.row_count = row_count;
+  grid.column_count = column_count;
+  grid.group_size = std::min<std::size_t>(group_size, column_count);
+  grid.codes.resize(row_count * column_count);
+  grid.scales.resize(row_count * grid.group_count());
+  grid.zeros.resize(grid.scales.size());
+  const auto code_max = static_cast<float>((1U << bits) - 1);
+  for (std::size_t i = 0; i < grid.scales.size(); ++i) {
+    const std::size_t first = i % grid.group_count() * grid.group_size;
+    const auto group =
+        weights.subspan(i / grid.group_count() * column_count + first, std::min(grid.group_size, column_count - first));
+    float low = 0;
+    float high = 0;
+    for (const float value : group) {
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+    grid.scales[i] = (high - low) / code_max;
+    if (grid.scales[i] > 0) grid.zeros[i] = static_cast<std::uint8_t>(std::nearbyint(-low / grid.scales[i]));
+  }
+  return grid;
+}
+
+// A square matrix of blocks, so that nearly all of the work is products of blocks, which the float kernels do.
+struct Square {
+  explicit Square(std::size_t n) : size(n), values(n * n) {}
+  float* at(std::size_t row, std::size_t column) { return values.data() + row * size + column; }
+  const float* at(std::size_t row, std::size_t column) const { return values.data() + row * size + column; }
+
+  std::size_t size;  // A multiple of kBlock.
+  std::vector<float> values;
+};
+
+// The kBlock rows and columns from `first` on, of `matrix` = R·Rᵀ: R, upper triangular, from the last column back.
+// False where they are not positive definite.
+bool FactorDiagonal(Square& matrix, std::size_t first) {
+  for (std::size_t j = kBlock; j-- > 0;) {
+    float* row_j = matrix.at(first + j, first);
+    double rest = row_j[j];
+    for (std::size_t k = j + 1; k < kBlock; ++k) rest -= static_cast<double>(row_j[k]) * row_j[k];
+    if (!(rest > 0)) return false;
+    const double diagonal = std::sqrt(rest);
+    row_j[j] = static_cast<float>(diagonal);
+    for (std::size_t i = 0; i < j; ++i) {
+      float* row_i = matrix.at(first + i, first);
+      double sum = row_i[j];
+      for (std::size_t k = j + 1; k < kBlock; ++k) sum -= static_cast<double>(row_i[k]) * row_j[k];
+      row_i[j] = static_cast<float>(sum / diagonal);
+    }
+  }
+  return true;
+}
+
+// In place: the upper triangle of `matrix` becomes R with matrix = R·Rᵀ. False where it is not positive definite.
+bool FactorUpper(Square& matrix, const FloatKernels& kernels) {
+  std::vector<float> less(kBlock * matrix.size);  // −(the block's columns above it)ᵀ, [kBlock][first].
+  for (std::size_t first = matrix.size; first > 0;) {
+    first -= kBlock;
+    if (!FactorDiagonal(matrix, first)) return false;
+    for (std::size_t row = 0; row < first; ++row) {
+      float* values = matrix.at(row, first);
+      for (std::size_t j = kBlock; j-- > 0;) {
+        const float* factors = matrix.at(first + j, first);
+        double sum = values[j];
+        for (std::size_t k = j + 1; k < kBlock; ++k) sum -= static_cast<double>(values[k]) * factors[k];
+        values[j] = static_cast<float>(sum / factors[j]);
+        less[j * first + row] = -values[j];
+      }
+    }
+    if (first > 0) {
+      kernels.multiply(matrix.at(0, first), matrix.size, first, kBlock, less.data(), first, first, true,
+                       matrix.at(0, 0), matrix.size);
+    }
+  }
+  return true;
+}
+
+// R⁻¹, upper triangular like R: the Cholesky factor U of the inverse Hessian, H⁻¹ = Uᵀ·U.
+Square InvertUpper(const Square& r, const FloatKernels& kernels) {
+  const std::size_t n = r.size;
+  Square inverse(n);
+  for (std::size_t first = n; first > 0;) {
+    first -= kBlock;
+    const std::size_t after = first + kBlock;
+    // R·U = I, solved for the block's rows: what the rows below contribute, then the block's own triangle.
+    if (after < n) {
+      kernels.multiply(r.at(first, after), n, kBlock, n - after, inverse.at(after, after), n, n - after, false,
+                       inverse.at(first, after), n);
+    }
+    for (std::size_t i = kBlock; i-- > 0;) {
+      float* row = inverse.at(first + i, 0);
+      for (std::size_t j = after; j < n; ++j) row[j] = -row[j];
+      row[first + i] = 1;
+      for (std::size_t k = i + 1; k < kBlock; ++k) {
+        const float factor = *r.at(first + i, first + k);
+        const float* other = inverse.at(first + k, 0);
+        for (std::size_t j = first + k; j < n; ++j) row[j] -= factor * other[j];
+      }
+      const float scale = 1.0F / *r.at(first + i, first + i);
+      for (std::size_t j = first + i; j < n; ++j) row[j] *= scale;
+    }
+  }
+  return inverse;
+}
+
+// U for the Hessian's columns in this order; columns that no input touched count as 1.
+Result<Square> FactorInverse(const Hessian& hessian, const std::vector<std::size_t>& order, double damping) {
+  const std::size_t n = hessian.width;
+  const FloatKernels& kernels = FloatKernelsFor(DetectCpuLevel());
+  double mean = 0;
+  for (std::size_t i = 0; i < n; ++i) mean += hessian.sums[i * hessian.stride + i] / static_cast<double>(n);
+  for (; damping <= kDampingMax; damping *= 10) {
+    Square matrix((n + kBlock - 1) / kBlock * kBlock);
+    for (std::size_t i = 0; i < matrix.size; ++i) *matrix.at(i, i) = 1;
+    for (std::size_t i = 0; i < n; ++i) {
+      const float* row = hessian.sums.data() + order[i] * hessian.stride;
+      for (std::size_t j = 0; j < n; ++j) *matrix.at(i, j) = row[order[j]];
+      if (*matrix.at(i, i) == 0) *matrix.at(i, i) = 1;
+      *matrix.at(i, i) += static_cast<float>(damping * mean);
+    }
+    if (FactorUpper(matrix, kernels)) return InvertUpper(matrix, kernels);
+  }
+  return Status::InvalidArgument("GPTQ: the Hessian of " + std::to_string(hessian.row_count) +
+                                 " calibration tokens is singular even when damped, expected more varied texts");
+}
+
+Status CheckFinite(const Hessian& hessian, std::span<const float> weights) {
+  for (std::size_t i = 0; i < hessian.width; ++i) {
+    if (std::isfinite(hessian.sums[i * hessian.stride + i])) continue;
+    return Status::InvalidArgument("GPTQ: calibration activations of input " + std::to_string(i) +
+                                   " are not finite, expected finite numbers");
+  }
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (std::isfinite(weights[i])) continue;
+    return Status::InvalidArgument("GPTQ: weight " + std::to_string(i) + " is not finite, expected a finite number");
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
+                                    const GptqOptions& options) {
+  const std::size_t n = hessian.width;
+  FORESHORE_RETURN_IF_ERROR(CheckFinite(hessian, weights));
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (options.act_order) {
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return hessian.sums[a * hessian.stride + a] > hessian.sums[b * hessian.stride + b];
+    });
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const Square factor, FactorInverse(hessian, order, options.damping));
+  GroupedWeights result = MakeGrid(weights, row_count, n, options.bits, options.group_size);
+  const auto code_max = static_cast<float>((1U << options.bits) - 1);
+  const std::size_t stride = factor.size;
+  std::vector<float> rest(row_count * stride);  // What is left of each weight, in order.
+  for (std::size_t row = 0; row < row_count; ++row) {
+    for (std::size_t j = 0; j < n; ++j) {
+      // What no input touches may as well be zero.
+      const bool is_dead = hessian.sums[order[j] * hessian.stride + order[j]] == 0;
+      rest[row * stride + j] = is_dead ? 0.0F : weights[row * n + order[j]];
+    }
+  }
+  std::vector<float> errors(row_count * kBlock);  // Negated.
+  for (std::size_t first = 0; first < stride; first += kBlock) {
+    for (std::size_t row = 0; row < row_count; ++row) {
+      float* values = rest.data() + row * stride + first;
+      float* block_errors = errors.data() + row * kBlock;
+      std::fill_n(block_errors, kBlock, 0.0F);
+      for (std::size_t j = 0; j < kBlock && first + j < n; ++j) {
+        const float* factors = factor.at(first + j, first);
+        const std::size_t input = order[first + j];
+        const std::size_t group = row * result.group_count() + input / result.group_size;
+        const float code = CodeOf(values[j], result.scales[group], result.zeros[group], code_max);
+        result.codes[row * n + input] = static_cast<std::uint8_t>(code);
+        const float value = result.scales[group] * (code - static_cast<float>(result.zeros[group]));
+        block_errors[j] = (value - values[j]) / factors[j];
+        for (std::size_t k = j + 1; k < kBlock; ++k) values[k] += block_errors[j] * factors[k];
+      }
+    }
+    // The columns beyond the block learn of its errors at once.
+    const std::size_t end = first + kBlock;
+    if (end == stride) break;
+    FloatKernelsFor(DetectCpuLevel())
+        .multiply(errors.data(), kBlock, row_count, kBlock, factor.at(first, end), stride, stride - end, true,
+                  rest.data() + end, stride);
+  }
+  return result;
+}
+
+GroupedWeights QuantizeToNearest(std::span<const float> weights, std::size_t row_count, std::size_t column_count,
+                                 std::uint32_t bits, std::uint32_t group_size) {
+  GroupedWeights result = MakeGrid(weights, row_count, column_count, bits, group_size);
+  const auto code_max = static_cast<float>((1U << bits) - 1);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::size_t group = i / column_count * result.group_count() + i % column_count / result.group_size;
+    result.codes[i] =
+        static_cast<std::uint8_t>(CodeOf(weights[i], result.scales[group], result.zeros[group], code_max));
+  }
+  return result;
+}
+
+double OutputError(std::span<const float> weights, const GroupedWeights& quantized, const Hessian& hessian) {
+  const std::size_t width = hessian.width;
+  const std::size_t stride = hessian.stride;
+  const std::vector<float> values = quantized.Dequantize();
+  const std::size_t row_count = quantized.row_count;
+  std::vector<float> difference(row_count * stride);
+  std::vector<float> product(row_count * stride);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    difference[i / width * stride + i % width] = weights[i] - values[i];
+  }
+  FloatKernelsFor(DetectCpuLevel())
+      .multiply(difference.data(), stride, row_count, stride, hessian.sums.data(), stride, stride, false,
+                product.data(), stride);
+  double error = 0;
+  for (std::size_t i = 0; i < product.size(); ++i) error += static_cast<double>(product[i]) * difference[i];
+  return error;
+}
+
+}  // namespace foreshore

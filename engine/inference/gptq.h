@@ -1,0 +1,47 @@
+// GPTQ of one matrix: codes chosen column by column, each column's rounding error spread over the columns to come so
+// that the layer's output on calibration data changes least.
+// Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers"
+// (arXiv:2210.17323), with the groups' scales fixed beforehand (static groups) and columns taken in falling order of
+// their Hessian diagonal (act-order).
+//
+// Threads: pure functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/inference/grouped_weights.h"
+#include "foreshore/status.h"
+
+namespace foreshore {
+
+struct GptqOptions {
+  std::uint32_t bits = 4;          // 3 or 4.
+  std::uint32_t group_size = 128;  // A multiple of 32.
+  bool act_order = true;
+  double damping = 0.01;  // Of the mean diagonal, added to it; ten times as much, and again, where that does not do.
+};
+
+// Σ x·xᵀ over the calibration rows x that a layer reads.
+struct Hessian {
+  std::size_t width = 0;      // Inputs.
+  std::size_t stride = 0;     // Padded to 16.
+  std::size_t row_count = 0;  // Of x.
+  std::vector<float> sums;    // [stride][stride], symmetric, zero in the padding.
+};
+
+// `weights` is [row_count][hessian.width]. Groups are of neighbouring inputs whatever the order of columns, so the
+// result has no order of its own. kInvalidArgument where weights or Hessian are not finite, or where it stays singular.
+Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
+                                    const GptqOptions& options);
+
+// The same grid, each weight at the nearest code.
+GroupedWeights QuantizeToNearest(std::span<const float> weights, std::size_t row_count, std::size_t column_count,
+                                 std::uint32_t bits, std::uint32_t group_size);
+
+// Σ ‖(W − Q)x‖² over the calibration rows.
+double OutputError(std::span<const float> weights, const GroupedWeights& quantized, const Hessian& hessian);
+
+}  // namespace foreshore
