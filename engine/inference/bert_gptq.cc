@@ -33,6 +33,7 @@ class HessianCollector : public LinearObserver {
       input.hessian.width = i % kInputCount == 3 ? config.intermediate_size : config.hidden_size;
       input.hessian.stride = RoundUp(input.hessian.width, 16);
       input.hessian.sums.resize(input.hessian.stride * input.hessian.stride);
+      input.totals.resize(input.hessian.stride);
       input.pending.resize(kRowsPerGram * input.hessian.stride);
     }
   }
@@ -47,6 +48,9 @@ class HessianCollector : public LinearObserver {
       if (++input.pending_count == kRowsPerGram) Flush(input);
     }
   }
+
+  // Σ x, in doubles.
+  const std::vector<double>& TotalsOf(std::size_t layer, BertLinear linear) { return InputOf(layer, linear).totals; }
 
   // Complete once every sequence has run.
   const Hessian& Finish(std::size_t layer, BertLinear linear) {
@@ -63,6 +67,7 @@ class HessianCollector : public LinearObserver {
   static constexpr std::size_t kInputCount = 4;  // Of a layer: qkv, output, up, down.
   struct Input {
     Hessian hessian;
+    std::vector<double> totals;
     std::vector<float> pending;
     std::size_t pending_count = 0;
   };
@@ -72,6 +77,10 @@ class HessianCollector : public LinearObserver {
     return inputs_[(layer - first_layer_) * kInputCount + index];
   }
   void Flush(Input& input) {
+    for (std::size_t row = 0; row < input.pending_count; ++row) {
+      const float* values = input.pending.data() + row * input.hessian.stride;
+      for (std::size_t i = 0; i < input.hessian.width; ++i) input.totals[i] += values[i];
+    }
     kernels_.accumulate_gram(input.pending.data(), input.pending_count, input.hessian.stride,
                              input.hessian.sums.data());
     input.hessian.row_count += input.pending_count;
@@ -99,6 +108,35 @@ Status RunAll(const PackedBert& runs, const std::vector<std::vector<std::int32_t
     if (!status.ok()) return status.WithContext("calibration");
   }
   return Status::Ok();
+}
+
+// Σ (x − mean)(x − mean)ᵀ.
+Hessian Centred(const Hessian& hessian, const std::vector<double>& totals) {
+  Hessian centred = hessian;
+  const double inverse = 1.0 / static_cast<double>(hessian.row_count);
+  for (std::size_t i = 0; i < hessian.width; ++i) {
+    float* row = centred.sums.data() + i * hessian.stride;
+    for (std::size_t j = 0; j < hessian.width; ++j) row[j] -= static_cast<float>(totals[i] * totals[j] * inverse);
+    row[i] = std::max(row[i], 0.0F);  // An input that never varies leaves a rounding error.
+  }
+  return centred;
+}
+
+// The bias that makes the mean output what it was.
+Tensor CorrectedBias(const Tensor& bias, const std::vector<float>& weights, const GroupedWeights& quantized,
+                     const std::vector<double>& totals, std::size_t token_count) {
+  std::vector<float> values(bias.shape[0]);
+  std::memcpy(values.data(), bias.bytes.data(), bias.bytes.size());
+  const std::vector<float> codes = quantized.Dequantize();
+  const std::size_t width = quantized.column_count;
+  for (std::size_t row = 0; row < values.size(); ++row) {
+    double error = 0;
+    for (std::size_t i = 0; i < width; ++i) {
+      error += static_cast<double>(weights[row * width + i] - codes[row * width + i]) * totals[i];
+    }
+    values[row] += static_cast<float>(error / static_cast<double>(token_count));
+  }
+  return MakeF32Tensor(bias.name, bias.shape, values);
 }
 
 std::size_t HessianBytesPerLayer(const BertConfig& config) {
@@ -145,6 +183,8 @@ Result<BertModel> QuantizeBertGptq(const BertModel& f32, const PackedBert& runs,
   GptqReport made;
   made.token_count = token_count;
   std::unordered_map<std::string, std::vector<Tensor>> quantized;
+  std::unordered_map<std::string, const Tensor*> by_name;
+  for (const Tensor& tensor : f32.tensors) by_name.emplace(tensor.name, &tensor);
   const std::size_t layers_per_pass = std::max<std::size_t>(
       1, std::min<std::size_t>(config.layer_count, kHessianBytesMax / HessianBytesPerLayer(config)));
   for (std::size_t first = 0; first < config.layer_count; first += layers_per_pass) {
@@ -156,12 +196,16 @@ Result<BertModel> QuantizeBertGptq(const BertModel& f32, const PackedBert& runs,
       if (!place || place->first < first || place->first >= first + layer_count) continue;
       const Hessian& hessian = collector.Finish(place->first, place->second);
       FORESHORE_ASSIGN_OR_RETURN(const std::vector<float> weights, ToFloats(tensor.view()));
-      auto result = QuantizeGptq(weights, tensor.shape[0], hessian, options);
+      const std::vector<double>& totals = collector.TotalsOf(place->first, place->second);
+      const Hessian centred = Centred(hessian, totals);
+      auto result = QuantizeGptq(weights, tensor.shape[0], centred, options);
       if (!result.ok()) return result.status().WithContext(tensor.name);
       const GroupedWeights nearest =
           QuantizeToNearest(weights, tensor.shape[0], hessian.width, options.bits, options.group_size);
-      made.layers.push_back({tensor.name.substr(0, tensor.name.size() - std::strlen(".weight")),
-                             OutputError(weights, *result, hessian), OutputError(weights, nearest, hessian)});
+      const std::string module = tensor.name.substr(0, tensor.name.size() - std::strlen(".weight"));
+      made.layers.push_back({module, OutputError(weights, *result, centred), OutputError(weights, nearest, hessian)});
+      quantized[module + ".bias"] = {
+          CorrectedBias(*by_name.at(module + ".bias"), weights, *result, totals, hessian.row_count)};
       AppendGroupedTensors(tensor.name, *result, format, quantized[tensor.name]);
     }
   }

@@ -19,31 +19,69 @@ float CodeOf(float value, float scale, std::uint8_t zero, float code_max) {
   return std::clamp(std::nearbyint(value / scale) + static_cast<float>(zero), 0.0F, code_max);
 }
 
-// A grid through zero from the smallest to the largest weight of each group.
-GroupedWeights MakeGrid(std::span<const float> weights, std::size_t row_count, std::size_t column_count,
-                        std::uint32_t bits, std::uint32_t group_size) {
-  GroupedWeights grid;
-  grid.row_count = row_count;
-  grid.column_count = column_count;
-  grid.group_size = std::min<std::size_t>(group_size, column_count);
-  grid.codes.resize(row_count * column_count);
-  grid.scales.resize(row_count * grid.group_count());
-  grid.zeros.resize(grid.scales.size());
+// Parts of the range from a group's smallest to its largest weight that a grid may cover.
+constexpr float kShrinkSteps[] = {1.0F, 0.95F, 0.9F, 0.85F, 0.8F, 0.75F, 0.7F};
+
+struct Grid {
+  float scale = 0;
+  std::uint8_t zero = 0;
+};
+
+// A grid through zero from `low` to `high`.
+Grid GridOf(float low, float high, float code_max) {
+  Grid grid;
+  grid.scale = (high - low) / code_max;
+  if (grid.scale > 0) grid.zero = static_cast<std::uint8_t>(std::nearbyint(-low / grid.scale));
+  return grid;
+}
+
+double GridError(std::span<const float> group, std::span<const float> importance, const Grid& grid, float code_max) {
+  double error = 0;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    const float code = CodeOf(group[i], grid.scale, grid.zero, code_max);
+    const float difference = group[i] - grid.scale * (code - static_cast<float>(grid.zero));
+    error += static_cast<double>(importance[i]) * difference * difference;
+  }
+  return error;
+}
+
+// A grid for each group from its smallest to its largest weight, or with `importance` (of each input) the part of that
+// range that leaves the smallest weighted error. Codes are left zero.
+GroupedWeights MakeGrids(std::span<const float> weights, std::size_t row_count, std::size_t column_count,
+                         std::uint32_t bits, std::uint32_t group_size, std::span<const float> importance) {
+  GroupedWeights grids;
+  grids.row_count = row_count;
+  grids.column_count = column_count;
+  grids.group_size = std::min<std::size_t>(group_size, column_count);
+  grids.codes.resize(row_count * column_count);
+  grids.scales.resize(row_count * grids.group_count());
+  grids.zeros.resize(grids.scales.size());
   const auto code_max = static_cast<float>((1U << bits) - 1);
-  for (std::size_t i = 0; i < grid.scales.size(); ++i) {
-    const std::size_t first = i % grid.group_count() * grid.group_size;
-    const auto group =
-        weights.subspan(i / grid.group_count() * column_count + first, std::min(grid.group_size, column_count - first));
+  for (std::size_t i = 0; i < grids.scales.size(); ++i) {
+    const std::size_t first = i % grids.group_count() * grids.group_size;
+    const std::size_t count = std::min(grids.group_size, column_count - first);
+    const auto group = weights.subspan(i / grids.group_count() * column_count + first, count);
     float low = 0;
     float high = 0;
     for (const float value : group) {
       low = std::min(low, value);
       high = std::max(high, value);
     }
-    grid.scales[i] = (high - low) / code_max;
-    if (grid.scales[i] > 0) grid.zeros[i] = static_cast<std::uint8_t>(std::nearbyint(-low / grid.scales[i]));
+    Grid best = GridOf(low, high, code_max);
+    if (!importance.empty() && best.scale > 0) {
+      double best_error = GridError(group, importance.subspan(first, count), best, code_max);
+      for (const float shrink : kShrinkSteps) {
+        const Grid grid = GridOf(low * shrink, high * shrink, code_max);
+        const double error = GridError(group, importance.subspan(first, count), grid, code_max);
+        if (error >= best_error) continue;
+        best_error = error;
+        best = grid;
+      }
+    }
+    grids.scales[i] = best.scale;
+    grids.zeros[i] = best.zero;
   }
-  return grid;
+  return grids;
 }
 
 // A square matrix of blocks, so that nearly all of the work is products of blocks, which the float kernels do.
@@ -176,7 +214,9 @@ Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t 
     });
   }
   FORESHORE_ASSIGN_OR_RETURN(const Square factor, FactorInverse(hessian, order, options.damping));
-  GroupedWeights result = MakeGrid(weights, row_count, n, options.bits, options.group_size);
+  std::vector<float> importance(n);
+  for (std::size_t i = 0; i < n; ++i) importance[i] = hessian.sums[i * hessian.stride + i];
+  GroupedWeights result = MakeGrids(weights, row_count, n, options.bits, options.group_size, importance);
   const auto code_max = static_cast<float>((1U << options.bits) - 1);
   const std::size_t stride = factor.size;
   std::vector<float> rest(row_count * stride);  // What is left of each weight, in order.
@@ -216,7 +256,7 @@ Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t 
 
 GroupedWeights QuantizeToNearest(std::span<const float> weights, std::size_t row_count, std::size_t column_count,
                                  std::uint32_t bits, std::uint32_t group_size) {
-  GroupedWeights result = MakeGrid(weights, row_count, column_count, bits, group_size);
+  GroupedWeights result = MakeGrids(weights, row_count, column_count, bits, group_size, {});
   const auto code_max = static_cast<float>((1U << bits) - 1);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const std::size_t group = i / column_count * result.group_count() + i % column_count / result.group_size;

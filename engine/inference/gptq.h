@@ -1,8 +1,8 @@
 // GPTQ of one matrix: codes chosen column by column, each column's rounding error spread over the columns to come so
 // that the layer's output on calibration data changes least.
 // Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers"
-// (arXiv:2210.17323), with the groups' scales fixed beforehand (static groups) and columns taken in falling order of
-// their Hessian diagonal (act-order).
+// (arXiv:2210.17323), with the groups' scales fixed beforehand (static groups), each such that its weights' errors,
+// taken by the Hessian diagonal, are smallest, and columns taken in falling order of that diagonal (act-order).
 //
 // Threads: pure functions.
 #pragma once
@@ -37,7 +37,7 @@ struct Hessian {
 Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
                                     const GptqOptions& options);
 
-// The same grid, each weight at the nearest code.
+// Each weight at the nearest code of a grid from the smallest to the largest weight of its group.
 GroupedWeights QuantizeToNearest(std::span<const float> weights, std::size_t row_count, std::size_t column_count,
                                  std::uint32_t bits, std::uint32_t group_size);
 

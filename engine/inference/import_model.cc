@@ -165,6 +165,7 @@ std::string ReadLicence(const std::string& directory) {
 struct Weights {
   BertModel model;
   std::string origin;
+  WeightFormat format = WeightFormat::Float();
 };
 
 Result<Weights> LoadSafetensors(const std::string& path, const std::string& directory) {
@@ -173,14 +174,18 @@ Result<Weights> LoadSafetensors(const std::string& path, const std::string& dire
   FORESHORE_ASSIGN_OR_RETURN(BertConfigFile config, ReadBertConfigJson(config_path, config_text));
   FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
   FORESHORE_ASSIGN_OR_RETURN(const SafetensorsFile tensors, ReadSafetensors(path, file->bytes()));
+  if (config.gptq) {
+    FORESHORE_ASSIGN_OR_RETURN(GptqCheckpoint gptq, BertFromGptq(path, config.config, *config.gptq, tensors.tensors));
+    return Weights{std::move(gptq.model), std::move(config.origin), gptq.format};
+  }
   FORESHORE_ASSIGN_OR_RETURN(BertModel model, BertFromSafetensors(path, config.config, tensors.tensors));
-  return Weights{std::move(model), std::move(config.origin)};
+  return Weights{std::move(model), std::move(config.origin), WeightFormat::Float()};
 }
 
 Result<Weights> LoadOnnx(const std::string& path) {
   FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
   FORESHORE_ASSIGN_OR_RETURN(OnnxBert bert, ImportOnnxBert(path, file->bytes()));
-  return Weights{std::move(bert.model), std::move(bert.origin)};
+  return Weights{std::move(bert.model), std::move(bert.origin), WeightFormat::Float()};
 }
 
 // One length for tokenizer and model: what the sentence settings say, else the tokenizer's, at most the positions.
@@ -242,8 +247,8 @@ Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& 
     FORESHORE_ASSIGN_OR_RETURN(weights_read, LoadSafetensors(weights_path, directory));
   }
   Weights weights = std::move(*weights_read);
-  ImportedModel imported{std::move(weights.model), std::move(tokenizer), is_onnx ? "onnx" : "safetensors",
-                         ReadLicence(directory), std::move(weights.origin)};
+  ImportedModel imported{std::move(weights.model),         weights.format,         std::move(tokenizer),
+                         is_onnx ? "onnx" : "safetensors", ReadLicence(directory), std::move(weights.origin)};
   FORESHORE_RETURN_IF_ERROR(AgreeOnLength(path, settings, imported));
   return imported;
 }

@@ -24,7 +24,8 @@ struct ImportOptions {
 };
 
 struct ImportedModel {
-  BertModel model;  // F32, validated by ValidateBertTensors, every value finite.
+  BertModel model;             // Validated by ValidateBertTensors, every value finite.
+  WeightFormat weight_format;  // F32, or what the file is quantized to.
   WordPieceTokenizer tokenizer;
   std::string format;   // "safetensors" or "onnx".
   std::string licence;  // As the model's README states it, such as "apache-2.0"; empty if nothing says.

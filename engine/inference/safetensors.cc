@@ -15,10 +15,18 @@ using simdjson::dom::object;
 
 constexpr std::size_t kLengthBytes = 8;
 
+constexpr std::pair<std::string_view, TensorType> kTypes[] = {
+    {"F32", TensorType::kF32}, {"F16", TensorType::kF16}, {"BF16", TensorType::kBF16}, {"I8", TensorType::kI8},
+    {"U8", TensorType::kU8},   {"I32", TensorType::kI32}, {"I64", TensorType::kI64}};
+
+std::string_view DtypeOf(TensorType type) {
+  for (const auto& [name, of] : kTypes) {
+    if (of == type) return name;
+  }
+  return "";
+}
+
 std::optional<TensorType> TypeFromDtype(std::string_view dtype) {
-  static constexpr std::pair<std::string_view, TensorType> kTypes[] = {
-      {"F32", TensorType::kF32}, {"F16", TensorType::kF16}, {"BF16", TensorType::kBF16}, {"I8", TensorType::kI8},
-      {"U8", TensorType::kU8},   {"I32", TensorType::kI32}, {"I64", TensorType::kI64}};
   for (const auto& [name, type] : kTypes) {
     if (name == dtype) return type;
   }
@@ -172,6 +180,28 @@ Result<SafetensorsFile> ReadSafetensors(std::string_view name, Bytes bytes) {
     result.tensors.push_back(std::move(placed.tensor));
   }
   return result;
+}
+
+ByteString WriteSafetensors(std::vector<TensorView> tensors) {
+  std::sort(tensors.begin(), tensors.end(), [](const TensorView& a, const TensorView& b) { return a.name < b.name; });
+  std::string header = "{";
+  std::uint64_t offset = 0;
+  for (const TensorView& tensor : tensors) {
+    if (header.size() > 1) header.push_back(',');
+    header += "\"" + tensor.name + "\":{\"dtype\":\"" + std::string(DtypeOf(tensor.type)) + "\",\"shape\":[";
+    for (std::size_t i = 0; i < tensor.shape.size(); ++i)
+      header += (i == 0 ? "" : ",") + std::to_string(tensor.shape[i]);
+    header +=
+        "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + tensor.bytes.size()) + "]}";
+    offset += tensor.bytes.size();
+  }
+  header.push_back('}');
+  header.resize((header.size() + 7) / 8 * 8, ' ');  // The numbers begin aligned.
+  ByteString file;
+  AppendFixed(file, static_cast<std::uint64_t>(header.size()));
+  file += header;
+  for (const TensorView& tensor : tensors) file += tensor.bytes;
+  return file;
 }
 
 }  // namespace foreshore

@@ -31,4 +31,8 @@ struct SafetensorsFile {
 // tensor whose element type TensorType does not have.
 Result<SafetensorsFile> ReadSafetensors(std::string_view name, Bytes bytes);
 
+// A file of these tensors, whose names need no escaping in JSON, by name, without metadata; the same tensors give the
+// same bytes.
+ByteString WriteSafetensors(std::vector<TensorView> tensors);
+
 }  // namespace foreshore

@@ -1,6 +1,7 @@
 #include "engine/inference/safetensors_bert.h"
 
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <unordered_map>
@@ -92,7 +93,53 @@ std::optional<std::string> CanonicalName(std::string_view name) {
   return std::nullopt;
 }
 
+// quantization_config of a GPTQ checkpoint.
+Result<GptqCheckpointConfig> ReadGptqConfig(const std::string& name, object section) {
+  const std::string_view method = JsonString(section, "quant_method").value_or("absent");
+  if (method != "gptq") {
+    return Status::Unsupported(name + ": quantization_config is of quant_method " + std::string(method.substr(0, 64)) +
+                               ", expected gptq");
+  }
+  GptqCheckpointConfig config;
+  const auto bits = JsonUnsigned(section, "bits");
+  const auto group_size = JsonNumber(section, "group_size");
+  if (!bits || *bits > 64 || !group_size || std::fabs(*group_size) > 1e9 || *group_size != std::floor(*group_size)) {
+    return Status::Corruption(name + ": quantization_config lacks bits or group_size");
+  }
+  config.bits = static_cast<std::uint32_t>(*bits);
+  config.group_size = static_cast<std::int64_t>(*group_size);
+  const std::string_view format = JsonString(section, "checkpoint_format").value_or("gptq");
+  if (format != "gptq" && format != "gptq_v2") {
+    return Status::Unsupported(name + ": checkpoint_format is " + std::string(format.substr(0, 64)) +
+                               ", expected gptq or gptq_v2");
+  }
+  config.is_v2 = format == "gptq_v2";
+  return config;
+}
+
 }  // namespace
+
+std::optional<std::string> CanonicalBertName(std::string_view name) {
+  if (name.starts_with("bert.")) name.remove_prefix(5);
+  return CanonicalName(name);
+}
+
+Result<std::vector<Tensor>> CanonicalBertTensors(const std::vector<TensorView>& tensors) {
+  std::vector<Tensor> renamed;
+  for (const TensorView& tensor : tensors) {
+    std::string_view their_name = tensor.name;
+    if (their_name.starts_with("bert.")) their_name.remove_prefix(5);
+    if (IsIgnored(their_name)) continue;
+    const std::string our_name = CanonicalName(their_name).value_or(tensor.name);
+    if (tensor.type == TensorType::kF16 || tensor.type == TensorType::kBF16) {
+      FORESHORE_ASSIGN_OR_RETURN(const std::vector<float> values, ToFloats(tensor));
+      renamed.push_back(MakeF32Tensor(our_name, tensor.shape, values));
+    } else {
+      renamed.push_back({our_name, tensor.type, tensor.shape, ByteString(tensor.bytes)});
+    }
+  }
+  return renamed;
+}
 
 Result<BertConfigFile> ReadBertConfigJson(std::string_view file_name, Bytes text) {
   const std::string name(file_name);
@@ -113,10 +160,15 @@ Result<BertConfigFile> ReadBertConfigJson(std::string_view file_name, Bytes text
   for (const char* key : {"is_decoder", "add_cross_attention", "is_encoder_decoder"}) {
     Require(problems, !JsonBool(root, key).value_or(false), std::string(key) + " is true, expected false");
   }
-  Require(problems, !JsonMember(root, "quantization_config").has_value(), "quantization_config is present");
+  const auto quantization = JsonObject(root, "quantization_config");
+  Require(problems, quantization.has_value() || !JsonMember(root, "quantization_config").has_value(),
+          "quantization_config is no object");
   if (!problems.empty()) return Status::Unsupported(name + ": " + problems);
 
   BertConfigFile result;
+  if (quantization) {
+    FORESHORE_ASSIGN_OR_RETURN(result.gptq, ReadGptqConfig(name, *quantization));
+  }
   BertConfig& config = result.config;
   std::string missing;
   config.hidden_size = ReadSize(root, "hidden_size", missing);

@@ -91,8 +91,7 @@ TEST_CASE("gptq: on correlated inputs the output error is well below rounding to
       const auto gptq =
           QuantizeGptq(weights, kOutputs, hessian, {.bits = bits, .group_size = 64, .act_order = act_order});
       REQUIRE(gptq.ok());
-      CHECK(gptq->scales == nearest.scales);  // Static groups: the same grid.
-      CHECK(gptq->zeros == nearest.zeros);
+      CHECK(gptq->order.empty());  // Static groups: inputs stay in their own order.
       CHECK(*std::max_element(gptq->codes.begin(), gptq->codes.end()) < 1U << bits);
       const double error = PlainError(weights, *gptq, seen);
       CHECK(OutputError(weights, *gptq, hessian) == doctest::Approx(error).epsilon(0.01));
@@ -112,7 +111,7 @@ TEST_CASE("gptq: taking columns by their weight on the output helps") {
   CHECK(OutputError(weights, *ordered, hessian) < OutputError(weights, *plain, hessian));
 }
 
-TEST_CASE("gptq: uncorrelated inputs of equal strength give the nearest codes") {
+TEST_CASE("gptq: uncorrelated inputs of equal strength leave no more than the nearest codes do") {
   constexpr std::size_t kWidth = 64;
   const std::vector<float> weights = RandomWeights(16 * kWidth, 55);
   Hessian hessian;
@@ -120,7 +119,10 @@ TEST_CASE("gptq: uncorrelated inputs of equal strength give the nearest codes") 
   hessian.sums.resize(kWidth * kWidth);
   for (std::size_t i = 0; i < kWidth; ++i) hessian.sums[i * kWidth + i] = 3.0F;
   const auto gptq = QuantizeGptq(weights, 16, hessian, {.group_size = 32});
-  CHECK(gptq->codes == QuantizeToNearest(weights, 16, kWidth, 4, 32).codes);
+  const double error = OutputError(weights, *gptq, hessian);
+  const double nearest_error = OutputError(weights, QuantizeToNearest(weights, 16, kWidth, 4, 32), hessian);
+  CHECK(error <= nearest_error);
+  CHECK(error > 0.8 * nearest_error);  // There is nothing to gain but by narrower grids.
 }
 
 TEST_CASE("gptq: an input that nothing touched, a constant group and a rank below the width are fine") {
