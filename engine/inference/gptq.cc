@@ -187,6 +187,125 @@ Result<Square> FactorInverse(const Hessian& hessian, const std::vector<std::size
                                  " calibration tokens is singular even when damped, expected more varied texts");
 }
 
+// Lowers Σ e·(H + damping)·eᵀ over rows e of W − Q, round by round.
+class Refiner {
+ public:
+  Refiner(std::span<const float> weights, const Hessian& hessian, double damping, float code_max,
+          GroupedWeights& quantized)
+      : hessian_(hessian),
+        code_max_(code_max),
+        quantized_(quantized),
+        error_(quantized.row_count * hessian.stride),
+        slope_(error_.size()) {
+    const std::size_t width = hessian.width;
+    double mean = 0;
+    for (std::size_t i = 0; i < width; ++i) mean += hessian.sums[i * hessian.stride + i] / static_cast<double>(width);
+    ridge_ = static_cast<float>(damping * mean);
+    for (std::size_t row = 0; row < quantized.row_count; ++row) {
+      for (std::size_t i = 0; i < width; ++i) {
+        // What no input touches is left alone.
+        const bool is_dead = hessian.sums[i * hessian.stride + i] == 0;
+        error_[row * hessian.stride + i] = is_dead ? 0.0F : weights[row * width + i] - quantized.ValueAt(row, i);
+      }
+    }
+    slope_ = Times(error_);
+  }
+
+  void MoveScales() {
+    const std::size_t stride = hessian_.stride;
+    std::vector<float> direction(error_.size());
+    std::vector<float> steps(quantized_.scales.size());
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const std::size_t row = i / quantized_.group_count();
+      const Range range = RangeOf(i % quantized_.group_count());
+      double along = 0;
+      double curve = 0;
+      for (std::size_t k = range.first; k < range.end; ++k) {
+        const double level = LevelAt(row, k);
+        along += level * slope_[row * stride + k];
+        curve += level * level * (hessian_.sums[k * stride + k] + ridge_);
+      }
+      if (curve > 0) steps[i] = static_cast<float>(along / curve);
+      for (std::size_t k = range.first; k < range.end; ++k) direction[row * stride + k] = steps[i] * LevelAt(row, k);
+    }
+    const std::vector<float> bent = Times(direction);
+    for (std::size_t row = 0; row < quantized_.row_count; ++row) {
+      double along = 0;
+      double curve = 0;
+      for (std::size_t k = row * stride; k < (row + 1) * stride; ++k) {
+        along += static_cast<double>(direction[k]) * slope_[k];
+        curve += static_cast<double>(direction[k]) * bent[k];
+      }
+      // Exactly as far as the error falls, unless a scale would turn round.
+      const auto length = static_cast<float>(curve > 0 ? along / curve : 0);
+      bool is_sound = length > 0;
+      const std::size_t first = row * quantized_.group_count();
+      for (std::size_t i = first; i < first + quantized_.group_count(); ++i) {
+        is_sound = is_sound && quantized_.scales[i] + length * steps[i] >= 0;
+      }
+      if (!is_sound) continue;
+      for (std::size_t i = first; i < first + quantized_.group_count(); ++i) quantized_.scales[i] += length * steps[i];
+      for (std::size_t k = row * stride; k < (row + 1) * stride; ++k) {
+        error_[k] -= length * direction[k];
+        slope_[k] -= length * bent[k];
+      }
+    }
+  }
+
+  void MoveCodes() {
+    const std::size_t stride = hessian_.stride;
+    for (std::size_t row = 0; row < quantized_.row_count; ++row) {
+      float* slope = slope_.data() + row * stride;
+      for (std::size_t i = 0; i < hessian_.width; ++i) {
+        const float* curves = hessian_.sums.data() + i * stride;
+        const std::size_t group = row * quantized_.group_count() + i / quantized_.group_size;
+        const float scale = quantized_.scales[group];
+        if (curves[i] == 0 || scale == 0) continue;
+        const std::uint8_t zero = quantized_.zeros[group];
+        std::uint8_t& code = quantized_.codes[row * hessian_.width + i];
+        const float value = scale * (static_cast<float>(code) - static_cast<float>(zero));
+        const float best = CodeOf(value + slope[i] / (curves[i] + ridge_), scale, zero, code_max_);
+        if (best == static_cast<float>(code)) continue;
+        const float change = scale * (best - static_cast<float>(code));
+        code = static_cast<std::uint8_t>(best);
+        error_[row * stride + i] -= change;
+        for (std::size_t k = 0; k < stride; ++k) slope[k] -= change * curves[k];
+        slope[i] -= change * ridge_;
+      }
+    }
+  }
+
+ private:
+  struct Range {
+    std::size_t first;
+    std::size_t end;
+  };
+  Range RangeOf(std::size_t group) const {
+    const std::size_t first = group * quantized_.group_size;
+    return {first, std::min(hessian_.width, first + quantized_.group_size)};
+  }
+  float LevelAt(std::size_t row, std::size_t k) const {
+    const std::size_t group = row * quantized_.group_count() + k / quantized_.group_size;
+    return static_cast<float>(quantized_.codes[row * hessian_.width + k]) - static_cast<float>(quantized_.zeros[group]);
+  }
+  // rows · (H + ridge).
+  std::vector<float> Times(const std::vector<float>& rows) const {
+    std::vector<float> product(rows.size());
+    FloatKernelsFor(DetectCpuLevel())
+        .multiply(rows.data(), hessian_.stride, quantized_.row_count, hessian_.stride, hessian_.sums.data(),
+                  hessian_.stride, hessian_.stride, false, product.data(), hessian_.stride);
+    for (std::size_t i = 0; i < rows.size(); ++i) product[i] += ridge_ * rows[i];
+    return product;
+  }
+
+  const Hessian& hessian_;
+  float code_max_;
+  float ridge_ = 0;
+  GroupedWeights& quantized_;
+  std::vector<float> error_;  // [rows][stride], W − Q.
+  std::vector<float> slope_;  // error_ · (H + ridge).
+};
+
 Status CheckFinite(const Hessian& hessian, std::span<const float> weights) {
   for (std::size_t i = 0; i < hessian.width; ++i) {
     if (std::isfinite(hessian.sums[i * hessian.stride + i])) continue;
@@ -250,6 +369,11 @@ Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t 
     FloatKernelsFor(DetectCpuLevel())
         .multiply(errors.data(), kBlock, row_count, kBlock, factor.at(first, end), stride, stride - end, true,
                   rest.data() + end, stride);
+  }
+  Refiner refiner(weights, hessian, options.damping, code_max, result);
+  for (std::uint32_t round = 0; round < options.refinement_count; ++round) {
+    refiner.MoveScales();
+    refiner.MoveCodes();
   }
   return result;
 }

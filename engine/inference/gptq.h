@@ -3,6 +3,8 @@
 // Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers"
 // (arXiv:2210.17323), with the groups' scales fixed beforehand (static groups), each such that its weights' errors,
 // taken by the Hessian diagonal, are smallest, and columns taken in falling order of that diagonal (act-order).
+// Then come rounds that never raise the error: groups' scales along the direction that lowers it, each code to where it
+// is lowest while the others stay (coordinate descent, as in Behdin et al. 2023, "QuantEase", arXiv:2309.01885).
 //
 // Threads: pure functions.
 #pragma once
@@ -21,6 +23,7 @@ struct GptqOptions {
   std::uint32_t bits = 4;          // 3 or 4.
   std::uint32_t group_size = 128;  // A multiple of 32.
   bool act_order = true;
+  std::uint32_t refinement_count = 3;  // Rounds of refinement after GPTQ: scales, then each code by itself.
   double damping = 0.01;  // Of the mean diagonal, added to it; ten times as much, and again, where that does not do.
 };
 

@@ -111,6 +111,24 @@ TEST_CASE("gptq: taking columns by their weight on the output helps") {
   CHECK(OutputError(weights, *ordered, hessian) < OutputError(weights, *plain, hessian));
 }
 
+TEST_CASE("gptq: refinement lowers the error, seen and unseen") {
+  constexpr std::size_t kWidth = 192;
+  const std::vector<float> weights = RandomWeights(48 * kWidth, 62);
+  const std::vector<float> all = CorrelatedRows(1200, kWidth, 63);
+  const std::vector<float> seen(all.begin(), all.begin() + 900 * kWidth);
+  const std::vector<float> unseen(all.begin() + 900 * kWidth, all.end());
+  const Hessian hessian = HessianOf(seen, kWidth);
+  double before = 1e30;
+  for (const std::uint32_t refinement_count : {0U, 1U, 3U}) {
+    CAPTURE(refinement_count);
+    const auto gptq =
+        QuantizeGptq(weights, 48, hessian, {.group_size = 64, .refinement_count = refinement_count}).value();
+    const double error = PlainError(weights, gptq, seen) + PlainError(weights, gptq, unseen);
+    CHECK(error < before);
+    before = error;
+  }
+}
+
 TEST_CASE("gptq: uncorrelated inputs of equal strength leave no more than the nearest codes do") {
   constexpr std::size_t kWidth = 64;
   const std::vector<float> weights = RandomWeights(16 * kWidth, 55);
