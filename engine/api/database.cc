@@ -295,15 +295,30 @@ Status Database::RemoveModel(const std::string& name) {
   return core_->models().Remove(name);
 }
 
-Result<std::vector<float>> Database::Embed(const std::string& model, std::string_view text) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, core_->models().Load(model));
+Result<ModelQuantizeReport> Database::QuantizeModel(const std::string& name, const std::string& as,
+                                                    const ModelQuantizeOptions& options) {
+  return core_->QuantizeModel(name, as, options);
+}
+
+Result<ModelInfo> Database::AddAdapter(const std::string& model, const std::string& adapter, const std::string& path) {
+  return core_->models().AddAdapter(model, adapter, path);
+}
+
+Status Database::RemoveAdapter(const std::string& model, const std::string& adapter) {
+  return core_->models().RemoveAdapter(model, adapter);
+}
+
+Result<std::vector<float>> Database::Embed(const std::string& model, std::string_view text,
+                                           const std::string& adapter) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, core_->models().Load(model, adapter));
   std::vector<float> vector(loaded->info().dimension);
   FORESHORE_RETURN_IF_ERROR(loaded->Embed({&text, 1}, vector));
   return vector;
 }
 
-Result<std::string> Database::Predict(const std::string& model, std::string_view input_json) {
-  return core_->models().Predict(model, input_json);
+Result<std::string> Database::Predict(const std::string& model, std::string_view input_json,
+                                      const std::string& adapter) {
+  return core_->models().Predict(model, input_json, adapter);
 }
 
 Result<std::vector<RescuedValue>> Database::ListRescued(const std::string& collection) {

@@ -109,6 +109,9 @@ class DatabaseCore {
   Status DropVectorIndex(const std::string& collection, const std::string& field);
   // Makes the graph of an index that NeedsRebuild() anew from the stored vectors. Commits go on until the last step.
   Status RebuildVectorIndex(std::uint32_t index_id);
+  // Takes the texts and hands them to ModelRegistry::Quantize. kInvalidArgument where too few documents have a text.
+  Result<ModelQuantizeReport> QuantizeModel(const std::string& name, const std::string& as,
+                                            const ModelQuantizeOptions& options);
   Result<VectorTuningResult> TuneVectorIndex(const std::string& collection, const std::string& field, double recall,
                                              std::size_t sample_count);
   Result<std::vector<IndexInfo>> ListIndexes();

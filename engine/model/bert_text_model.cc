@@ -20,7 +20,8 @@ Result<std::shared_ptr<BertTextModel>> BertTextModel::Open(ModelInfo info, WordP
   return model;
 }
 
-Status BertTextModel::Embed(std::span<const std::string_view> texts, std::span<float> out) {
+Status BertTextModel::EmbedWith(std::span<const std::string_view> texts, const BertAdapter* adapter,
+                                std::span<float> out) {
   const std::lock_guard lock(mutex_);
   if (ids_.size() < texts.size()) ids_.resize(texts.size());
   std::vector<std::span<const std::int32_t>> sequences;
@@ -30,7 +31,7 @@ Status BertTextModel::Embed(std::span<const std::string_view> texts, std::span<f
     // Ids are below 2^31; the executor takes them signed, as model files do.
     sequences.emplace_back(reinterpret_cast<const std::int32_t*>(ids_[i].data()), ids_[i].size());
   }
-  return executor_->Embed(sequences, out);
+  return executor_->Embed(sequences, out, adapter);
 }
 
 }  // namespace foreshore

@@ -84,6 +84,11 @@ Result<BlobId> ParseBlobId(std::string_view hex) {
   return id;
 }
 
+void SetFormat(ModelManifest& manifest, const WeightFormat& format) {
+  manifest.format = format;
+  manifest.quantization = WeightFormatName(format);
+}
+
 std::string EncodeManifest(const ModelManifest& manifest) {
   if (manifest.is_graph()) {
     std::string out = "{";
@@ -108,6 +113,10 @@ std::string EncodeManifest(const ModelManifest& manifest) {
   AppendMember(out, "format", "1", false);
   AppendMember(out, "architecture", manifest.architecture, true);
   AppendMember(out, "quantization", manifest.quantization, true);
+  if (manifest.format.kind == WeightKind::kGrouped) {
+    AppendMember(out, "group_size", std::to_string(manifest.format.group_size), false);
+    AppendMember(out, "ordered", manifest.format.ordered ? "true" : "false", false);
+  }
   AppendMember(out, "config", config, false);
   AppendMember(out, "tokenizer", "{\"$blob\":\"" + ToHex(AsBytes(manifest.tokenizer)) + "\"}", false);
   std::string tensors = "[";
@@ -150,7 +159,16 @@ Result<ModelManifest> DecodeManifest(Bytes json) {
   if (!quantization || !config || !tokenizer || !tensors) {
     return Damaged("quantization, config, tokenizer or tensors is missing");
   }
-  manifest.quantization = *quantization;
+  const auto group_size = JsonUnsigned(root, "group_size").value_or(0);
+  const auto format_of_weights =
+      WeightFormatFromName(*quantization, static_cast<std::uint32_t>(std::min<std::uint64_t>(group_size, UINT32_MAX)),
+                           JsonBool(root, "ordered").value_or(false));
+  if (!format_of_weights) {
+    return Status::Unsupported("model manifest: quantization \"" + std::string(quantization->substr(0, 64)) +
+                               "\" with groups of " + std::to_string(group_size) +
+                               ", expected none, int8, gptq4, gptq3 or nf4 and a multiple of 32");
+  }
+  SetFormat(manifest, *format_of_weights);
   for (const NamedCount& count : kCounts) {
     const auto value = JsonUnsigned(*config, count.name);
     if (!value || *value > UINT32_MAX) return Damaged("config." + std::string(count.name) + " is missing");

@@ -2,6 +2,7 @@
 //
 //   {"format":1,"architecture":"bert","quantization":"int8","config":{…},"tokenizer":{"$blob":"…"},
 //    "tensors":[{"name":"…","type":"i8","shape":[…],"blob":"…"}, …]}
+//   with "group_size" and "ordered" after "quantization" where that is gptq4 or gptq3
 //   {"format":1,"architecture":"graph","quantization":"none","graph":{"$blob":"…"}}
 //
 // A general graph is kept as the ONNX file that it came as.
@@ -28,6 +29,7 @@ struct ModelManifest {
   };
   std::string architecture = "bert";  // Or "graph".
   std::string quantization;
+  WeightFormat format;  // What `quantization` says of a text model's weights.
   BertConfig config;
   BlobId tokenizer{};
   std::vector<TensorEntry> tensors;
@@ -36,6 +38,8 @@ struct ModelManifest {
   bool is_graph() const { return architecture == "graph"; }
 };
 
+// Sets quantization and format.
+void SetFormat(ModelManifest& manifest, const WeightFormat& format);
 std::string EncodeManifest(const ModelManifest& manifest);
 // kUnsupported for another format or architecture, kCorruption for anything that contradicts itself.
 Result<ModelManifest> DecodeManifest(Bytes json);

@@ -60,7 +60,9 @@ void Embed(sqlite3_context* context, int count, sqlite3_value** arguments) {
 void Predict(sqlite3_context* context, int count, sqlite3_value** arguments) {
   if (AnyNull(count, arguments)) return;
   SessionState& session = SessionOf(context);
-  const auto result = session.core.models().Predict(std::string(TextOf(arguments[0])), TextOf(arguments[1]), &session);
+  const std::string adapter = count > 2 ? std::string(TextOf(arguments[2])) : std::string();
+  const auto result =
+      session.core.models().Predict(std::string(TextOf(arguments[0])), TextOf(arguments[1]), adapter, &session);
   if (!result.ok()) return SessionOf(context).FailFunction(context, result.status());
   sqlite3_result_text64(context, result->data(), result->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
   sqlite3_result_subtype(context, kJsonSubtype);
@@ -116,6 +118,7 @@ Status RegisterSqlFunctions(SessionState& session) {
   constexpr Registration kFunctions[] = {{"array_contains", 2, SqliteCallback<&ArrayContains>},
                                          {"embed", 2, SqliteCallback<&Embed>},
                                          {"predict", 2, SqliteCallback<&Predict>},
+                                         {"predict", 3, SqliteCallback<&Predict>},
                                          {"vector_distance", 2, SqliteCallback<&VectorDistance>},
                                          {"vector_distance", 3, SqliteCallback<&VectorDistance>}};
   for (const Registration& each : kFunctions) {

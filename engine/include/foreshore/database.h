@@ -319,12 +319,22 @@ class Database {
   Result<std::vector<ModelInfo>> ListModels();
   Result<ModelInfo> GetModel(const std::string& name);  // kNotFound
   Status RemoveModel(const std::string& name);          // kConflict where a vector field uses it.
-  // One text, the model's dimension of floats.
-  Result<std::vector<float>> Embed(const std::string& model, std::string_view text);
+  // Makes of a text model in f32 or int8 a smaller one under the name `as`, calibrated and judged on documents. Where
+  // it falls short the report says so, and nothing is kept. kInvalidArgument where there is too little text, or a
+  // number is not finite.
+  Result<ModelQuantizeReport> QuantizeModel(const std::string& name, const std::string& as,
+                                            const ModelQuantizeOptions& options);
+  // A LoRA adapter as PEFT saves it: a folder with adapter_config.json and adapter_model.safetensors. It is kept beside
+  // the model and takes the place of one of the same name; kInvalidArgument and kUnsupported name all that does not
+  // fit.
+  Result<ModelInfo> AddAdapter(const std::string& model, const std::string& adapter, const std::string& path);
+  Status RemoveAdapter(const std::string& model, const std::string& adapter);  // kNotFound
+  // One text, the model's dimension of floats; with `adapter`, one of the model's, as that makes it.
+  Result<std::vector<float>> Embed(const std::string& model, std::string_view text, const std::string& adapter = {});
   // `input` is JSON: for a text model a string or {"text": …}; for a graph its numbers, nested or flat, or {"input's
   // name": numbers, …}. The result is JSON: {"embedding": […]}; for a graph its numbers, or {"output's name": numbers,
   // …}.
-  Result<std::string> Predict(const std::string& model, std::string_view input_json);
+  Result<std::string> Predict(const std::string& model, std::string_view input_json, const std::string& adapter = {});
 
   Result<std::vector<RescuedValue>> ListRescued(const std::string& collection = {});
   Result<DatabaseStats> Stats();
