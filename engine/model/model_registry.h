@@ -85,8 +85,8 @@ class ModelRegistry {
   Result<std::shared_ptr<TextModel>> Load(const std::string& name, const std::string& adapter = {});
   // `input` as JSON; the result as JSON. For a general graph, as GraphModel::Predict says.
   // `cancellation`, which may be null, stops a graph that runs.
-  Result<std::string> Predict(const std::string& name, std::string_view input_json,
-                              const std::string& adapter = {}, Cancellation* cancellation = nullptr);
+  Result<std::string> Predict(const std::string& name, std::string_view input_json, const std::string& adapter = {},
+                              Cancellation* cancellation = nullptr);
   // The same for a general graph alone; kUnsupported for a text model.
   Result<std::shared_ptr<GraphModel>> LoadGraph(const std::string& name);
 
