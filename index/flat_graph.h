@@ -49,8 +49,8 @@ class FlatGraph final : public HnswGraph {
 
   Status AddMany(std::span<const void* const> codes, unsigned thread_count) override;
   Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const override;
-  Result<std::vector<std::uint32_t>> SearchAmong(const void* code, std::size_t ef, const SlotSet& among,
-                                                 std::size_t visits_max) const override;
+  Result<std::vector<std::uint32_t>> SearchAmong(const void* code, std::size_t ef, std::size_t far_ef,
+                                                 const SlotSet& among, std::size_t visits_max) const override;
   const HnswGraphConfig& config() const override { return config_; }
   std::uint32_t node_count() const override { return node_count_.load(std::memory_order_acquire); }
   std::uint32_t entry_point() const override { return entry_point_.load(std::memory_order_acquire); }
@@ -118,8 +118,8 @@ class FlatGraph final : public HnswGraph {
   };
   void CollectAmong(Target target, std::uint32_t slot, const SlotSet& among, Scratch& scratch,
                     AmongCounts& counts) const;
-  bool WalkAmong(Target target, std::uint32_t from, std::size_t ef, const SlotSet& among, std::size_t visits_max,
-                 Scratch& scratch) const;
+  bool WalkAmong(Target target, std::uint32_t from, std::size_t ef, std::size_t far_ef, const SlotSet& among,
+                 std::size_t visits_max, Scratch& scratch) const;
 
   // flat_graph_links.cc
   const std::uint32_t* Row(std::uint32_t slot, int level) const;

@@ -20,7 +20,6 @@ constexpr std::size_t kScoredPerHopMax = 64;
 // Where the set is rarer around the query than elsewhere by this factor, what is nearest of it lies around the query in
 // all directions, and a walk needs more candidates to find it.
 constexpr double kRareHere = 0.25;
-constexpr std::size_t kFarEfFactor = 6;
 
 }  // namespace
 
@@ -70,8 +69,8 @@ void FlatGraph::CollectAmong(Target target, std::uint32_t slot, const SlotSet& a
 }
 
 // Leaves the up to `ef` nearest to the target that it finds in scratch.pool. False where it gave up.
-bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, const SlotSet& among,
-                          std::size_t visits_max, Scratch& scratch) const {
+bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, std::size_t far_ef,
+                          const SlotSet& among, std::size_t visits_max, Scratch& scratch) const {
   ClearVisited(scratch);
   scratch.slot_count = node_count();
   scratch.visited.resize((scratch.slot_count + std::size_t{63}) / 64, 0);
@@ -81,13 +80,11 @@ bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, con
   CollectAmong(target, from, among, scratch, counts);
   const double share = static_cast<double>(among.slots.size()) / std::max<std::uint32_t>(1, among.end);
   const bool is_rare_here = static_cast<double>(counts.passed) < kRareHere * share * static_cast<double>(counts.met);
-  if (is_rare_here) {
-    ef *= kFarEfFactor;
-    if (ef * counts.visits > visits_max) {  // Each candidate costs about as much as this first one did.
-      ClearVisited(scratch);
-      return false;
-    }
+  if (is_rare_here && far_ef == 0) {
+    ClearVisited(scratch);
+    return false;
   }
+  if (is_rare_here) ef = far_ef;
   if (among.Contains(from) && MarkVisited(from, scratch)) scratch.unscored.push_back(from);
   const std::size_t step = std::max<std::size_t>(1, among.slots.size() / kSeedCount);
   for (std::size_t i = step / 2; i < among.slots.size(); i += step) {
@@ -115,8 +112,8 @@ bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, con
   return is_whole;
 }
 
-Result<std::vector<std::uint32_t>> FlatGraph::SearchAmong(const void* code, std::size_t ef, const SlotSet& among,
-                                                          std::size_t visits_max) const {
+Result<std::vector<std::uint32_t>> FlatGraph::SearchAmong(const void* code, std::size_t ef, std::size_t far_ef,
+                                                          const SlotSet& among, std::size_t visits_max) const {
   try {
     std::vector<std::uint32_t> slots;
     const std::uint32_t entry = entry_point();
@@ -124,7 +121,7 @@ Result<std::vector<std::uint32_t>> FlatGraph::SearchAmong(const void* code, std:
     BorrowedScratch scratch(*this);
     const Target target = TargetOf(code, *scratch);
     const std::uint32_t near = Descend(target, entry, level(entry), 0);
-    if (!WalkAmong(target, near, ef, among, visits_max, *scratch)) return slots;
+    if (!WalkAmong(target, near, ef, far_ef, among, visits_max, *scratch)) return slots;
     slots.reserve((*scratch).pool.size());
     for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);
     return slots;

@@ -31,6 +31,8 @@ struct AmongCosts {
 
 // Where fewer than so many of a node's neighbours pass, a walk of two hops needs more candidates for the same recall.
 constexpr double kPassingLinksMin = 1.5;
+// And so many times the candidates where what passes is rare around the query: it then lies around it on all sides.
+constexpr std::size_t kFarEfFactor = 6;
 
 // A scan among some documents looks closely at so many of the nearest, where they are a small part.
 constexpr std::size_t kNearestMin = 64;
@@ -67,6 +69,7 @@ HnswPlan PlanHnswSearch(const VectorSearchOptions& options, std::optional<std::s
     const double two_hop_ef = static_cast<double>(plan.ef) * widening;
     two_hop_cost = costs.two_hop * two_hop_ef;
     if (two_hop_cost < all_cost) plan.ef = static_cast<std::size_t>(std::min(two_hop_ef, among));
+    if (costs.two_hop * kFarEfFactor * static_cast<double>(plan.ef) < scan_cost) plan.far_ef = kFarEfFactor * plan.ef;
     plan.visits_max = static_cast<std::size_t>(scan_cost / costs.visit);
   }
   plan.way = two_hop_cost < all_cost ? HnswWay::kTwoHop : HnswWay::kGraph;
@@ -130,8 +133,8 @@ Status HnswCursor::SearchGraph() {
   const bool is_two_hop = plan_.way == HnswWay::kTwoHop;
   HnswIndex::Candidates found;
   if (is_two_hop) {
-    FORESHORE_ASSIGN_OR_RETURN(found, index_.SearchAmong(query_, *options_.among, plan_.ef, wanted_count,
-                                                         plan_.visits_max, snapshot_sequence_));
+    FORESHORE_ASSIGN_OR_RETURN(found,
+                               index_.SearchAmong(query_, *options_.among, plan_, wanted_count, snapshot_sequence_));
   } else {
     FORESHORE_ASSIGN_OR_RETURN(
         found, index_.SearchGraph(query_, options_.among.get(), plan_.ef, wanted_count, snapshot_sequence_));

@@ -24,6 +24,7 @@ enum class HnswWay : std::uint8_t {
 struct HnswPlan {
   HnswWay way = HnswWay::kScan;
   std::size_t ef = 0;          // Of the first graph search.
+  std::size_t far_ef = 0;      // The same of a walk of two hops where what is looked for is rare around the query.
   std::size_t visits_max = 0;  // Of the walk of two hops, until a scan would have been done.
 };
 HnswPlan PlanHnswSearch(const VectorSearchOptions& options, std::optional<std::size_t> among_count,

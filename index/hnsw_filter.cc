@@ -3,6 +3,7 @@
 #include <shared_mutex>
 #include <utility>
 
+#include "index/hnsw_cursor.h"
 #include "index/hnsw_index.h"
 #include "index/quantizer.h"
 
@@ -88,17 +89,18 @@ void HnswIndex::ForEachNewSlot(const State& now, const VectorFilter& filter, con
 }
 
 Result<HnswIndex::Candidates> HnswIndex::SearchAmong(const VectorQuery& query, const VectorFilter& filter,
-                                                     std::size_t ef, std::size_t wanted_count, std::size_t visits_max,
+                                                     const HnswPlan& plan, std::size_t wanted_count,
                                                      std::uint64_t snapshot_sequence) const {
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const std::shared_ptr<const State> now = state();
   const std::shared_ptr<const SlotSet> set = SlotsOf(filter, now);
   const auto lock = now->graph->LockShared();
-  Result<std::vector<std::uint32_t>> slots = now->graph->SearchAmong(query.code(), ef, *set, visits_max);
+  Result<std::vector<std::uint32_t>> slots =
+      now->graph->SearchAmong(query.code(), plan.ef, plan.far_ef, *set, plan.visits_max);
   if (!slots.ok()) return slots.status().WithContext(config_.name);
   Candidates candidates;
   // A scan is as quick where the set is hardly larger than what was asked for.
-  candidates.gave_up = slots->size() < ef;
+  candidates.gave_up = slots->size() < plan.ef;
   if (candidates.gave_up) return candidates;
   FORESHORE_RETURN_IF_ERROR(Settle(*now, query, *slots, wanted_count, snapshot_sequence, candidates));
   FORESHORE_RETURN_IF_ERROR(AddNewSlots(*now, query, filter, *set, snapshot_sequence, candidates));

@@ -17,7 +17,8 @@ Result<std::unique_ptr<HnswGraph>> HnswGraph::Create(const HnswGraphConfig& conf
   return config.kind == VectorGraphKind::kHnswlib ? CreateHnswlibGraph(config, capacity) : CreateFlatGraph(config);
 }
 
-Result<std::vector<std::uint32_t>> HnswGraph::SearchAmong(const void*, std::size_t, const SlotSet&, std::size_t) const {
+Result<std::vector<std::uint32_t>> HnswGraph::SearchAmong(const void*, std::size_t, std::size_t, const SlotSet&,
+                                                          std::size_t) const {
   return Status::Unsupported("this kind of graph is not searched among some of its slots");
 }
 

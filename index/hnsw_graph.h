@@ -74,10 +74,11 @@ class HnswGraph {
   // About `ef` slots near `code`, nearest first; all of them where the graph is smaller and connected.
   virtual Result<std::vector<std::uint32_t>> Search(const void* code, std::size_t ef) const = 0;
 
-  // The same restricted to `among`: about `ef` slots of it. None where more than `visits_max` rows of links and codes
-  // would have to be read. kUnsupported but for VectorGraphKind::kFlat.
-  virtual Result<std::vector<std::uint32_t>> SearchAmong(const void* code, std::size_t ef, const SlotSet& among,
-                                                         std::size_t visits_max) const;
+  // The same restricted to `among`: about `ef` slots of it, or `far_ef` where the set is rare around `code`. None where
+  // that is 0 then, or more than `visits_max` rows of links and codes would have to be read. kUnsupported but for
+  // VectorGraphKind::kFlat.
+  virtual Result<std::vector<std::uint32_t>> SearchAmong(const void* code, std::size_t ef, std::size_t far_ef,
+                                                         const SlotSet& among, std::size_t visits_max) const;
   // The `count` of `slots` that are nearest to `code`, or all, nearest first.
   Result<std::vector<std::uint32_t>> NearestOf(const void* code, std::span<const std::uint32_t> slots,
                                                std::size_t count) const;

@@ -27,6 +27,8 @@
 
 namespace foreshore {
 
+struct HnswPlan;
+
 class HnswIndex final : public VectorIndex {
  public:
   // `snapshot` holds an empty graph, or what was read from `path`, which holds what `saved` says.
@@ -65,9 +67,8 @@ class HnswIndex final : public VectorIndex {
                                  std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
   // hnsw_filter.cc: the same by a walk over the filter's documents alone, and by a scan of their codes, of which the
   // `count` nearest are looked at closely.
-  Result<Candidates> SearchAmong(const VectorQuery& query, const VectorFilter& filter, std::size_t ef,
-                                 std::size_t wanted_count, std::size_t visits_max,
-                                 std::uint64_t snapshot_sequence) const;
+  Result<Candidates> SearchAmong(const VectorQuery& query, const VectorFilter& filter, const HnswPlan& plan,
+                                 std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
   Result<Candidates> NearestAmong(const VectorQuery& query, const VectorFilter& filter, std::size_t count,
                                   std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
   // Every visible entry with its distance, in no order.
