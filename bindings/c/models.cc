@@ -240,3 +240,55 @@ int32_t foreshore_predict(foreshore_database* database, const char* model, const
     return CopyOut(output, json);
   });
 }
+
+int32_t foreshore_predict_with_adapter(foreshore_database* database, const char* model, const char* input,
+                                       size_t input_bytes, const char* adapter, char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", model, "model", input, "input", json, "json"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto output,
+                               database->database->Predict(model, {input, input_bytes}, OrEmpty(adapter)));
+    return CopyOut(output, json);
+  });
+}
+
+int32_t foreshore_model_quantize(foreshore_database* database, const char* name, const char* as,
+                                 const foreshore_quantize_options* options, char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", name, "name", as, "as", options, "options", json, "json"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto given, ReadOptions(options, "foreshore_quantize_options"));
+    FORESHORE_RETURN_IF_ERROR(Required(given.collection, "collection", given.path, "path"));
+    foreshore::ModelQuantizeOptions quantize;
+    switch (given.method) {
+      case FORESHORE_METHOD_GPTQ4: quantize.method = foreshore::Quantization::kGptq4; break;
+      case FORESHORE_METHOD_INT8: quantize.method = foreshore::Quantization::kInt8; break;
+      case FORESHORE_METHOD_GPTQ3: quantize.method = foreshore::Quantization::kGptq3; break;
+      case FORESHORE_METHOD_NF4: quantize.method = foreshore::Quantization::kNf4; break;
+      default: return Status::InvalidArgument("method is " + std::to_string(given.method) + ", expected 0, 1, 3 or 4");
+    }
+    quantize.collection = given.collection;
+    quantize.path = given.path;
+    if (given.group_size != 0) quantize.group_size = given.group_size;
+    if (given.calibration_count != 0) quantize.calibration_count = given.calibration_count;
+    if (given.held_out_count != 0) quantize.held_out_count = given.held_out_count;
+    if (given.has_overlap_min != 0) quantize.overlap_min = given.overlap_min;
+    FORESHORE_ASSIGN_OR_RETURN(const auto report, database->database->QuantizeModel(name, as, quantize));
+    return CopyOut(foreshore::ModelQuantizeJson(report), json);
+  });
+}
+
+int32_t foreshore_adapter_add(foreshore_database* database, const char* model, const char* adapter, const char* path,
+                              char** json, foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", model, "model", adapter, "adapter", path, "path"));
+    FORESHORE_ASSIGN_OR_RETURN(const auto info, database->database->AddAdapter(model, adapter, path));
+    return json == nullptr ? Status::Ok() : CopyOut(foreshore::ModelJson(info), json);
+  });
+}
+
+int32_t foreshore_adapter_remove(foreshore_database* database, const char* model, const char* adapter,
+                                 foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", model, "model", adapter, "adapter"));
+    return database->database->RemoveAdapter(model, adapter);
+  });
+}

@@ -155,10 +155,33 @@ struct ModelAddArguments {
   std::string vocabulary;
   std::string licence;
   std::string origin;
-  std::string calibration;
   Format format = Format::kTable;
 };
 Status RunModelAdd(const ModelAddArguments& arguments);
+
+struct ModelQuantizeArguments {
+  std::string database;
+  std::string name;
+  std::string as;
+  std::string method = "gptq4";
+  std::string calibration;  // COLLECTION.PATH
+  std::uint32_t group_size = 128;
+  std::size_t calibration_count = 256;
+  std::size_t held_out_count = 256;
+  double overlap_min = 0.9;
+  Format format = Format::kTable;
+};
+Status RunModelQuantize(const ModelQuantizeArguments& arguments);
+
+struct AdapterArguments {
+  std::string database;
+  std::string model;
+  std::string adapter;
+  std::string path;
+  Format format = Format::kTable;
+};
+Status RunAdapterAdd(const AdapterArguments& arguments);
+Status RunAdapterRemove(const AdapterArguments& arguments);
 
 struct SearchArguments {
   std::string database;

@@ -26,6 +26,8 @@ struct Arguments {
   ListArguments list;
   NameArguments name;
   ModelAddArguments model_add;
+  ModelQuantizeArguments model_quantize;
+  AdapterArguments adapter;
   SearchArguments search;
   PredictArguments predict;
   SyncArguments sync;
@@ -217,15 +219,51 @@ void AddModelVerbs(CLI::App& app, Arguments& all) {
   CLI::App* add = AddVerb(model, "add", "import and quantize a model", &all.model_add.database);
   add->add_option("NAME", all.model_add.name, "")->required();
   add->add_option("FILE", all.model_add.path, "an ONNX file or a folder with safetensors")->required();
-  add->add_option("--quantize", all.model_add.quantization, "none, int8, gptq4 or nf4")
-      ->check(CLI::IsMember({"none", "int8", "gptq4", "nf4"}))
+  add->add_option("--quantize", all.model_add.quantization, "none (f32) or int8; more by model quantize")
+      ->check(CLI::IsMember({"none", "int8"}))
       ->capture_default_str();
-  add->add_option("--calibrate", all.model_add.calibration, "COLLECTION.PATH (not in this version)");
   add->add_option("--vocab", all.model_add.vocabulary, "vocab.txt for an ONNX file without one beside it");
   add->add_option("--licence", all.model_add.licence, "kept with the model");
   add->add_option("--origin", all.model_add.origin, "kept with the model");
   AddFormat(add, &all.model_add.format);
   add->callback([&all] { all.run = [&all] { return RunModelAdd(all.model_add); }; });
+
+  ModelQuantizeArguments& quantize_arguments = all.model_quantize;
+  CLI::App* quantize = AddVerb(model, "quantize", "make a smaller model of one that is there, calibrated on documents",
+                               &quantize_arguments.database);
+  quantize->add_option("NAME", quantize_arguments.name, "")->required();
+  quantize->add_option("--as", quantize_arguments.as, "the new model's name")->required();
+  quantize->add_option("--method", quantize_arguments.method, "int8, gptq4, gptq3 or nf4")
+      ->check(CLI::IsMember({"int8", "gptq4", "gptq3", "nf4"}))
+      ->capture_default_str();
+  quantize
+      ->add_option("--calibrate", quantize_arguments.calibration, "COLLECTION.PATH: texts to calibrate and judge by")
+      ->required();
+  quantize->add_option("--group", quantize_arguments.group_size, "inputs that share a scale, of gptq4 and gptq3")
+      ->capture_default_str();
+  quantize->add_option("--samples", quantize_arguments.calibration_count, "documents to calibrate on, at most")
+      ->capture_default_str();
+  quantize->add_option("--held-out", quantize_arguments.held_out_count, "documents to judge by, at most")
+      ->capture_default_str();
+  quantize
+      ->add_option("--min-overlap", quantize_arguments.overlap_min,
+                   "the part of the ten nearest that must stay the same for the model to be activated")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  AddFormat(quantize, &quantize_arguments.format);
+  quantize->callback([&all] { all.run = [&all] { return RunModelQuantize(all.model_quantize); }; });
+
+  CLI::App* add_adapter = AddVerb(model, "add-adapter", "keep a LoRA adapter beside a model", &all.adapter.database);
+  add_adapter->add_option("MODEL", all.adapter.model, "")->required();
+  add_adapter->add_option("NAME", all.adapter.adapter, "")->required();
+  add_adapter->add_option("DIR", all.adapter.path, "adapter_config.json and adapter_model.safetensors")->required();
+  AddFormat(add_adapter, &all.adapter.format);
+  add_adapter->callback([&all] { all.run = [&all] { return RunAdapterAdd(all.adapter); }; });
+
+  CLI::App* remove_adapter = AddVerb(model, "remove-adapter", "remove a LoRA adapter", &all.adapter.database);
+  remove_adapter->add_option("MODEL", all.adapter.model, "")->required();
+  remove_adapter->add_option("NAME", all.adapter.adapter, "")->required();
+  remove_adapter->callback([&all] { all.run = [&all] { return RunAdapterRemove(all.adapter); }; });
 
   CLI::App* list = AddVerb(model, "list", "the models", &all.list.database);
   AddFormat(list, &all.list.format);
@@ -249,7 +287,7 @@ void AddModelVerbs(CLI::App& app, Arguments& all) {
   CLI::App* predict = AddVerb(&app, "predict", "run a model on one input", &all.predict.database);
   predict->add_option("MODEL", all.predict.model, "")->required();
   predict->add_option("--input", all.predict.input, "JSON, or @FILE")->required();
-  predict->add_option("--adapter", all.predict.adapter, "(not in this version)");
+  predict->add_option("--adapter", all.predict.adapter, "one of the model's LoRA adapters");
   predict->callback([&all] { all.run = [&all] { return RunPredict(all.predict); }; });
 }
 

@@ -1,4 +1,5 @@
 // index, model, search and predict.
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -22,6 +23,12 @@ std::vector<std::string> SplitPaths(const std::string& paths) {
   return parts;
 }
 
+std::string Joined(const std::vector<std::string>& paths) {
+  std::string joined;
+  for (const std::string& path : paths) joined += (joined.empty() ? "" : ",") + path;
+  return joined;
+}
+
 Status PrintModel(const ModelInfo& model, Format format) {
   return PrintObject(stdout, format, ModelJson(model),
                      {{"name", model.name},
@@ -33,6 +40,7 @@ Status PrintModel(const ModelInfo& model, Format format) {
                       {"tensors", std::to_string(model.tensor_count) + ", " + HumanBytes(model.tensor_bytes)},
                       {"licence", model.licence},
                       {"origin", model.origin},
+                      {"adapters", Joined(model.adapters)},
                       {"complete", model.is_complete ? "yes" : "no: tensors are still on their way"}});
 }
 
@@ -72,12 +80,6 @@ std::string TraitsOf(const IndexInfo& index) {
   if (!index.is_ready) add("being built");
   if (index.conflict_count > 0) add(std::to_string(index.conflict_count) + " conflicts");
   return traits;
-}
-
-std::string Joined(const std::vector<std::string>& paths) {
-  std::string joined;
-  for (const std::string& path : paths) joined += (joined.empty() ? "" : ",") + path;
-  return joined;
 }
 
 Status RunTextIndexCreate(const IndexCreateArguments& arguments) {
@@ -215,17 +217,7 @@ Status RunIndexTune(const IndexTuneArguments& arguments) {
 
 Status RunModelAdd(const ModelAddArguments& arguments) {
   ModelImportOptions options;
-  if (arguments.quantization == "none") {
-    options.quantization = Quantization::kNone;
-  } else if (arguments.quantization == "gptq4" || arguments.quantization == "nf4") {
-    return Status::Unsupported("quantization \"" + arguments.quantization + "\": this version knows none and int8");
-  } else if (arguments.quantization != "int8") {
-    return Status::InvalidArgument("quantization \"" + arguments.quantization +
-                                   "\": expected none, int8, gptq4 or nf4");
-  }
-  if (!arguments.calibration.empty()) {
-    return Status::Unsupported("calibration: this version quantizes to int8, which needs none");
-  }
+  if (arguments.quantization == "none") options.quantization = Quantization::kNone;
   options.vocabulary_path = arguments.vocabulary;
   options.licence = arguments.licence;
   options.origin = arguments.origin;
@@ -233,6 +225,62 @@ Status RunModelAdd(const ModelAddArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, database->AddModel(arguments.name, arguments.path, options));
   FORESHORE_RETURN_IF_ERROR(database->Close());
   return PrintModel(model, arguments.format);
+}
+
+Status RunModelQuantize(const ModelQuantizeArguments& arguments) {
+  ModelQuantizeOptions options;
+  if (arguments.method == "int8") options.method = Quantization::kInt8;
+  if (arguments.method == "gptq3") options.method = Quantization::kGptq3;
+  if (arguments.method == "nf4") options.method = Quantization::kNf4;
+  const std::size_t dot = arguments.calibration.find('.');
+  if (dot == std::string::npos || dot == 0 || dot + 1 == arguments.calibration.size()) {
+    return Status::InvalidArgument("calibration \"" + arguments.calibration + "\": expected COLLECTION.PATH");
+  }
+  options.collection = arguments.calibration.substr(0, dot);
+  options.path = arguments.calibration.substr(dot + 1);
+  options.group_size = arguments.group_size;
+  options.calibration_count = arguments.calibration_count;
+  options.held_out_count = arguments.held_out_count;
+  options.overlap_min = arguments.overlap_min;
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, options.collection));
+  FORESHORE_ASSIGN_OR_RETURN(const ModelQuantizeReport report,
+                             database->QuantizeModel(arguments.name, arguments.as, options));
+  FORESHORE_RETURN_IF_ERROR(database->Close());
+  const auto number = [](const char* format, double value) {
+    char digits[64];
+    std::snprintf(digits, sizeof digits, format, value);
+    return std::string(digits);
+  };
+  const bool is_calibrated = report.calibration_token_count > 0;
+  FORESHORE_RETURN_IF_ERROR(PrintObject(
+      stdout, arguments.format, ModelQuantizeJson(report),
+      {{"model", report.model.name + ", " + report.model.quantization},
+       {"activated", report.is_activated ? "yes" : "no"},
+       {"tensors", HumanBytes(report.quantized_bytes) + ", original " + HumanBytes(report.original_bytes)},
+       {"a text takes", number("%.0f us", report.quantized_us) + number(", original %.0f us", report.original_us)},
+       {"cosine to the original", number("mean %.4f", report.mean_cosine) + number(", least %.4f", report.min_cosine)},
+       {"ten nearest the same", number("%.3f", report.top_ten_overlap)},
+       {"output error against nearest", is_calibrated ? number("%.3f", report.output_error_ratio) : ""},
+       {"calibrated on", is_calibrated ? std::to_string(report.calibration_count) + " documents, " +
+                                             std::to_string(report.calibration_token_count) + " tokens"
+                                       : ""},
+       {"judged by", std::to_string(report.held_out_count) + " other documents"}}));
+  return report.is_activated ? Status::Ok() : Status::Conflict(report.refusal);
+}
+
+Status RunAdapterAdd(const AdapterArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model,
+                             database->AddAdapter(arguments.model, arguments.adapter, arguments.path));
+  FORESHORE_RETURN_IF_ERROR(database->Close());
+  return PrintModel(model, arguments.format);
+}
+
+Status RunAdapterRemove(const AdapterArguments& arguments) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(database->RemoveAdapter(arguments.model, arguments.adapter));
+  return database->Close();
 }
 
 Status RunModelList(const ListArguments& arguments) {
@@ -306,9 +354,6 @@ Status RunSearch(const SearchArguments& arguments) {
 }
 
 Status RunPredict(const PredictArguments& arguments) {
-  if (!arguments.adapter.empty()) {
-    return Status::Unsupported("adapter \"" + arguments.adapter + "\": this version runs models without adapters");
-  }
   std::string input = arguments.input;
   if (input.starts_with("@")) {
     std::ifstream file(input.substr(1), std::ios::binary);
@@ -316,7 +361,7 @@ Status RunPredict(const PredictArguments& arguments) {
     input.assign(std::istreambuf_iterator<char>(file), {});
   }
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
-  FORESHORE_ASSIGN_OR_RETURN(const std::string output, database->Predict(arguments.model, input));
+  FORESHORE_ASSIGN_OR_RETURN(const std::string output, database->Predict(arguments.model, input, arguments.adapter));
   FORESHORE_RETURN_IF_ERROR(WriteText(stdout, output + "\n"));
   return FlushFile(stdout);
 }

@@ -20,6 +20,9 @@ void Write(JsonWriter& json, const ModelInfo& model) {
   json.Key("licence").Text(model.licence);
   json.Key("origin").Text(model.origin);
   json.Key("is_complete").Bool(model.is_complete);
+  json.Key("adapters").BeginArray();
+  for (const std::string& adapter : model.adapters) json.Text(adapter);
+  json.EndArray();
   json.EndObject();
 }
 
@@ -95,6 +98,28 @@ void WriteRow(JsonWriter& json, std::string_view key, const std::vector<std::str
 std::string ModelJson(const ModelInfo& model) {
   JsonWriter json;
   Write(json, model);
+  return json.Take();
+}
+
+std::string ModelQuantizeJson(const ModelQuantizeReport& report) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Key("model");
+  Write(json, report.model);
+  json.Key("is_activated").Bool(report.is_activated);
+  json.Key("refusal").Text(report.refusal);
+  json.Key("original_bytes").Count(report.original_bytes);
+  json.Key("quantized_bytes").Count(report.quantized_bytes);
+  json.Key("original_us").Value(report.original_us);
+  json.Key("quantized_us").Value(report.quantized_us);
+  json.Key("mean_cosine").Value(report.mean_cosine);
+  json.Key("min_cosine").Value(report.min_cosine);
+  json.Key("top_ten_overlap").Value(report.top_ten_overlap);
+  json.Key("output_error_ratio").Value(report.output_error_ratio);
+  json.Key("calibration_count").Count(report.calibration_count);
+  json.Key("calibration_token_count").Count(report.calibration_token_count);
+  json.Key("held_out_count").Count(report.held_out_count);
+  json.EndObject();
   return json.Take();
 }
 

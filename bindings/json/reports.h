@@ -11,6 +11,7 @@
 namespace foreshore {
 
 std::string ModelJson(const ModelInfo& model);
+std::string ModelQuantizeJson(const ModelQuantizeReport& report);
 std::string ModelsJson(std::span<const ModelInfo> models);
 std::string IndexJson(const IndexInfo& index);
 std::string TuningJson(const VectorTuningResult& tuning);

@@ -17,7 +17,7 @@ import termios
 import time
 import unittest
 
-from command_line import FORESHORE, MODEL, CommandLineTest, needs_model
+from command_line import FORESHORE, MODEL, TINY, CommandLineTest, needs_model, tiny_texts, write_adapter
 from hnswlib_file import write_hnswlib
 
 NOTES = [
@@ -51,9 +51,7 @@ class UsageTest(CommandLineTest):
     def test_what_later_versions_bring_is_said_to_be_unsupported(self):
         self.ok("create", self.db, "--collection", "notes")
         self.fails("index", "create", self.db, "notes", "site", "--vector", "--dim", "2", "--unique", says="--vector")
-        self.fails("model", "add", self.db, "m", "x", "--quantize", "nf4", says="nf4")
         self.fails("model", "export", self.db, "m", "file", says="model export")
-        self.fails("predict", self.db, "m", "--input", "1", "--adapter", "a", says="adapter")
         self.fails("gateway", "--listen", "127.0.0.1:0", "--store", "postgresql://x", says="postgresql")
         self.fails("gateway", "--listen", "127.0.0.1:0", "--store", self.db, "--tls-cert", "c", says="TLS")
 
@@ -664,6 +662,39 @@ class VectorTest(CommandLineTest):
         self.fails("model", "add", self.db, "m", path, "--vocab", vocabulary, says="model.onnx")
         self.fails("model", "add", self.db, "m", path, says="malformed")
         self.assertEqual(self.ok_json("model", "list", self.db), [])
+
+    def test_a_model_is_quantized_on_documents_and_kept_where_it_is_good_enough(self):
+        self.ok("model", "add", self.db, "tiny", TINY, "--quantize", "none")
+        self.import_lines("points", [{"id": str(i), "text": text} for i, text in enumerate(tiny_texts(80))])
+        common = ["--calibrate", "points.text", "--samples", "50", "--held-out", "30"]
+        report = self.ok_json("model", "quantize", self.db, "tiny", "--as", "four", *common, "--min-overlap", "0")
+        self.assertTrue(report["is_activated"])
+        self.assertEqual((report["calibration_count"], report["held_out_count"]), (50, 30))
+        self.assertEqual(self.ok_json("model", "show", self.db, "four"), report["model"])
+        self.assertEqual(report["model"]["quantization"], "gptq4")
+        self.assertLess(report["quantized_bytes"], report["original_bytes"])
+        self.assertGreater(report["mean_cosine"], 0.9)
+        done = self.fails("model", "quantize", self.db, "tiny", "--as", "three", "--method", "gptq3", *common,
+                          "--min-overlap", "1", says=["three", "not activated", "expected at least 1.000"])
+        self.assertIn("ten nearest the same", done.stdout)
+        self.fails("model", "show", self.db, "three", says="three")
+        self.fails("model", "quantize", self.db, "four", "--as", "x", *common, says="gptq4")
+        self.fails("model", "quantize", self.db, "tiny", "--as", "x", "--calibrate", "points", says="COLLECTION.PATH")
+        self.fails("model", "quantize", self.db, "tiny", "--as", "x", "--calibrate", "points.none", says="found 0 texts")
+        self.ok("verify", self.db)
+
+    def test_adapters_are_kept_beside_a_model(self):
+        self.ok("model", "add", self.db, "tiny", TINY)
+        plain = self.ok("predict", self.db, "tiny", "--input", '"the pump"')
+        added = self.ok_json("model", "add-adapter", self.db, "tiny", "one", write_adapter(self.folder / "one"))
+        self.assertEqual(added["adapters"], ["one"])
+        self.assertNotEqual(self.ok("predict", self.db, "tiny", "--input", '"the pump"', "--adapter", "one"), plain)
+        self.assertEqual(self.ok("predict", self.db, "tiny", "--input", '"the pump"'), plain)
+        self.fails("predict", self.db, "tiny", "--input", '"x"', "--adapter", "two", says=["two", "expected one of one"])
+        self.fails("model", "add-adapter", self.db, "tiny", "two", self.folder, says="adapter_config.json")
+        self.ok("model", "remove-adapter", self.db, "tiny", "one")
+        self.fails("predict", self.db, "tiny", "--input", '"x"', "--adapter", "one", says="one")
+        self.ok("verify", self.db)
 
     @needs_model
     def test_documents_are_embedded_on_the_way_in_and_found_by_meaning(self):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -12,6 +13,32 @@ FORESHORE = os.environ["FORESHORE_EXECUTABLE"]
 CACHE = Path(os.environ.get("FORESHORE_CACHE") or
              Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foreshore")
 MODEL = CACHE / "models" / "all-minilm-l6-v2"
+
+
+TINY = Path(__file__).parent.parent / "golden" / "bert_tiny"
+TINY_WORDS = ("the", "pump", "is", "overheating", "hot", "cold", "a", "b", "c", "d")
+
+
+def tiny_texts(count):
+    """Texts in the words that the tiny BERT knows."""
+    return [" ".join(TINY_WORDS[(7 * i + k * (1 + i // 10)) % 10] for k in range(3 + i % 5)) for i in range(count)]
+
+
+def write_adapter(folder, sign=1.0):
+    """A LoRA adapter of rank 1 for the queries of the tiny BERT's first layer, as PEFT saves it."""
+    numbers = {"lora_A": [0.5 * sign] * 8, "lora_B": [float(i) for i in range(8)]}
+    header, data = {}, b""
+    for part, shape in (("lora_A", [1, 8]), ("lora_B", [8, 1])):
+        raw = struct.pack("<8f", *numbers[part])
+        header[f"base_model.model.encoder.layer.0.attention.self.query.{part}.weight"] = {
+            "dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    (folder / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "r": 1, "lora_alpha": 4, "target_modules": ["query"], "bias": "none"}))
+    return folder
 
 
 def needs_model(test):

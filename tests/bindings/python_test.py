@@ -14,7 +14,7 @@ from pathlib import Path
 
 import foreshore
 
-from command_line import MODEL, CommandLineTest, needs_model
+from command_line import MODEL, TINY, CommandLineTest, needs_model, tiny_texts, write_adapter
 from hnswlib_file import write_hnswlib
 
 
@@ -371,6 +371,33 @@ class PythonTest(unittest.TestCase):
         with foreshore.open(self.folder / "copy.foreshore") as copy:
             self.assertEqual(copy.get("notes", "a"), {"n": 1})
         self.assertEqual(self.db.rescued(), [])
+
+    def test_a_model_is_quantized_and_adapted(self):
+        self.db.add_model("tiny", TINY, quantize="none")
+        with self.db.transaction() as transaction:
+            for i, text in enumerate(tiny_texts(80)):
+                transaction.put("notes", str(i), {"text": text})
+        report = self.db.quantize_model("tiny", "small", method="nf4", collection="notes", path="text",
+                                        calibration=50, held_out=30, overlap_min=0)
+        self.assertTrue(report["is_activated"])
+        self.assertEqual(report["model"]["quantization"], "nf4")
+        refused = self.db.quantize_model("tiny", "tight", method="gptq3", collection="notes", path="text",
+                                         group_size=32, calibration=50, held_out=30, overlap_min=1)
+        self.assertFalse(refused["is_activated"])
+        self.assertIn("tight", refused["refusal"])
+        self.assertEqual({model["name"] for model in self.db.models()}, {"tiny", "small"})
+        with self.assertRaises(foreshore.InvalidArgument):
+            self.db.quantize_model("small", "x", collection="notes", path="text")
+        plain = self.db.predict("small", "the pump")
+        self.assertEqual(self.db.add_adapter("small", "one", write_adapter(self.folder / "one"))["adapters"], ["one"])
+        self.db.add_adapter("small", "two", write_adapter(self.folder / "two", sign=-1.0))
+        one = self.db.predict("small", "the pump", "one")
+        self.assertNotEqual(one, plain)
+        self.assertNotEqual(one, self.db.predict("small", "the pump", adapter="two"))
+        self.assertEqual(self.db.predict("small", "the pump"), plain)
+        self.db.remove_adapter("small", "one")
+        with self.assertRaises(foreshore.NotFound):
+            self.db.predict("small", "the pump", "one")
 
     @needs_model
     def test_a_model_embeds_on_write(self):

@@ -264,12 +264,40 @@ typedef struct foreshore_model_options {
 
 /* Imports a file or folder. The same content again changes nothing. `json`, which may be NULL, describes the model:
  * name, version, architecture, quantization, dimension, token_count_max, tensor_count, tensor_bytes, licence, origin,
- * is_complete. */
+ * is_complete, adapters. */
 FORESHORE_API int32_t foreshore_model_add(foreshore_database* database, const char* name, const char* path,
                                           const foreshore_model_options* options, char** json, foreshore_error* error);
 /* A JSON array of such descriptions. */
 FORESHORE_API int32_t foreshore_list_models(foreshore_database* database, char** json, foreshore_error* error);
 FORESHORE_API int32_t foreshore_model_remove(foreshore_database* database, const char* name, foreshore_error* error);
+
+enum { FORESHORE_METHOD_GPTQ4 = 0, FORESHORE_METHOD_INT8 = 1, FORESHORE_METHOD_GPTQ3 = 3, FORESHORE_METHOD_NF4 = 4 };
+
+typedef struct foreshore_quantize_options {
+  uint32_t size_bytes;
+  int32_t method;
+  const char* collection; /* Documents whose text at `path` calibrates and judges. */
+  const char* path;
+  uint32_t group_size;        /* Of GPTQ, a multiple of 32; 0: 128. */
+  uint32_t calibration_count; /* Documents at most; 0: 256. */
+  uint32_t held_out_count;    /* Documents at most, at least 20; 0: 256. */
+  int32_t has_overlap_min;    /* 0: 0.9. */
+  double overlap_min;         /* The part of the ten nearest that must stay the same for the model to be activated. */
+} foreshore_quantize_options;
+
+/* Makes of a text model in f32 or int8 a smaller one, called `as`. `json`: model, is_activated, refusal,
+ * original_bytes, quantized_bytes, original_us, quantized_us, mean_cosine, min_cosine, top_ten_overlap,
+ * output_error_ratio, calibration_count, calibration_token_count, held_out_count. A model that falls short is not kept,
+ * which is no error. */
+FORESHORE_API int32_t foreshore_model_quantize(foreshore_database* database, const char* name, const char* as,
+                                               const foreshore_quantize_options* options, char** json,
+                                               foreshore_error* error);
+/* A LoRA adapter as PEFT saves it, a folder; one of the same name is replaced. `json`, which may be NULL, describes the
+ * model. */
+FORESHORE_API int32_t foreshore_adapter_add(foreshore_database* database, const char* model, const char* adapter,
+                                            const char* path, char** json, foreshore_error* error);
+FORESHORE_API int32_t foreshore_adapter_remove(foreshore_database* database, const char* model, const char* adapter,
+                                               foreshore_error* error);
 /* Writes the model's dimension of floats to `vector` and their count to `count`. FORESHORE_LIMIT where `capacity` is
  * less; `count` then says how many are needed. */
 FORESHORE_API int32_t foreshore_embed(foreshore_database* database, const char* model, const char* text,
@@ -278,6 +306,10 @@ FORESHORE_API int32_t foreshore_embed(foreshore_database* database, const char* 
 /* `input` is JSON (for a text model a string or {"text": …}); so is the result. */
 FORESHORE_API int32_t foreshore_predict(foreshore_database* database, const char* model, const char* input,
                                         size_t input_bytes, char** json, foreshore_error* error);
+/* The same by one of the model's adapters; NULL or "": the model alone. */
+FORESHORE_API int32_t foreshore_predict_with_adapter(foreshore_database* database, const char* model, const char* input,
+                                                     size_t input_bytes, const char* adapter, char** json,
+                                                     foreshore_error* error);
 
 /* ---- Sync ---- */
 

@@ -70,6 +70,13 @@ class ModelOptions(ctypes.Structure):
                 ("vocabulary_path", ctypes.c_char_p), ("licence", ctypes.c_char_p), ("origin", ctypes.c_char_p)]
 
 
+class QuantizeOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("method", ctypes.c_int32), ("collection", ctypes.c_char_p),
+                ("path", ctypes.c_char_p), ("group_size", ctypes.c_uint32), ("calibration_count", ctypes.c_uint32),
+                ("held_out_count", ctypes.c_uint32), ("has_overlap_min", ctypes.c_int32),
+                ("overlap_min", ctypes.c_double)]
+
+
 class SyncProgress(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in (
         "documents_pushed", "documents_pulled", "blobs_sent", "blobs_received", "bytes_sent", "bytes_received",
@@ -166,6 +173,10 @@ _CALLS = {
     "model_remove": [_HANDLE, _TEXT],
     "embed": [_HANDLE, _TEXT, _TEXT, _SIZE, ctypes.POINTER(ctypes.c_float), _SIZE, _SIZE_OUT],
     "predict": [_HANDLE, _TEXT, _TEXT, _SIZE, _OUT],
+    "predict_with_adapter": [_HANDLE, _TEXT, _TEXT, _SIZE, _TEXT, _OUT],
+    "model_quantize": [_HANDLE, _TEXT, _TEXT, ctypes.POINTER(QuantizeOptions), _OUT],
+    "adapter_add": [_HANDLE, _TEXT, _TEXT, _TEXT, _OUT],
+    "adapter_remove": [_HANDLE, _TEXT, _TEXT],
     "sync_once": [_HANDLE, ctypes.POINTER(SyncOptions), _OUT],
     "list_rescued": [_HANDLE, _TEXT, _OUT],
     "stats": [_HANDLE, _OUT],

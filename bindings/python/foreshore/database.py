@@ -552,9 +552,34 @@ class Database(AttachmentsMixin, _Writer):
               ctypes.byref(count))
         return list(numbers[:count.value])
 
-    def predict(self, model: str, input: Any) -> Any:
+    def predict(self, model: str, input: Any, adapter: Optional[str] = None) -> Any:
+        """With `adapter`, one of the model's, as that makes it."""
         raw = json.dumps(input, ensure_ascii=False).encode("utf-8")
-        return json.loads(_text("predict", self._open_handle(), _encoded(model, "model"), raw, len(raw)))
+        return json.loads(_text("predict_with_adapter", self._open_handle(), _encoded(model, "model"), raw, len(raw),
+                                _optional(adapter, "adapter")))
+
+    def quantize_model(self, name: str, as_name: str, *, method: str = "gptq4", collection: str, path: str,
+                       group_size: int = 128, calibration: int = 256, held_out: int = 256,
+                       overlap_min: float = 0.9) -> Json:
+        """Makes of a text model a smaller one, calibrated and judged on the text at `path` of the collection's documents;
+        returns the report. One that keeps less than `overlap_min` of the ten nearest is not kept: is_activated says so."""
+        methods = {"gptq4": 0, "int8": 1, "gptq3": 3, "nf4": 4}
+        if method not in methods:
+            raise error_for(3, f"method {method!r}: expected one of {', '.join(methods)}")
+        options = _library.QuantizeOptions(
+            size_bytes=ctypes.sizeof(_library.QuantizeOptions), method=methods[method],
+            collection=_encoded(collection, "collection"), path=_encoded(path, "path"), group_size=group_size,
+            calibration_count=calibration, held_out_count=held_out, has_overlap_min=1, overlap_min=overlap_min)
+        return json.loads(_text("model_quantize", self._open_handle(), _encoded(name, "model"),
+                                _encoded(as_name, "model"), ctypes.byref(options)))
+
+    def add_adapter(self, model: str, name: str, path: Union[str, "os.PathLike[str]"]) -> Json:
+        """Adds a LoRA adapter as PEFT saves it, a folder, to a model; returns the model's description."""
+        return json.loads(_text("adapter_add", self._open_handle(), _encoded(model, "model"),
+                                _encoded(name, "adapter"), os.fsencode(path)))
+
+    def remove_adapter(self, model: str, name: str) -> None:
+        _call("adapter_remove", self._open_handle(), _encoded(model, "model"), _encoded(name, "adapter"))
 
     # Sync and care
 
