@@ -176,8 +176,8 @@ TEST_CASE("minilm: GPTQ keeps layers and embeddings near, on texts that it has n
   const BertModel& f32 = imported.model;
   const RunningModel original(f32, WeightFormat::Float());
   const RunningModel runs(QuantizeBertInt8(f32).value(), WeightFormat::Int8());
-  const Sequences calibration = ReadTexts(imported.tokenizer, 0, 37, 200, 128);
-  const Sequences unseen = ReadTexts(imported.tokenizer, 5, 31, 300, imported.tokenizer.config().token_count_max);
+  const Sequences calibration = ReadTexts(imported.tokenizer, 0, 38, 200, 128);
+  const Sequences unseen = ReadTexts(imported.tokenizer, 5, 30, 300, imported.tokenizer.config().token_count_max);
   const std::vector<float> expected = original.Embed(unseen);
   struct Case {
     WeightFormat format;
