@@ -69,8 +69,8 @@ void FlatGraph::CollectAmong(Target target, std::uint32_t slot, const SlotSet& a
 }
 
 // Leaves the up to `ef` nearest to the target that it finds in scratch.pool. False where it gave up.
-bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, std::size_t far_ef,
-                          const SlotSet& among, std::size_t visits_max, Scratch& scratch) const {
+bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, std::size_t far_ef, const SlotSet& among,
+                          std::size_t visits_max, Scratch& scratch) const {
   ClearVisited(scratch);
   scratch.slot_count = node_count();
   scratch.visited.resize((scratch.slot_count + std::size_t{63}) / 64, 0);
