@@ -44,13 +44,6 @@ void FlatGraph::ProximityOfSome(Target target, std::span<const std::uint32_t> sl
   }
 }
 
-void FlatGraph::Prefetch(Target target, std::uint32_t slot) const {
-  if (!target.is_small) return codes_.Prefetch(slot);
-  small_rows_.Prefetch(slot);
-  // A row that does not begin with a line may end in one more.
-  if (small_->row_alignment() < 64) __builtin_prefetch(small_rows_[slot] + small_->row_bytes() - 1);
-}
-
 // From `from` ever nearer to the target, on each level from `from_level` to above `to_level`.
 std::uint32_t FlatGraph::Descend(Target target, std::uint32_t from, int from_level, int to_level) const {
   const auto proximity_of = [&](std::uint32_t slot) {
@@ -76,6 +69,9 @@ std::uint32_t FlatGraph::Descend(Target target, std::uint32_t from, int from_lev
 }
 
 void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, Scratch& scratch) const {
+  const SegmentedRows& rows = target.is_small ? small_rows_ : codes_;
+  // A row that does not begin with a line may end in one more.
+  const bool may_cross = target.is_small && small_->row_alignment() < 64;
   ForEachLink(slot, level, [&](std::uint32_t link) {
     if (link >= scratch.slot_count) return;  // Inserted after this search began, or of an image that nobody checked.
     std::uint64_t& word = scratch.visited[link / 64];
@@ -84,7 +80,8 @@ void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, S
     word |= bit;
     scratch.met.push_back(link);
     scratch.unscored.push_back(link);
-    Prefetch(target, link);
+    rows.Prefetch(link);
+    if (may_cross) __builtin_prefetch(rows[link] + rows.stride_bytes() - 1);
   });
 }
 
