@@ -115,7 +115,9 @@ Result<HnswIndex::Candidates> HnswIndex::NearestAmong(const VectorQuery& query, 
   const std::shared_ptr<const SlotSet> set = SlotsOf(filter, now);
   const auto lock = now->graph->LockShared();
   // All of them count here, so that no damage may hide one.
-  for (const std::uint32_t slot : set->slots) FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
+  if (now->image) {
+    for (const std::uint32_t slot : set->slots) FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
+  }
   Result<std::vector<std::uint32_t>> slots = now->graph->NearestOf(query.code(), set->slots, count);
   if (!slots.ok()) return slots.status().WithContext(config_.name);
   Candidates candidates;
