@@ -108,6 +108,7 @@ class FlatGraph final : public HnswGraph {
   void ScoreCollected(Target target, std::size_t ef, Scratch& scratch, std::size_t& next) const;
   void Rescore(const void* code, std::vector<Candidate>& pool) const;
   void ClearVisited(Scratch& scratch) const;
+  static std::vector<std::uint32_t> SlotsOf(std::span<const Candidate> pool);
 
   // flat_graph_among.cc
   static bool MarkVisited(std::uint32_t slot, Scratch& scratch);

@@ -115,16 +115,13 @@ bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, std
 Result<std::vector<std::uint32_t>> FlatGraph::SearchAmong(const void* code, std::size_t ef, std::size_t far_ef,
                                                           const SlotSet& among, std::size_t visits_max) const {
   try {
-    std::vector<std::uint32_t> slots;
     const std::uint32_t entry = entry_point();
-    if (entry == kNoSlot || ef == 0 || among.slots.empty()) return slots;
+    if (entry == kNoSlot || ef == 0 || among.slots.empty()) return std::vector<std::uint32_t>();
     BorrowedScratch scratch(*this);
     const Target target = TargetOf(code, *scratch);
     const std::uint32_t near = Descend(target, entry, level(entry), 0);
-    if (!WalkAmong(target, near, ef, far_ef, among, visits_max, *scratch)) return slots;
-    slots.reserve((*scratch).pool.size());
-    for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);
-    return slots;
+    if (!WalkAmong(target, near, ef, far_ef, among, visits_max, *scratch)) return std::vector<std::uint32_t>();
+    return SlotsOf((*scratch).pool);
   } catch (const std::exception& exception) {
     return GraphFailure("searching the graph", exception);
   }

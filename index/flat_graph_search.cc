@@ -69,9 +69,6 @@ std::uint32_t FlatGraph::Descend(Target target, std::uint32_t from, int from_lev
 }
 
 void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, Scratch& scratch) const {
-  const SegmentedRows& rows = target.is_small ? small_rows_ : codes_;
-  // A row that does not begin with a line may end in one more.
-  const bool may_cross = target.is_small && small_->row_alignment() < 64;
   ForEachLink(slot, level, [&](std::uint32_t link) {
     if (link >= scratch.slot_count) return;  // Inserted after this search began, or of an image that nobody checked.
     std::uint64_t& word = scratch.visited[link / 64];
@@ -80,8 +77,7 @@ void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, S
     word |= bit;
     scratch.met.push_back(link);
     scratch.unscored.push_back(link);
-    rows.Prefetch(link);
-    if (may_cross) __builtin_prefetch(rows[link] + rows.stride_bytes() - 1);
+    Prefetch(target, link);
   });
 }
 
@@ -177,18 +173,22 @@ void FlatGraph::SearchLevel(Target target, std::uint32_t from, int level, std::s
   for (Candidate& candidate : scratch.pool) candidate.slot &= ~kExpanded;
 }
 
+std::vector<std::uint32_t> FlatGraph::SlotsOf(std::span<const Candidate> pool) {
+  std::vector<std::uint32_t> slots;
+  slots.reserve(pool.size());
+  for (const Candidate& candidate : pool) slots.push_back(candidate.slot);
+  return slots;
+}
+
 Result<std::vector<std::uint32_t>> FlatGraph::Search(const void* code, std::size_t ef) const {
   try {
-    std::vector<std::uint32_t> slots;
     const std::uint32_t entry = entry_point();
-    if (entry == kNoSlot || ef == 0) return slots;
+    if (entry == kNoSlot || ef == 0) return std::vector<std::uint32_t>();
     BorrowedScratch scratch(*this);
     const Target target = TargetOf(code, *scratch);
     const std::uint32_t near = Descend(target, entry, level(entry), 0);
     SearchLevel(target, near, 0, ef, *scratch);
-    slots.reserve((*scratch).pool.size());
-    for (const Candidate& candidate : (*scratch).pool) slots.push_back(candidate.slot);
-    return slots;
+    return SlotsOf((*scratch).pool);
   } catch (const std::exception& exception) {
     return GraphFailure("searching the graph", exception);
   }

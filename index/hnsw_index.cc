@@ -70,8 +70,12 @@ HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot, HnswSaved 
       forgotten_seq_(snapshot.applied_seq),
       saved_path_(std::move(path)),
       saved_(saved) {
-  AdoptLocked(std::make_shared<State>(State{std::move(snapshot.image), std::move(snapshot.graph),
-                                            std::move(snapshot.entries), std::move(snapshot.fine_codes)}));
+  AdoptLocked(StateOf(std::move(snapshot)));
+}
+
+std::shared_ptr<HnswIndex::State> HnswIndex::StateOf(HnswSnapshot snapshot) {
+  return std::make_shared<State>(State{std::move(snapshot.image), std::move(snapshot.graph),
+                                       std::move(snapshot.entries), std::move(snapshot.fine_codes)});
 }
 
 std::shared_ptr<HnswIndex::State> HnswIndex::state() const {

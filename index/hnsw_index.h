@@ -93,6 +93,7 @@ class HnswIndex final : public VectorIndex {
     // Behind the live entries of one document, of which `first` is the first; at most `limit`. live_mutex_ is held.
     std::uint32_t LiveEnd(std::uint32_t first, std::uint32_t limit) const;
   };
+  static std::shared_ptr<State> StateOf(HnswSnapshot snapshot);
   std::shared_ptr<State> state() const;
   // Those with write_mutex_ held:
   Status ApplyLocked(std::span<const VectorUpsert> upserts, std::span<const VectorRecord> records,
@@ -100,6 +101,8 @@ class HnswIndex final : public VectorIndex {
   void KillLocked(std::uint32_t first, std::uint32_t end, std::uint64_t sequence);
   // Puts `state` in place, and makes live_, superseded_, deaths_ and the counts from its entries.
   void AdoptLocked(std::shared_ptr<State> state);
+  bool WantsToMapLocked() const;
+  HnswContent ContentOf(const State& state) const;
   bool CanAppendLocked(const std::string& path) const;
   Status SaveAllLocked(const std::string& path);
   void ForgetSavedLocked();  // The graph is another than the files have.

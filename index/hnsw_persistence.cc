@@ -57,18 +57,25 @@ bool HnswIndex::CanAppendLocked(const std::string& path) const {
   return delta_bytes <= saved_.snapshot_bytes / kDeltaFraction;
 }
 
-bool HnswIndex::ShouldSave() const {
-  const std::lock_guard lock(write_mutex_);
+// Over the file, every reader sees what lives now: nobody may be behind.
+bool HnswIndex::WantsToMapLocked() const {
   return config_.memory_bytes_max != 0 && forgotten_seq_ >= applied_seq_ &&
          MemoryBytesLocked() > config_.memory_bytes_max;
+}
+
+bool HnswIndex::ShouldSave() const {
+  const std::lock_guard lock(write_mutex_);
+  return WantsToMapLocked();
+}
+
+HnswContent HnswIndex::ContentOf(const State& state) const {
+  return {*state.graph, state.entries, state.fine_codes ? &*state.fine_codes : nullptr, applied_seq_};
 }
 
 Status HnswIndex::SaveSnapshot(const std::string& path) {
   const std::lock_guard lock(write_mutex_);
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
-  // Over the file, every reader sees what lives now: nobody may be behind.
-  const bool wants_to_map =
-      config_.memory_bytes_max != 0 && forgotten_seq_ >= applied_seq_ && MemoryBytesLocked() > config_.memory_bytes_max;
+  const bool wants_to_map = WantsToMapLocked();
   try {
     if (wants_to_map || !CanAppendLocked(path)) {
       FORESHORE_RETURN_IF_ERROR(SaveAllLocked(path).WithContext(config_.name));
@@ -76,9 +83,9 @@ Status HnswIndex::SaveSnapshot(const std::string& path) {
     }
     const std::shared_ptr<State> now = state();
     std::sort(unsaved_deaths_.begin(), unsaved_deaths_.end());
-    const HnswContent content{*now->graph, now->entries, now->fine_codes ? &*now->fine_codes : nullptr, applied_seq_};
     saved_.is_torn = true;  // Until it is known to be whole.
-    FORESHORE_RETURN_IF_ERROR(AppendHnswDelta(path, content, unsaved_deaths_, saved_).WithContext(config_.name));
+    FORESHORE_RETURN_IF_ERROR(
+        AppendHnswDelta(path, ContentOf(*now), unsaved_deaths_, saved_).WithContext(config_.name));
     saved_.is_torn = false;
     unsaved_deaths_.clear();
     now->graph->MarkSaved();
@@ -91,8 +98,7 @@ Status HnswIndex::SaveSnapshot(const std::string& path) {
 Status HnswIndex::SaveAllLocked(const std::string& path) {
   const std::shared_ptr<State> now = state();
   if (now->image) FORESHORE_RETURN_IF_ERROR(now->image->CheckAll());  // Damage must not come under new checksums.
-  const HnswContent content{*now->graph, now->entries, now->fine_codes ? &*now->fine_codes : nullptr, applied_seq_};
-  FORESHORE_ASSIGN_OR_RETURN(const HnswSaved saved, WriteHnswSnapshot(path, content));
+  FORESHORE_ASSIGN_OR_RETURN(const HnswSaved saved, WriteHnswSnapshot(path, ContentOf(*now)));
   saved_path_ = path;
   saved_ = saved;
   unsaved_deaths_.clear();
@@ -113,8 +119,7 @@ Status HnswIndex::MapSavedLocked(const std::string& path) {
   const HnswGraphConfig& graph_config = now->graph->config();
   FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config_.name, graph_config, config_.precision, path));
   FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config_.precision, std::move(image)));
-  AdoptLocked(std::make_shared<State>(State{std::move(snapshot.image), std::move(snapshot.graph),
-                                            std::move(snapshot.entries), std::move(snapshot.fine_codes)}));
+  AdoptLocked(StateOf(std::move(snapshot)));
   return Status::Ok();
 }
 

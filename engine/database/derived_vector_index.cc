@@ -73,12 +73,10 @@ Result<std::shared_ptr<DerivedVectorIndex>> DerivedVectorIndex::Rebuild(const De
                                                                         ChangeLog& log) {
   std::shared_ptr<DerivedVectorIndex> index(
       new DerivedVectorIndex(broken.definition_, broken.path_, broken.memory_bytes_max_));
-  index->opened_from_ = "rebuilt";
   index->tuning_ = broken.tuning();
-  FORESHORE_RETURN_IF_ERROR(RemoveHnswFiles(index->path_));
   FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
-  FORESHORE_RETURN_IF_ERROR(index->RebuildFrom(*txn, head));
+  FORESHORE_RETURN_IF_ERROR(index->Restart(*txn, head));
   return index;
 }
 

@@ -5,6 +5,7 @@
 // A tile is 4 rows by 8 channels; 8 accumulators, 2 weight vectors, 2 broadcasts, the mask, the ones and the levels.
 #include <cstring>
 
+#include "engine/inference/gemm_row_tiles.h"
 #include "engine/inference/int4_gemm.h"
 
 #if defined(__x86_64__)
@@ -18,23 +19,6 @@ namespace {
 constexpr std::size_t kRows = 4;
 constexpr std::size_t kColumns = 8;
 constexpr std::size_t kNarrowDepth = 32;  // Of sums in 16 bits.
-
-// packed[group][depth/4][4 rows][4]; rows that fill up the last group are zero.
-void PackRows(const std::int8_t* codes, std::size_t row_count, std::size_t depth, void* packed) {
-  auto* out = static_cast<std::int8_t*>(packed);
-  const std::size_t step_count = depth / kInt8DepthStep;
-  for (std::size_t first = 0; first < row_count; first += kRows, out += kRows * depth) {
-    for (std::size_t row = 0; row < kRows; ++row) {
-      for (std::size_t step = 0; step < step_count; ++step) {
-        std::uint32_t four = 0;
-        if (first + row < row_count) {
-          std::memcpy(&four, codes + (first + row) * depth + step * kInt8DepthStep, sizeof(four));
-        }
-        std::memcpy(out + (step * kRows + row) * kInt8DepthStep, &four, sizeof(four));
-      }
-    }
-  }
-}
 
 FORESHORE_AVX2 inline __attribute__((always_inline)) __m256i Broadcast(const std::int8_t* codes) {
   std::int32_t four;
@@ -126,7 +110,7 @@ void MultiplyGroup(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int4Gemm& Int4GemmAvx2() {
-  static constexpr Int4Gemm kKernel{CpuLevel::kAvx2, kRows, PackRows, MultiplyGroup};
+  static constexpr Int4Gemm kKernel{CpuLevel::kAvx2, kRows, PackRowTiles<kRows>, MultiplyGroup};
   return kKernel;
 }
 

@@ -5,6 +5,7 @@
 // A tile is 6 rows by 64 channels: 24 accumulators, 4 weight vectors, 1 broadcast, the mask and the levels.
 #include <cstring>
 
+#include "engine/inference/gemm_row_tiles.h"
 #include "engine/inference/int4_gemm.h"
 
 #if defined(__x86_64__) || defined(FORESHORE_KERNELS_ON_SIMDE)
@@ -34,23 +35,6 @@ FORESHORE_AVX512 inline __attribute__((always_inline)) void DotAdd(__m512i& sum,
   // GCC 12 spills the accumulators around _mm512_dpbusd_epi32; a tied operand keeps them in registers.
   asm("vpdpbusd %[codes], %[levels], %[sum]" : [sum] "+v"(sum) : [levels] "v"(levels), [codes] "v"(codes));
 #endif
-}
-
-// packed[group][depth/4][6 rows][4]; rows that fill up the last group are zero.
-void PackRows(const std::int8_t* codes, std::size_t row_count, std::size_t depth, void* packed) {
-  auto* out = static_cast<std::int8_t*>(packed);
-  const std::size_t step_count = depth / kInt8DepthStep;
-  for (std::size_t first = 0; first < row_count; first += kRows, out += kRows * depth) {
-    for (std::size_t row = 0; row < kRows; ++row) {
-      for (std::size_t step = 0; step < step_count; ++step) {
-        std::uint32_t four = 0;
-        if (first + row < row_count) {
-          std::memcpy(&four, codes + (first + row) * depth + step * kInt8DepthStep, sizeof(four));
-        }
-        std::memcpy(out + (step * kRows + row) * kInt8DepthStep, &four, sizeof(four));
-      }
-    }
-  }
 }
 
 template <std::size_t Rows>
@@ -142,7 +126,7 @@ void MultiplyGroup(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int4Gemm& FORESHORE_KERNEL_NAME() {
-  static constexpr Int4Gemm kKernel{CpuLevel::kAvx512Vnni, kRows, PackRows, MultiplyGroup};
+  static constexpr Int4Gemm kKernel{CpuLevel::kAvx512Vnni, kRows, PackRowTiles<kRows>, MultiplyGroup};
   return kKernel;
 }
 

@@ -8,6 +8,7 @@
 // been run on AVX-512 hardware yet.
 #include <cstring>
 
+#include "engine/inference/gemm_row_tiles.h"
 #include "engine/inference/int8_gemm.h"
 
 #if defined(__x86_64__) || defined(FORESHORE_KERNELS_ON_SIMDE)
@@ -37,25 +38,6 @@ FORESHORE_AVX512 inline __attribute__((always_inline)) void DotAdd(__m512i& sum,
   // GCC 12 spills the accumulators around _mm512_dpbusd_epi32; a tied operand keeps them in registers.
   asm("vpdpbusd %[weights], %[codes], %[sum]" : [sum] "+v"(sum) : [codes] "v"(codes), [weights] "v"(weights));
 #endif
-}
-
-// packed[group][depth/4][6 rows][4], unsigned. Rows that fill up the last group hold 128, which stands for zero.
-void PackRows(const std::int8_t* codes, std::size_t row_count, std::size_t depth, void* packed) {
-  auto* out = static_cast<std::uint8_t*>(packed);
-  const std::size_t step_count = depth / kInt8DepthStep;
-  for (std::size_t first = 0; first < row_count; first += kRows, out += kRows * depth) {
-    for (std::size_t row = 0; row < kRows; ++row) {
-      for (std::size_t step = 0; step < step_count; ++step) {
-        std::uint32_t four = 0;
-        if (first + row < row_count) {
-          std::memcpy(&four, codes + (first + row) * depth + step * kInt8DepthStep, sizeof(four));
-        }
-        // Flipping the sign bit adds 128 to a two's complement byte.
-        four ^= 0x80808080U;
-        std::memcpy(out + (step * kRows + row) * kInt8DepthStep, &four, sizeof(four));
-      }
-    }
-  }
 }
 
 template <std::size_t Rows>
@@ -116,7 +98,7 @@ void MultiplyPanel(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int8Gemm& FORESHORE_KERNEL_NAME() {
-  static constexpr Int8Gemm kKernel{CpuLevel::kAvx512Vnni, kRows, 1, 0, PackRows, MultiplyPanel};
+  static constexpr Int8Gemm kKernel{CpuLevel::kAvx512Vnni, kRows, 1, 0, PackRowTiles<kRows, 0x80>, MultiplyPanel};
   return kKernel;
 }
 

@@ -8,6 +8,7 @@
 // emulation. Its speed on ARM hardware has not been measured.
 #include <cstring>
 
+#include "engine/inference/gemm_row_tiles.h"
 #include "engine/inference/int8_gemm.h"
 
 #if defined(__aarch64__) || defined(FORESHORE_KERNELS_ON_SIMDE)
@@ -28,23 +29,6 @@ namespace {
 
 constexpr std::size_t kRows = 8;
 constexpr std::size_t kColumns = 8;
-
-// packed[group][depth/4][8 rows][4]; rows that fill up the last group are zero.
-void PackRows(const std::int8_t* codes, std::size_t row_count, std::size_t depth, void* packed) {
-  auto* out = static_cast<std::int8_t*>(packed);
-  const std::size_t step_count = depth / kInt8DepthStep;
-  for (std::size_t first = 0; first < row_count; first += kRows, out += kRows * depth) {
-    for (std::size_t row = 0; row < kRows; ++row) {
-      for (std::size_t step = 0; step < step_count; ++step) {
-        std::uint32_t four = 0;
-        if (first + row < row_count) {
-          std::memcpy(&four, codes + (first + row) * depth + step * kInt8DepthStep, sizeof(four));
-        }
-        std::memcpy(out + (step * kRows + row) * kInt8DepthStep, &four, sizeof(four));
-      }
-    }
-  }
-}
 
 // Row `Row` of 4 against 8 channels.
 template <int Row>
@@ -95,7 +79,7 @@ void MultiplyPanel(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int8Gemm& FORESHORE_KERNEL_NAME() {
-  static constexpr Int8Gemm kKernel{CpuLevel::kNeonDot, kRows, 1, 0, PackRows, MultiplyPanel};
+  static constexpr Int8Gemm kKernel{CpuLevel::kNeonDot, kRows, 1, 0, PackRowTiles<kRows>, MultiplyPanel};
   return kKernel;
 }
 

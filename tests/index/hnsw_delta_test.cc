@@ -15,6 +15,7 @@
 #include "storage/base/checksum.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
+#include "tests/index/snapshot_bytes.h"
 #include "tests/index/synthetic_vectors.h"
 #include "tests/temporary_directory.h"
 
@@ -210,13 +211,8 @@ TEST_CASE("hnsw delta: damage under right checksums is refused or harmless") {
       const std::size_t range = random() % 5 == 0 ? kRecordHeaderBytes : bytes.size() - kDeltaHeaderBytes;
       bytes[kDeltaHeaderBytes + random() % range] = static_cast<char>(random() % 3 == 0 ? 0xFF : random());
     }
-    const auto overwrite = [&bytes](std::size_t offset, std::uint32_t value) {
-      ByteString piece;
-      AppendFixed(piece, value);
-      bytes.replace(offset, piece.size(), piece);
-    };
-    overwrite(kDeltaHeaderBytes + 40, Crc32c(Bytes(bytes).substr(kDeltaHeaderBytes + kRecordHeaderBytes)));
-    overwrite(kDeltaHeaderBytes + 44, Crc32c(Bytes(bytes).substr(kDeltaHeaderBytes, 44)));
+    Overwrite(bytes, kDeltaHeaderBytes + 40, Crc32c(Bytes(bytes).substr(kDeltaHeaderBytes + kRecordHeaderBytes)));
+    Overwrite(bytes, kDeltaHeaderBytes + 44, Crc32c(Bytes(bytes).substr(kDeltaHeaderBytes, 44)));
     WriteQuickly(changed.delta_path(), bytes);
     const auto loaded = LoadHnswIndex(changed.index().config(), changed.path());
     if (!loaded.ok()) {

@@ -14,6 +14,7 @@
 #include "storage/base/checksum.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
+#include "tests/index/snapshot_bytes.h"
 #include "tests/index/synthetic_vectors.h"
 #include "tests/temporary_directory.h"
 
@@ -56,17 +57,7 @@ ErrorCode CheckedCode(Bytes bytes, VectorPrecision precision) {
 }
 
 HnswLayout LayoutOf(Bytes bytes, VectorPrecision precision) {
-  HnswCounts counts;
-  counts.nodes = LoadFixed<std::uint32_t>(bytes.data() + 32);
-  counts.upper_rows = LoadFixed<std::uint32_t>(bytes.data() + 56);
-  counts.places = LoadFixed<std::uint32_t>(bytes.data() + 60);
-  return HnswLayout(kGraphConfig, precision, counts);
-}
-
-void Overwrite(ByteString& bytes, std::size_t offset, std::uint32_t value) {
-  ByteString piece;
-  AppendFixed(piece, value);
-  bytes.replace(offset, piece.size(), piece);
+  return HnswLayout(kGraphConfig, precision, CountsOf(bytes));
 }
 
 void RepairChecksums(ByteString& bytes, VectorPrecision precision) {
@@ -353,9 +344,7 @@ TEST_CASE("hnsw snapshot: each check says what it found") {
   const auto entry_point = LoadFixed<std::uint32_t>(good.data() + 36);
   const auto message_with = [&good](std::size_t offset, auto value) {
     ByteString bytes = good;
-    ByteString piece;
-    AppendFixed(piece, value);
-    bytes.replace(offset, piece.size(), piece);
+    Overwrite(bytes, offset, value);
     RepairChecksums(bytes, VectorPrecision::kInt8);
     const auto image = CheckedImage(bytes, VectorPrecision::kInt8);
     REQUIRE(!image.ok());

@@ -13,6 +13,7 @@
 #include "index/hnsw_snapshot.h"
 #include "storage/base/checksum.h"
 #include "storage/base/file.h"
+#include "tests/index/snapshot_bytes.h"
 #include "tests/index/synthetic_vectors.h"
 #include "tests/temporary_directory.h"
 
@@ -228,11 +229,7 @@ TEST_CASE("small code index: a damaged snapshot is refused") {
     }
     HnswGraphConfig graph_config = GraphConfigOf(index->config()).value();
     graph_config.small_codes->mean.resize(8);
-    HnswCounts counts;
-    counts.nodes = LoadFixed<std::uint32_t>(bytes.data() + 32);
-    counts.upper_rows = LoadFixed<std::uint32_t>(bytes.data() + 56);
-    counts.places = LoadFixed<std::uint32_t>(bytes.data() + 60);
-    const HnswLayout layout(graph_config, precision, counts);
+    const HnswLayout layout(graph_config, precision, CountsOf(bytes));
     REQUIRE(layout.file_bytes() == bytes.size());
     // Every bit of the flags and of what the codes have in common, and some of each row.
     const HnswLayout::Area& common = layout[kSmallConfigArea];
@@ -249,16 +246,11 @@ TEST_CASE("small code index: a damaged snapshot is refused") {
       bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
     }
     // Under right checksums.
-    const auto overwrite = [&bytes](std::size_t offset, std::uint32_t value) {
-      ByteString piece;
-      AppendFixed(piece, value);
-      bytes.replace(offset, piece.size(), piece);
-    };
     bytes[common.offset] = 3;
-    overwrite(layout.sums_offset() + 4 * common.first_group,
+    Overwrite(bytes, layout.sums_offset() + 4 * common.first_group,
               Crc32c(Bytes(bytes).substr(common.offset, common.bytes())));
-    overwrite(64, Crc32c(Bytes(bytes).substr(layout.sums_offset(), 4 * layout.sum_count())));
-    overwrite(68, Crc32c(Bytes(bytes).substr(0, 68)));
+    Overwrite(bytes, 64, Crc32c(Bytes(bytes).substr(layout.sums_offset(), 4 * layout.sum_count())));
+    Overwrite(bytes, 68, Crc32c(Bytes(bytes).substr(0, 68)));
     CHECK(decode(bytes, precision).message().find("small codes: 3 bits with flags 1") != std::string::npos);
   }
 }

@@ -154,19 +154,25 @@ Status RunLayerNormalization(const NodeContext& context, std::span<const OutputR
   });
 }
 
-Status InferBatchNormalization(const NodeContext& context, Infos& outputs) {
-  FORESHORE_RETURN_IF_ERROR(context.Require(0, kFloatTypes));
-  if (context.Int("training_mode", 0) != 0) return Status::Unsupported("training_mode is 1, expected inference");
-  if (context.Rank(0) < 2) {
+// Input 0 has batches and channels, and each input from 1 to before `end` a number for each channel.
+Status RequireChannels(const NodeContext& context, std::size_t rank_min, std::size_t end) {
+  if (context.Rank(0) < rank_min) {
     return Status::InvalidArgument("input 0 is " + ToText(context.Info(0)) + ", expected [batch, channels, …]");
   }
-  for (std::size_t i = 1; i < 5; ++i) {
+  for (std::size_t i = 1; i < end; ++i) {
     FORESHORE_RETURN_IF_ERROR(context.RequireSameType(0, i));
     if (context.ShapeOf(i) != Shape{context.ShapeOf(0)[1]}) {
       return Status::InvalidArgument("input " + std::to_string(i) + " is " + ToText(context.Info(i)) +
                                      ", expected a number per channel of " + ToText(context.Info(0)));
     }
   }
+  return Status::Ok();
+}
+
+Status InferBatchNormalization(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(context.Require(0, kFloatTypes));
+  if (context.Int("training_mode", 0) != 0) return Status::Unsupported("training_mode is 1, expected inference");
+  FORESHORE_RETURN_IF_ERROR(RequireChannels(context, 2, 5));
   outputs.push_back(context.Info(0));
   return Status::Ok();
 }
@@ -207,16 +213,7 @@ Status RunBatchNormalization(const NodeContext& context, std::span<const OutputR
 
 Status InferInstanceNormalization(const NodeContext& context, Infos& outputs) {
   FORESHORE_RETURN_IF_ERROR(context.Require(0, kFloatTypes));
-  if (context.Rank(0) < 3) {
-    return Status::InvalidArgument("input 0 is " + ToText(context.Info(0)) + ", expected [batch, channels, …]");
-  }
-  for (std::size_t i = 1; i < 3; ++i) {
-    FORESHORE_RETURN_IF_ERROR(context.RequireSameType(0, i));
-    if (context.ShapeOf(i) != Shape{context.ShapeOf(0)[1]}) {
-      return Status::InvalidArgument("input " + std::to_string(i) + " is " + ToText(context.Info(i)) +
-                                     ", expected a number per channel of " + ToText(context.Info(0)));
-    }
-  }
+  FORESHORE_RETURN_IF_ERROR(RequireChannels(context, 3, 3));
   outputs.push_back(context.Info(0));
   return Status::Ok();
 }

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "tests/engine/inference/graph/graph_runner.h"
+#include "tests/engine/inference/graph/kernel_levels.h"
 
 namespace foreshore::graph {
 namespace {
@@ -13,15 +13,6 @@ constexpr int kFloat = 1;
 constexpr int kUint8 = 2;
 constexpr int kInt8 = 3;
 constexpr int kInt32 = 6;
-
-std::vector<const VectorKernels*> Levels() {
-  std::vector<const VectorKernels*> levels{&VectorKernelsPortable()};
-#if defined(__x86_64__)
-  if (CpuSupports(CpuLevel::kAvx2)) levels.push_back(&VectorKernelsAvx2());
-  if (CpuSupports(CpuLevel::kAvx512Vnni)) levels.push_back(&VectorKernelsAvx512());
-#endif
-  return levels;
-}
 
 // All 256 codes come.
 ByteString Codes(std::int64_t count, std::uint32_t seed) {
@@ -53,29 +44,15 @@ struct Writer : OnnxWriter {
 // Returns how many steps there are, and checks every level against the operators' own code, byte for byte. Codes that
 // are rounded from a float may differ by `allowed`.
 std::size_t CheckLevels(const Writer& writer, const OwnedTensor& x, int allowed = 0) {
-  const ByteString file = writer.Finish();
-  const std::vector<TensorRef> refs{x.ref()};
-  const auto plain = Graph::Build("m.onnx", *ReadOnnx("m.onnx", file), {}, nullptr);
-  REQUIRE_MESSAGE(plain.ok(), plain.status().message());
-  const auto expected = GraphExecutor(*plain).Run(refs);
-  REQUIRE_MESSAGE(expected.ok(), expected.status().message());
-  std::size_t step_count = 0;
-  for (const VectorKernels* kernels : Levels()) {
-    CAPTURE(CpuLevelName(kernels->level));
-    const auto graph = Graph::Build("m.onnx", *ReadOnnx("m.onnx", file), {}, kernels);
-    REQUIRE_MESSAGE(graph.ok(), graph.status().message());
-    step_count = graph->steps().size();
-    const auto found = GraphExecutor(*graph).Run(refs);
-    REQUIRE_MESSAGE(found.ok(), found.status().message());
-    REQUIRE((*found)[0].info == (*expected)[0].info);
-    for (std::uint64_t i = 0; i < (*found)[0].size_bytes; ++i) {
+  return CompareLevels(writer, x, [allowed](const auto& found, const auto& expected) {
+    REQUIRE(found[0].info == expected[0].info);
+    for (std::uint64_t i = 0; i < found[0].size_bytes; ++i) {
       CAPTURE(i);
-      const int a = static_cast<int>((*found)[0].bytes[i]);
-      const int b = static_cast<int>((*expected)[0].bytes[i]);
+      const int a = static_cast<int>(found[0].bytes[i]);
+      const int b = static_cast<int>(expected[0].bytes[i]);
       REQUIRE(std::abs(a - b) <= allowed);
     }
-  }
-  return step_count;
+  });
 }
 
 TEST_CASE("codes: integer convolutions and products, all types and zero points") {

@@ -5,21 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/engine/inference/graph/graph_runner.h"
+#include "tests/engine/inference/graph/kernel_levels.h"
 
 namespace foreshore::graph {
 namespace {
 
 constexpr int kFloat = 1;
-
-std::vector<const VectorKernels*> Levels() {
-  std::vector<const VectorKernels*> levels{&VectorKernelsPortable()};
-#if defined(__x86_64__)
-  if (CpuSupports(CpuLevel::kAvx2)) levels.push_back(&VectorKernelsAvx2());
-  if (CpuSupports(CpuLevel::kAvx512Vnni)) levels.push_back(&VectorKernelsAvx512());
-#endif
-  return levels;
-}
 
 std::vector<float> Random(std::int64_t count, std::uint64_t seed) {
   std::vector<float> values;
@@ -33,35 +24,20 @@ std::vector<float> Random(std::int64_t count, std::uint64_t seed) {
 // One input x of that shape; the rest is in the writer. Every level against the operators' own code. Returns how many
 // steps are left with kernels.
 std::size_t CheckLevels(const OnnxWriter& writer, const Shape& shape, double tolerance = 2e-5, float scale = 1) {
-  const ByteString file = writer.Finish();
   std::vector<float> values = Random(ElementCount(shape), 5);
   for (float& value : values) value *= scale;
-  const OwnedTensor x = Make<float>(shape, values);
-  const std::vector<TensorRef> refs{x.ref()};
-  const auto plain = Graph::Build("m.onnx", *ReadOnnx("m.onnx", file), {}, nullptr);
-  REQUIRE_MESSAGE(plain.ok(), plain.status().message());
-  const auto expected = GraphExecutor(*plain).Run(refs);
-  REQUIRE_MESSAGE(expected.ok(), expected.status().message());
-  std::size_t step_count = 0;
-  for (const VectorKernels* kernels : Levels()) {
-    CAPTURE(CpuLevelName(kernels->level));
-    const auto graph = Graph::Build("m.onnx", *ReadOnnx("m.onnx", file), {}, kernels);
-    REQUIRE_MESSAGE(graph.ok(), graph.status().message());
-    step_count = graph->steps().size();
-    const auto found = GraphExecutor(*graph).Run(refs);
-    REQUIRE_MESSAGE(found.ok(), found.status().message());
-    for (std::size_t k = 0; k < expected->size(); ++k) {
-      REQUIRE((*found)[k].info == (*expected)[k].info);
-      const auto a = Values<float>((*found)[k]);
-      const auto b = Values<float>((*expected)[k]);
+  return CompareLevels(writer, Make<float>(shape, values), [tolerance](const auto& found, const auto& expected) {
+    for (std::size_t k = 0; k < expected.size(); ++k) {
+      REQUIRE(found[k].info == expected[k].info);
+      const auto a = Values<float>(found[k]);
+      const auto b = Values<float>(expected[k]);
       for (std::size_t i = 0; i < a.size(); ++i) {
         CAPTURE(i);
         const double allowed = tolerance * std::max(1.0, std::fabs(static_cast<double>(b[i])));
         REQUIRE(std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i])) <= allowed);
       }
     }
-  }
-  return step_count;
+  });
 }
 
 struct ConvCase {
