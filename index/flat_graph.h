@@ -81,6 +81,16 @@ class FlatGraph final : public HnswGraph {
     const void* bytes = nullptr;
     bool is_small = false;
   };
+  // Prefetches the rows that are compared. Inlined always: a function of nothing but prefetches has no effect that GCC
+  // knows, and it leaves out the calls.
+  struct RowPrefetch {
+    const SegmentedRows& rows;
+    bool may_cross = false;  // A row that does not begin with a line may end in one more.
+    [[gnu::always_inline]] void operator()(std::uint32_t slot) const {
+      rows.Prefetch(slot);
+      if (may_cross) __builtin_prefetch(rows[slot] + rows.stride_bytes() - 1);
+    }
+  };
   struct Scratch {
     std::vector<std::uint64_t> visited;         // One bit per slot; all clear between two searches.
     std::uint32_t slot_count = 0;               // Those that were there when the search began.
@@ -98,7 +108,7 @@ class FlatGraph final : public HnswGraph {
   // flat_graph_search.cc
   Target TargetOf(const void* code, Scratch& scratch) const;
   void ProximityOfSome(Target target, std::span<const std::uint32_t> slots, float proximities[4]) const;
-  void Prefetch(Target target, std::uint32_t slot) const;
+  RowPrefetch PrefetchFor(Target target) const;
   template <typename Visit>
   void ForEachLink(std::uint32_t slot, int level, Visit visit) const;
   std::uint32_t Descend(Target target, std::uint32_t from, int from_level, int to_level) const;
@@ -197,12 +207,8 @@ void FlatGraph::ForEachLink(std::uint32_t slot, int level, Visit visit) const {
   }
 }
 
-// Inlined always: a function of nothing but prefetches has no effect that GCC knows, and it leaves out the calls.
-[[gnu::always_inline]] inline void FlatGraph::Prefetch(Target target, std::uint32_t slot) const {
-  if (!target.is_small) return codes_.Prefetch(slot);
-  small_rows_.Prefetch(slot);
-  // A row that does not begin with a line may end in one more.
-  if (small_->row_alignment() < 64) __builtin_prefetch(small_rows_[slot] + small_->row_bytes() - 1);
+inline FlatGraph::RowPrefetch FlatGraph::PrefetchFor(Target target) const {
+  return {target.is_small ? small_rows_ : codes_, target.is_small && small_->row_alignment() < 64};
 }
 
 inline const std::uint32_t* FlatGraph::Row(std::uint32_t slot, int level) const {

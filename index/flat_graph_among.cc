@@ -37,10 +37,11 @@ void FlatGraph::CollectAmong(Target target, std::uint32_t slot, const SlotSet& a
                              AmongCounts& counts) const {
   scratch.unscored.clear();
   scratch.passed_through.clear();
+  const RowPrefetch prefetch = PrefetchFor(target);
   const auto take = [&](std::uint32_t link) {
     if (!MarkVisited(link, scratch)) return;
     scratch.unscored.push_back(link);
-    Prefetch(target, link);
+    prefetch(link);
   };
   ++counts.visits;
   ForEachLink(slot, 0, [&](std::uint32_t link) {

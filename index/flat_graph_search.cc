@@ -69,6 +69,7 @@ std::uint32_t FlatGraph::Descend(Target target, std::uint32_t from, int from_lev
 }
 
 void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, Scratch& scratch) const {
+  const RowPrefetch prefetch = PrefetchFor(target);
   ForEachLink(slot, level, [&](std::uint32_t link) {
     if (link >= scratch.slot_count) return;  // Inserted after this search began, or of an image that nobody checked.
     std::uint64_t& word = scratch.visited[link / 64];
@@ -77,7 +78,7 @@ void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, S
     word |= bit;
     scratch.met.push_back(link);
     scratch.unscored.push_back(link);
-    Prefetch(target, link);
+    prefetch(link);
   });
 }
 

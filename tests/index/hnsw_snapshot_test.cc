@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -335,6 +336,42 @@ TEST_CASE("hnsw snapshot: damage that nobody met at the open is met before anyth
   }
   CHECK((met_count > 10 || kGraphUnderTest == VectorGraphKind::kHnswlib));
 }
+
+#if !defined(FORESHORE_TEST_HNSWLIB)
+TEST_CASE(
+    "hnsw snapshot: damaged links are met before they are changed, and damaged norms lead no walk astray for ever") {
+  SyntheticVectors vectors(kDimension, 5, 27);
+  const auto saved = SmallIndex(3000, vectors, VectorPrecision::kInt8);
+  const ByteString good = SavedBytes(*saved);
+  const HnswLayout layout = LayoutOf(good, VectorPrecision::kInt8);
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/saved";
+  {
+    ByteString bytes = good;
+    const HnswLayout::Area& links = layout[kBaseLinkArea];
+    for (std::uint64_t row = 0; row < links.row_count; ++row) {
+      Overwrite(bytes, links.offset + row * links.row_bytes, std::uint32_t{0x7FFFFFEF});
+    }
+    REQUIRE(WriteFileAtomic(path, bytes).ok());
+    const auto loaded = LoadHnswIndex(saved->config(), path).value();
+    const Status inserted = loaded->Upsert(12345, RecordOf(vectors.Next()), 9000);
+    CHECK(inserted.message().find("a checksum is") != std::string::npos);
+    CHECK(!loaded->CheckUsable().ok());
+  }
+  ByteString bytes = good;
+  const HnswLayout::Area& codes = layout[kCodeArea];
+  for (std::uint64_t row = 0; row < codes.row_count; ++row) {
+    const std::size_t trailer = codes.offset + (row + 1) * codes.row_bytes - kVectorCodeTrailerBytes;
+    Overwrite(bytes, trailer + 4, std::numeric_limits<float>::quiet_NaN());
+  }
+  REQUIRE(WriteFileAtomic(path, bytes).ok());
+  const auto loaded = LoadHnswIndex(saved->config(), path).value();
+  VectorSearchOptions options;
+  options.strategy = VectorStrategy::kGraph;
+  const auto cursor = loaded->NewCursor(vectors.Next(), saved->applied_seq(), options).value();
+  CHECK(cursor->Next().status().code() == ErrorCode::kCorruption);
+}
+#endif
 
 TEST_CASE("hnsw snapshot: each check says what it found") {
   SyntheticVectors vectors(kDimension, 5, 25);

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <random>
@@ -281,6 +282,33 @@ TEST_CASE("derived index: a snapshot whose damage is met by a search is never to
     }
     db.CheckVerified();
   }
+}
+
+TEST_CASE("derived index: made anew beside commits it lacks none, and who began before is told to begin again") {
+  CoreFixture db;
+  db.options.embed_in_background = false;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  PutCircle(db, 3000);
+  const auto before = *db.core->BeginRead();
+  const auto* index = before->catalog().Find("a")->FindVectorIndex("v");
+  std::atomic<bool> is_done{false};
+  int written_count = 0;
+  std::thread writer([&] {
+    for (; !is_done; ++written_count) {
+      if (!db.Put("a", "new" + std::to_string(written_count), VectorJson(1, 0)).ok()) break;
+    }
+  });
+  for (int i = 0; i < 5; ++i) CHECK(db.core->RebuildVectorIndex(index->id).ok());
+  is_done = true;
+  writer.join();
+  REQUIRE(db.Put("a", "last", VectorJson(1, 0)).ok());
+  const float query[] = {1, 0};
+  CHECK(before->Nearest(*index, query, {}).status().code() == ErrorCode::kBusy);
+  const auto after = *db.core->BeginRead();
+  CHECK(db.Nearest(*after, "a", "v", {1, 0}, 1'000'000).size() == static_cast<std::size_t>(3001 + written_count));
+  db.CheckVerified();
 }
 
 TEST_CASE("derived index: verify names damage that no search has met") {
