@@ -58,6 +58,9 @@ class FlatGraph final : public HnswGraph {
   std::span<const std::uint32_t> links(std::uint32_t slot, int level) const override;
   std::uint32_t links_max(int level) const override;
   const char* code(std::uint32_t slot) const override { return codes_[slot]; }
+  void CodesOf(std::span<const std::uint32_t> slots, const char** codes) const override {
+    for (std::size_t i = 0; i < slots.size(); ++i) codes[i] = codes_[slots[i]];
+  }
   const char* walked_row(std::uint32_t slot) const override { return small_ ? small_rows_[slot] : codes_[slot]; }
   HnswNode node(std::uint32_t slot) const override { return nodes_[slot]; }
   Status RestoreNode(const void* code, int level, std::uint32_t parent) override;
@@ -115,6 +118,7 @@ class FlatGraph final : public HnswGraph {
   void SearchLevel(Target target, std::uint32_t from, int level, std::size_t ef, Scratch& scratch) const;
   void CollectUnvisited(Target target, std::uint32_t slot, int level, Scratch& scratch) const;
   void ExpandAnother(Target target, std::size_t from, int level, Scratch& scratch) const;
+  static std::size_t PlaceOf(float proximity, std::span<const Candidate> pool);
   void ScoreCollected(Target target, std::size_t ef, Scratch& scratch, std::size_t& next) const;
   void Rescore(const void* code, std::vector<Candidate>& pool) const;
   void ClearVisited(Scratch& scratch) const;

@@ -69,17 +69,41 @@ std::uint32_t FlatGraph::Descend(Target target, std::uint32_t from, int from_lev
 }
 
 void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, Scratch& scratch) const {
-  const RowPrefetch prefetch = PrefetchFor(target);
-  ForEachLink(slot, level, [&](std::uint32_t link) {
-    if (link >= scratch.slot_count) return;  // Inserted after this search began, or of an image that nobody checked.
+  const std::uint32_t* row = Row(slot, level);
+  const std::uint32_t count_max = links_max(level);
+  std::vector<std::uint32_t>& unscored = scratch.unscored;
+  const std::size_t before = unscored.size();
+  unscored.resize(before + count_max);
+  std::uint32_t* const first = unscored.data() + before;
+  std::size_t count = 0;
+  for (std::uint32_t i = 0; i < count_max; ++i) {
+    const std::uint32_t link = __atomic_load_n(row + i, __ATOMIC_ACQUIRE);
+    if (link >= scratch.slot_count) {
+      if (link == kNoSlot) break;
+      continue;
+    }
     std::uint64_t& word = scratch.visited[link / 64];
-    const std::uint64_t bit = std::uint64_t{1} << (link % 64);
-    if ((word & bit) != 0) return;
-    word |= bit;
-    scratch.met.push_back(link);
-    scratch.unscored.push_back(link);
-    prefetch(link);
-  });
+    const std::uint64_t seen = word;
+    first[count] = link;
+    count += 1 - ((seen >> (link % 64)) & 1);
+    word = seen | (std::uint64_t{1} << (link % 64));
+  }
+  unscored.resize(before + count);
+  scratch.met.insert(scratch.met.end(), unscored.begin() + static_cast<std::ptrdiff_t>(before), unscored.end());
+  const RowPrefetch prefetch = PrefetchFor(target);
+  for (std::size_t i = 0; i < count; ++i) prefetch(first[i]);
+}
+
+// Behind all that are as near, or nearer. The comparisons come out either way equally often, so none of them is a
+// branch.
+std::size_t FlatGraph::PlaceOf(float proximity, std::span<const Candidate> pool) {
+  std::size_t place = 0;
+  for (std::size_t count = pool.size(); count > 0;) {
+    const std::size_t half = (count + 1) / 2;
+    place += half * static_cast<std::size_t>(!(proximity < pool[place + half - 1].proximity));
+    count -= half;
+  }
+  return place;
 }
 
 // Puts what was collected into the pool where it is among the `ef` nearest; `next` moves back to the first new one.
@@ -94,10 +118,9 @@ void FlatGraph::ScoreCollected(Target target, std::size_t ef, Scratch& scratch, 
         if (proximities[i] >= pool.back().proximity) continue;
         pool.pop_back();
       }
-      const auto place = std::upper_bound(pool.begin(), pool.end(), proximities[i],
-                                          [](float value, const Candidate& other) { return value < other.proximity; });
-      next = std::min(next, static_cast<std::size_t>(place - pool.begin()));
-      pool.insert(place, {proximities[i], slots[first + i]});
+      const std::size_t place = PlaceOf(proximities[i], pool);
+      next = std::min(next, place);
+      pool.insert(pool.begin() + static_cast<std::ptrdiff_t>(place), {proximities[i], slots[first + i]});
       base_links_.Prefetch(slots[first + i]);  // It may be the next hop.
     }
   }

@@ -111,6 +111,11 @@ Result<std::optional<VectorMatch>> HnswCursor::Next() {
       ++accepted_count_;
       return std::optional<VectorMatch>(match);
     }
+    if (!found_.unsettled.empty()) {
+      FORESHORE_RETURN_IF_ERROR(index_.SettleAll(query_, snapshot_sequence_, found_));
+      Take(std::move(found_));
+      continue;
+    }
     switch (phase_) {
       case Phase::kGraph: FORESHORE_RETURN_IF_ERROR(SearchGraph()); break;
       case Phase::kNearest: FORESHORE_RETURN_IF_ERROR(SearchNearest()); break;
@@ -145,11 +150,19 @@ Status HnswCursor::SearchGraph() {
   // For nodes that no path leads to; and where what passes is so spread that only a scan of it can tell.
   if (found.graph_exhausted) phase_ = Phase::kScan;
   if (found.gave_up) phase_ = wanted_count > 0 ? Phase::kNearest : Phase::kScan;
-  pending_ = std::move(found.settled);
-  // An eighth of them lies beyond the bound: then a wider search would hardly find more that lie within.
-  if (!pending_.empty() && pending_[pending_.size() * 7 / 8].distance > options_.distance_max) phase_ = Phase::kDone;
-  std::make_heap(pending_.begin(), pending_.end(), &Farther);
+  Take(std::move(found));
   return Status::Ok();
+}
+
+void HnswCursor::Take(HnswIndex::Candidates found) {
+  found_ = std::move(found);
+  pending_ = std::move(found_.settled);
+  // An eighth of them lies beyond the bound: then a wider search would hardly find more that lie within.
+  if (!pending_.empty() && pending_[pending_.size() * 7 / 8].distance > options_.distance_max) {
+    phase_ = Phase::kDone;
+    found_.unsettled.clear();
+  }
+  std::make_heap(pending_.begin(), pending_.end(), &Farther);
 }
 
 // All codes among which to search are compared, but only the nearest are looked at closely, for who wants just those.
@@ -160,9 +173,7 @@ Status HnswCursor::SearchNearest() {
   FORESHORE_ASSIGN_OR_RETURN(HnswIndex::Candidates found,
                              index_.NearestAmong(query_, *options_.among, count, options_.k_hint, snapshot_sequence_));
   scanned_count_ = options_.among->size();
-  pending_ = std::move(found.settled);
-  if (!pending_.empty() && pending_[pending_.size() * 7 / 8].distance > options_.distance_max) phase_ = Phase::kDone;
-  std::make_heap(pending_.begin(), pending_.end(), &Farther);
+  Take(std::move(found));
   return Status::Ok();
 }
 

@@ -42,6 +42,7 @@ class HnswCursor final : public VectorCursor {
   enum class Phase { kGraph, kNearest, kScan, kDone };
   Status SearchGraph();
   Status SearchNearest();
+  void Take(HnswIndex::Candidates found);
   HnswPlan Plan(std::size_t ef, VectorStrategy strategy) const;
   Status ScanRest();
   std::size_t WiderEf() const;
@@ -54,10 +55,12 @@ class HnswCursor final : public VectorCursor {
   Phase phase_;
   HnswPlan plan_;  // Of the next graph search.
   bool walked_two_hops_ = false;
+  double share_met_ = 1;                      // How many passed where walks over all were, the least.
   std::size_t first_ef_ = 0;                  // Of the first graph search done, 0 where there was none.
   std::size_t last_ef_ = 0;                   // Of the latest.
   std::optional<std::size_t> scanned_count_;  // Codes of the scan.
   std::size_t accepted_count_ = 0;            // Matches yielded.
+  HnswIndex::Candidates found_;               // By the latest, for who takes more than was wanted.
   std::vector<VectorMatch> pending_;          // A heap, nearest on top: found and not yet looked at.
   std::unordered_set<std::int64_t> seen_;     // Documents that were yielded or refused by the predicate.
 };

@@ -102,7 +102,7 @@ Result<HnswIndex::Candidates> HnswIndex::SearchAmong(const VectorQuery& query, c
   // A scan is as quick where the set is hardly larger than what was asked for.
   candidates.gave_up = slots->size() < plan.ef;
   if (candidates.gave_up) return candidates;
-  FORESHORE_RETURN_IF_ERROR(Settle(*now, query, *slots, wanted_count, snapshot_sequence, candidates));
+  FORESHORE_RETURN_IF_ERROR(Settle(now, query, std::move(*slots), wanted_count, snapshot_sequence, candidates, true));
   FORESHORE_RETURN_IF_ERROR(AddNewSlots(*now, query, filter, *set, snapshot_sequence, candidates));
   return candidates;
 }
@@ -121,7 +121,7 @@ Result<HnswIndex::Candidates> HnswIndex::NearestAmong(const VectorQuery& query, 
   Result<std::vector<std::uint32_t>> slots = now->graph->NearestOf(query.code(), set->slots, count);
   if (!slots.ok()) return slots.status().WithContext(config_.name);
   Candidates candidates;
-  FORESHORE_RETURN_IF_ERROR(Settle(*now, query, *slots, wanted_count, snapshot_sequence, candidates));
+  FORESHORE_RETURN_IF_ERROR(Settle(now, query, std::move(*slots), wanted_count, snapshot_sequence, candidates, false));
   FORESHORE_RETURN_IF_ERROR(AddNewSlots(*now, query, filter, *set, snapshot_sequence, candidates));
   return candidates;
 }

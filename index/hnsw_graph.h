@@ -95,6 +95,8 @@ class HnswGraph {
   virtual HnswNode node(std::uint32_t slot) const = 0;
   // The code of a slot, valid while LockShared() is held, or until the next non-const call.
   virtual const char* code(std::uint32_t slot) const = 0;
+  // The same of many: codes[i] is that of slots[i].
+  virtual void CodesOf(std::span<const std::uint32_t> slots, const char** codes) const = 0;
   // What searches walk over: a row of SmallCodeSpace where the graph has small codes, else the code. Valid as long.
   virtual const char* walked_row(std::uint32_t slot) const { return code(slot); }
 

@@ -379,33 +379,8 @@ Result<HnswIndex::Candidates> HnswIndex::SearchGraph(const VectorQuery& query, c
       return slot < set->end ? !set->Contains(slot) : !filter->Contains(now->entries[slot].docid);
     });
   }
-  FORESHORE_RETURN_IF_ERROR(Settle(*now, query, *slots, wanted_count, snapshot_sequence, candidates));
+  FORESHORE_RETURN_IF_ERROR(Settle(now, query, std::move(*slots), wanted_count, snapshot_sequence, candidates, true));
   return candidates;
-}
-
-Status HnswIndex::Settle(const State& now, const VectorQuery& query, std::span<const std::uint32_t> slots,
-                         std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const {
-  const std::size_t half = candidates.graph_exhausted ? slots.size() : (slots.size() + 1) / 2;
-  // What comes behind the nearer half may be before its end by the query's own distances, which are finer than those
-  // that led the walk. So some more are looked at than are settled, and where small codes led it all of them.
-  const std::size_t looked_at_count =
-      HasSmallCodes(config_.precision) ? slots.size() : std::min(slots.size(), std::max(half, wanted_count) + half / 2);
-  std::size_t settled_count = 0;
-  candidates.settled.reserve(looked_at_count);
-  for (std::size_t i = 0; i < looked_at_count; ++i) now.Prefetch(slots[i]);
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    const HnswEntry entry = now.entries[slots[i]];
-    if (!entry.VisibleAt(snapshot_sequence)) continue;
-    if (candidates.settled.size() >= looked_at_count) break;
-    FORESHORE_RETURN_IF_ERROR(now.CheckCodes(slots[i]));
-    candidates.settled.push_back({entry.docid, now.DistanceTo(query, slots[i])});
-    if (i < half || settled_count < wanted_count) ++settled_count;
-  }
-  std::sort(candidates.settled.begin(), candidates.settled.end(), [](const VectorMatch& a, const VectorMatch& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
-  });
-  candidates.settled.resize(settled_count);
-  return Status::Ok();
 }
 
 Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const {

@@ -55,31 +55,7 @@ class HnswIndex final : public VectorIndex {
   std::uint64_t garbage_count() const override;
   std::uint64_t memory_bytes() const override;
 
-  // For the cursor. What one graph search found.
-  struct Candidates {
-    // Nearest first: the visible ones of the nearer half of what was found, where an approximate search is at its best.
-    std::vector<VectorMatch> settled;
-    bool graph_exhausted = false;  // The search met every node that it can reach.
-    bool gave_up = false;          // SearchAmong(): only a scan can tell.
-  };
-  // At least `wanted_count` of those found are settled, where there are so many. With a filter, those of its documents.
-  Result<Candidates> SearchGraph(const VectorQuery& query, const VectorFilter* filter, std::size_t ef,
-                                 std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
-  // hnsw_filter.cc: the same by a walk over the filter's documents alone, and by a scan of their codes, of which the
-  // `count` nearest are looked at closely.
-  Result<Candidates> SearchAmong(const VectorQuery& query, const VectorFilter& filter, const HnswPlan& plan,
-                                 std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
-  Result<Candidates> NearestAmong(const VectorQuery& query, const VectorFilter& filter, std::size_t count,
-                                  std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
-  // Every visible entry with its distance, in no order.
-  Result<std::vector<VectorMatch>> ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const;
-  // Those of the filter's documents, the same way.
-  Result<std::vector<VectorMatch>> ScanAmong(const VectorQuery& query, const VectorFilter& filter,
-                                             std::uint64_t snapshot_sequence) const;
-  std::uint32_t node_count() const;
-
- private:
-  struct Compaction;
+  // A graph and what belongs to it.
   struct State {
     std::shared_ptr<HnswImage> image;  // What the others borrow from, or nullptr.
     std::unique_ptr<HnswGraph> graph;
@@ -93,6 +69,36 @@ class HnswIndex final : public VectorIndex {
     // Behind the live entries of one document, of which `first` is the first; at most `limit`. live_mutex_ is held.
     std::uint32_t LiveEnd(std::uint32_t first, std::uint32_t limit) const;
   };
+  // For the cursor. What one graph search found.
+  struct Candidates {
+    // Nearest first: the visible ones of the nearer half of what was found, where an approximate search is at its best;
+    std::vector<VectorMatch> settled;
+    // or only as many as were wanted, where the next few were all farther: then the slots of all that was found,
+    std::vector<std::uint32_t> unsettled;
+    std::shared_ptr<const State> state;  // of this graph.
+    bool graph_exhausted = false;        // The search met every node that it can reach.
+    bool gave_up = false;                // SearchAmong(): only a scan can tell.
+  };
+  // At least `wanted_count` of those found are settled, where there are so many. With a filter, those of its documents.
+  Result<Candidates> SearchGraph(const VectorQuery& query, const VectorFilter* filter, std::size_t ef,
+                                 std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
+  // hnsw_filter.cc: the same by a walk over the filter's documents alone, and by a scan of their codes, of which the
+  // `count` nearest are looked at closely.
+  Result<Candidates> SearchAmong(const VectorQuery& query, const VectorFilter& filter, const HnswPlan& plan,
+                                 std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
+  Result<Candidates> NearestAmong(const VectorQuery& query, const VectorFilter& filter, std::size_t count,
+                                  std::size_t wanted_count, std::uint64_t snapshot_sequence) const;
+  // hnsw_settle.cc: makes `settled` what it would be if all that was found had been wanted, and `unsettled` empty.
+  Status SettleAll(const VectorQuery& query, std::uint64_t snapshot_sequence, Candidates& candidates) const;
+  // Every visible entry with its distance, in no order.
+  Result<std::vector<VectorMatch>> ScanAll(const VectorQuery& query, std::uint64_t snapshot_sequence) const;
+  // Those of the filter's documents, the same way.
+  Result<std::vector<VectorMatch>> ScanAmong(const VectorQuery& query, const VectorFilter& filter,
+                                             std::uint64_t snapshot_sequence) const;
+  std::uint32_t node_count() const;
+
+ private:
+  struct Compaction;
   static std::shared_ptr<State> StateOf(HnswSnapshot snapshot);
   std::shared_ptr<State> state() const;
   // Those with write_mutex_ held:
@@ -111,9 +117,10 @@ class HnswIndex final : public VectorIndex {
 
   // The first of the document's entries that have not died; kNoSlot where there are none. live_mutex_ is held.
   std::uint32_t FindLive(const State& state, std::int64_t docid) const;
-  // Looks closely at `slots`, which a search found, nearest first, and settles candidates.
-  Status Settle(const State& now, const VectorQuery& query, std::span<const std::uint32_t> slots,
-                std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates) const;
+  // hnsw_settle.cc: looks closely at `slots`, which a search found, nearest first, and settles candidates; `may_stop`:
+  // once what is wanted is probably settled.
+  Status Settle(const std::shared_ptr<const State>& now, const VectorQuery& query, std::vector<std::uint32_t> slots,
+                std::size_t wanted_count, std::uint64_t snapshot_sequence, Candidates& candidates, bool may_stop) const;
   std::shared_ptr<const SlotSet> SlotsOf(const VectorFilter& filter, const std::shared_ptr<const State>& now) const;
   void FindSlotsByDocids(const VectorFilter& filter, const State& now, SlotSet& set) const;  // live_mutex_ is held.
   void FindSlotsByEntries(const VectorFilter& filter, const State& now, SlotSet& set) const;

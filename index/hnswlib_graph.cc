@@ -82,6 +82,9 @@ class HnswlibGraph final : public HnswGraph {
   std::span<const std::uint32_t> links(std::uint32_t slot, int level) const override;
   std::uint32_t links_max(int level) const override;
   const char* code(std::uint32_t slot) const override;
+  void CodesOf(std::span<const std::uint32_t> slots, const char** codes) const override {
+    for (std::size_t i = 0; i < slots.size(); ++i) codes[i] = code(slots[i]);
+  }
   HnswNode node(std::uint32_t slot) const override;
   Status RestoreNode(const void* code, int level, std::uint32_t parent) override;
   void RestoreLinks(std::uint32_t slot, int level, std::span<const std::uint32_t> links) override;

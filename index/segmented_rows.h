@@ -1,7 +1,7 @@
 // Rows of equal size that stay where they are while more are added: they lie in segments, each twice as long as the one
 // before, so that a row's place is a few instructions away and nothing is ever copied. What a segment holds beyond the
-// rows in use is untouched memory, which the system does not provide. The first rows may be borrowed: those of a
-// snapshot that is mapped.
+// rows in use is untouched memory, which the system does not provide (but for the rest of its last page). The first
+// rows may be borrowed: those of a snapshot that is mapped.
 //
 // Threads: Reserve() must be alone; readers may go on beside it, on rows that were reserved before (in the sense of the
 // memory model: whoever reserved them told the reader by a release and an acquire).
@@ -14,12 +14,9 @@
 #include <new>
 #include <type_traits>
 
-namespace foreshore {
+#include "index/huge_pages.h"
 
-struct AlignedDelete {
-  std::size_t alignment = 1;
-  void operator()(char* bytes) const { ::operator delete (bytes, std::align_val_t{alignment}); }
-};
+namespace foreshore {
 
 class SegmentedRows {
  public:
@@ -40,8 +37,8 @@ class SegmentedRows {
   void Reserve(std::uint32_t row_count) {
     while (reserved_count_ < row_count) {
       const std::uint64_t segment_rows = std::uint64_t{kFirstSegmentRows} << segment_count_;
-      auto* bytes = static_cast<char*>(::operator new (segment_rows* stride_bytes_, std::align_val_t{alignment_}));
-      segments_[segment_count_] = Segment(bytes, AlignedDelete{alignment_});
+      segments_[segment_count_] = AllocateRows(segment_rows * stride_bytes_, alignment_);
+      const char* bytes = segments_[segment_count_].get();
       // Of row 0, if the segment reached back to it: a row's address is then one multiplication away.
       origins_[segment_count_ + 1] = reinterpret_cast<std::uintptr_t>(bytes) - reserved_count_ * stride_bytes_;
       reserved_count_ += segment_rows;
@@ -60,7 +57,6 @@ class SegmentedRows {
  private:
   static constexpr std::uint32_t kFirstSegmentRows = 1024;
   static constexpr std::size_t kSegmentCountMax = 22;  // 2^32 rows and more.
-  using Segment = std::unique_ptr<char, AlignedDelete>;
 
   std::uintptr_t AddressOf(std::uint32_t row) const {
     const auto segment = static_cast<std::size_t>(std::bit_width((row - borrowed_count_) / kFirstSegmentRows + 1));
@@ -73,7 +69,7 @@ class SegmentedRows {
   std::size_t segment_count_ = 0;
   std::uint32_t borrowed_count_ = 0;
   std::array<std::uintptr_t, kSegmentCountMax + 1> origins_{};  // That of what is borrowed, then of each segment.
-  std::array<Segment, kSegmentCountMax> segments_;
+  std::array<AlignedBytes, kSegmentCountMax> segments_;
 };
 
 // The same for values of a type that needs no destructor.
