@@ -119,7 +119,9 @@ Status HnswIndex::MapSavedLocked(const std::string& path) {
   const HnswGraphConfig& graph_config = now->graph->config();
   FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config_.name, graph_config, config_.precision, path));
   FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config_.precision, std::move(image)));
+  const std::shared_ptr<State> before = state();
   AdoptLocked(StateOf(std::move(snapshot)));
+  FollowRemapLocked(*before);
   return Status::Ok();
 }
 

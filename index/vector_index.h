@@ -24,6 +24,7 @@
 #include "index/vector_filter.h"
 #include "index/vector_metric.h"
 #include "index/vector_query.h"
+#include "storage/base/clock.h"
 
 namespace foreshore {
 
@@ -96,6 +97,16 @@ struct VectorUpsert {
   bool is_further = false;  // One more vector of the document of the upsert before it, at the same sequence.
 };
 
+// What compaction is at, and did since the index was opened.
+struct VectorRepair {
+  std::uint64_t done_count = 0;       // Entries of the graph that were looked at, garbage among them,
+  std::uint64_t total_count = 0;      // of so many. 0: none is under way.
+  std::uint64_t slice_count = 0;      // By CompactSome().
+  std::int64_t slice_us_max = 0;      // The longest of them.
+  std::int64_t hold_us_max = 0;       // The longest for which one of them kept changes waiting.
+  std::uint64_t reclaimed_count = 0;  // Slots that came back.
+};
+
 class VectorIndex {
  public:
   virtual ~VectorIndex() = default;
@@ -114,9 +125,14 @@ class VectorIndex {
   virtual void ForgetBefore(std::uint64_t sequence) = 0;
   // Whether garbage is so large a part of the graph that Compact() would pay.
   virtual bool ShouldCompact() const = 0;
-  // Rebuilds the graph without its garbage. Searches and changes go on meanwhile, except for a short last step. Takes
-  // about as long as inserting every entry anew. kBusy while another Compact() runs.
+  // Rebuilds the graph without its garbage. Searches go on meanwhile, and changes but for moments. Takes about as long
+  // as inserting every entry anew, or what CompactSome() has left of it. kBusy while another Compact() runs.
   virtual Status Compact() = 0;
+  // The same in slices, where ShouldCompact() or a compaction has begun: returns when `budget_us` have passed by the
+  // clock's monotonic time, at the latest one insertion after that, and whether there is more to do. Changes wait for
+  // no longer than a slice, searches not at all. What has been done waits in memory for the next slice.
+  virtual Result<bool> CompactSome(Clock& clock, std::int64_t budget_us) = 0;
+  virtual VectorRepair repair() const = 0;
 
   // The last change-log sequence that is fully applied, 0 at first. Carried by snapshots.
   virtual std::uint64_t applied_seq() const = 0;
