@@ -66,7 +66,8 @@ HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot, HnswSaved 
       applied_seq_(snapshot.applied_seq),
       forgotten_seq_(snapshot.applied_seq),
       saved_path_(std::move(path)),
-      saved_(saved) {
+      saved_(saved),
+      saved_seq_(snapshot.applied_seq) {
   AdoptLocked(StateOf(std::move(snapshot)));
 }
 

@@ -46,9 +46,12 @@ class HnswIndex final : public VectorIndex {
   void SetAppliedSeq(std::uint64_t sequence) override { applied_seq_ = sequence; }
   Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                   VectorSearchOptions options) const override;
+  Result<std::unique_ptr<VectorScan>> NewScan(std::span<const std::vector<float>> queries,
+                                              std::uint64_t snapshot_sequence, std::size_t count) const override;
   std::string DescribeStrategy(const VectorSearchOptions& options,
                                std::optional<std::size_t> among_count = std::nullopt) const override;
-  Status SaveSnapshot(const std::string& path) override;
+  Status SaveSnapshot(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) override;
+  bool IsSaved(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) const override;
   bool ShouldSave() const override;
   Status CheckUsable() const override;
   Status CheckMapped() const override;
@@ -81,6 +84,7 @@ class HnswIndex final : public VectorIndex {
   std::uint32_t node_count() const;
 
  private:
+  class Scan;         // hnsw_scan.cc
   struct Compaction;  // hnsw_compaction.cc
   struct CompactionDelete {
     void operator()(Compaction* compaction) const;
@@ -111,7 +115,7 @@ class HnswIndex final : public VectorIndex {
   void SwapInLocked(std::shared_ptr<State>& state, HnswLedger& ledger);
   bool WantsToMapLocked() const;
   HnswContent ContentOf(const State& state) const;
-  bool CanAppendLocked(const std::string& path) const;
+  bool CanAppendLocked(const std::string& path, VectorDeltaMax delta_max) const;
   Status SaveAllLocked(const std::string& path);
   void ForgetSavedLocked();  // The graph is another than the files have.
   Status MapSavedLocked(const std::string& path);
@@ -150,7 +154,7 @@ class HnswIndex final : public VectorIndex {
 
   const VectorIndexConfig config_;
   std::atomic<std::uint64_t> applied_seq_;
-  std::atomic<bool> is_broken_{false};  // An insertion ran out of memory half-way.
+  std::atomic<bool> is_broken_{false};            // An insertion ran out of memory half-way.
   std::atomic<bool> is_compacting_whole_{false};  // By Compact().
   std::mutex compact_mutex_;                      // Held for each slice of a compaction.
   // There while one goes on. Written with both mutexes held, so that either is enough to read it.
@@ -163,6 +167,7 @@ class HnswIndex final : public VectorIndex {
   std::vector<char> codes_;  // Scratch of ApplyLocked().
   std::string saved_path_;   // What the files there hold; empty: nothing that could be added to.
   HnswSaved saved_;
+  std::uint64_t saved_seq_ = 0;                // The applied_seq() that they hold.
   std::vector<std::uint32_t> unsaved_deaths_;  // Of slots below saved_.node_count.
 
   // Guards what follows but for deaths; changes of it, and of the pointer below, hold write_mutex_ too.

@@ -22,9 +22,9 @@ struct HnswLedger {
     bool operator>(const Death& other) const { return sequence > other.sequence; }
   };
 
-  std::uint64_t document_count = 0;  // Documents with an entry that has not died.
-  std::uint64_t garbage_count = 0;   // Entries that died at the forgotten sequence or before.
-  std::unordered_map<std::int64_t, std::uint32_t> live;             // The first live slot of each; none of the image.
+  std::uint64_t document_count = 0;                      // Documents with an entry that has not died.
+  std::uint64_t garbage_count = 0;                       // Entries that died at the forgotten sequence or before.
+  std::unordered_map<std::int64_t, std::uint32_t> live;  // The first live slot of each; none of the image.
   std::unordered_multimap<std::int64_t, std::uint32_t> superseded;  // Slots of it that are in `deaths`.
   // The deaths that some reader may still see past, earliest first.
   std::priority_queue<Death, std::vector<Death>, std::greater<>> deaths;

@@ -90,6 +90,20 @@ class VectorCursor {
   virtual const VectorQuery& query() const = 0;
 };
 
+// The nearest of several queries by a scan of every code that is visible in a snapshot, which must not be forgotten
+// before the scan began. Threads: one thread at a time; changes and searches go on beside it.
+class VectorScan {
+ public:
+  virtual ~VectorScan() = default;
+  // Goes on until `budget_us` have passed by the clock's monotonic time. Whether there is more to scan.
+  virtual Result<bool> Step(Clock& clock, std::int64_t budget_us) = 0;
+  // Nearest first; each document once, with the distance of its nearest vector. Of what was scanned so far.
+  virtual const std::vector<VectorMatch>& nearest(std::size_t query) const = 0;
+};
+
+// How large a delta may be beside its snapshot. At the end of a session a small one: the next open replays it.
+enum class VectorDeltaMax : std::uint8_t { kQuarter = 4, kTwentieth = 20 };
+
 struct VectorUpsert {
   std::int64_t docid = 0;
   Bytes record;  // One of index/quantizer.h.
@@ -141,15 +155,21 @@ class VectorIndex {
   // A stream of what is near `query` in the snapshot. The errors of VectorQuery::Prepare().
   virtual Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                           VectorSearchOptions options) const = 0;
+  // For the `count` nearest of each query, exactly. The errors of VectorQuery::Prepare().
+  virtual Result<std::unique_ptr<VectorScan>> NewScan(std::span<const std::vector<float>> queries,
+                                                      std::uint64_t snapshot_sequence, std::size_t count) const = 0;
   // What NewCursor() would do, with estimates, for EXPLAIN: "hnsw ef=64 over 10000 codes", "exact scan of 812 codes".
   // Without options.among, `among_count` says how many documents it is expected to have.
   virtual std::string DescribeStrategy(const VectorSearchOptions& options,
                                        std::optional<std::size_t> among_count = std::nullopt) const = 0;
 
   // Makes `path` hold the index, atomically and durably: whole, or where it holds what was loaded from there or saved
-  // there last, by adding what changed to a delta beside it (docs/file-format-index.md). Changes wait until it is
-  // written, searches do not. kCorruption where the file that the index was loaded from turns out to be damaged.
-  virtual Status SaveSnapshot(const std::string& path) = 0;
+  // there last, by adding what changed to a delta beside it (docs/file-format-index.md), which may grow to a part of
+  // the snapshot. Changes wait until it is written, searches do not. kCorruption where the file that the index was
+  // loaded from turns out to be damaged.
+  virtual Status SaveSnapshot(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) = 0;
+  // Whether the files at `path` hold the index as it is now, with no larger delta than that.
+  virtual bool IsSaved(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) const = 0;
   // Whether memory_bytes() is above what the configuration allows, and SaveSnapshot() would bring it down.
   virtual bool ShouldSave() const = 0;
   // kInternal or kCorruption where the index refuses everything and must be rebuilt.

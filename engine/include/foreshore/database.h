@@ -110,15 +110,34 @@ struct IndexInfo {
   // What TuneVectorIndex() chose last, and the recall that it measured; 0: never tuned.
   std::uint32_t ef = 0;
   double recall = 0;
+  // Recall@10 of a search for ten as it runs now: from the last sample where there is one, else as tuned; 0: unknown.
+  double estimated_recall = 0;
+  // What a sample in the background measured: of how many queries, "recent queries" or "stored vectors" (which are
+  // easier to find), with which search, and how long ago. An ef of 0: none was taken. Taken anew once a tenth of the
+  // vectors has changed, or the search was tuned.
+  double sampled_recall = 0;
+  std::uint32_t sampled_ef = 0;
+  std::uint32_t sample_count = 0;
+  std::string sample_kind;
+  std::int64_t sample_age_ms = 0;
+  // Vectors that were deleted or replaced, and still take places in the graph; how far the background is with making it
+  // anew without them (0 of 0: it does not at present), and what it did since the open.
+  std::uint64_t garbage_count = 0;
+  std::uint64_t repair_done_count = 0;
+  std::uint64_t repair_total_count = 0;
+  std::uint64_t repair_slice_count = 0;
+  std::int64_t repair_slice_us_max = 0;
+  std::uint64_t repair_reclaimed_count = 0;
   // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open; "imported": it came from a file.
   std::string opened_from;
 };
 
 struct VectorTuningResult {
   std::uint32_t ef = 0;  // Candidates that a search for ten neighbours keeps from now on.
-  double recall = 0;     // The share of the true ten nearest that it finds: of `sample_count` stored vectors.
+  double recall = 0;     // The share of the true ten nearest that it finds: of `sample_count` queries.
   double search_us = 0;  // What one search in the graph takes, microseconds.
   std::size_t sample_count = 0;
+  std::string sample_kind;  // "recent queries" or "stored vectors".
 };
 
 struct TextIndexInfo {
@@ -285,8 +304,10 @@ class Database {
   // (kCorruption); documents are committed by the thousand, and what fails later leaves those that were: the same
   // import again goes on. kNotFound for the file or the collection; kInvalidArgument where file and index do not fit.
   Result<HnswlibImportResult> ImportHnswlib(const std::string& collection, const HnswlibImportOptions& options);
-  // Measures recall@10 with up to `sample_count` stored vectors as queries, each without itself, and makes the smallest
-  // search that reaches `recall` (0.5 to 1) the index's own. kLimit, with what was reached, where none does: then more
+  // Measures recall@10 with up to `sample_count` queries and makes the smallest search that reaches `recall` (0.5 to 1)
+  // the index's own. The queries are those that were searched with lately, of which up to 64 are remembered while the
+  // database is open; where there are fewer than 16, they are stored vectors, each without itself, for which recall is
+  // too high a guess where queries are unlike what is stored. kLimit, with what was reached, where none does: then more
   // links, or 16 bits, would. kNotFound; kInvalidArgument also for fewer than eleven vectors.
   Result<VectorTuningResult> TuneVectorIndex(const std::string& collection, const std::string& field, double recall,
                                              std::size_t sample_count = 200);
