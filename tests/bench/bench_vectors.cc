@@ -1,7 +1,7 @@
 // The vector index beside hnswlib over float32: build, bytes, queries per second by recall, opening, turnover, filters;
 // and the same queries by SQL, with their documents, durable inserts and checkpoints.
 //
-//   bench_vectors FOLDER cosine|l2 [--parts search,filters,open,turnover,sql,insert,checkpoint] [--rounds N]
+//   bench_vectors FOLDER cosine|l2 [--parts search,filters,open,turnover,budget,sql,insert,checkpoint] [--rounds N]
 //                 [--links M] [--ef-construction N] [--threads N] [--bits 1|4|8|16] [--no-centre] [--no-rotation]
 //                 [--graph flat|hnswlib] [--count N] [--peer-links M] [--no-peer] [--serve [--sqlite-vec FILE]]
 //
@@ -287,7 +287,8 @@ int Run(Options options) {
     return 0;
   }
   std::cout << R"({"count": )" << set.base.count() << R"(, "dimension": )" << set.base.dimension;
-  if (options.Has("search") || options.Has("filters") || options.Has("open") || options.Has("turnover")) {
+  if (options.Has("search") || options.Has("filters") || options.Has("open") || options.Has("turnover") ||
+      options.Has("budget")) {
     const bool with_peer = options.peer;
     options.peer = options.peer && (options.Has("search") || options.Has("open"));
     BuildBoth(options, set, scratch, sides);
@@ -302,6 +303,10 @@ int Run(Options options) {
     if (options.Has("turnover")) MeasureTurnover(options, set, *sides.ours, truth);
     sides.ours.reset();  // Else it might keep pages of its file where they are.
     if (options.Has("open")) MeasureOpen(options, set, config, sides.our_file, sides.peer_file);
+    if (options.Has("budget")) {
+      // Turnover leaves the file as it was.
+      MeasureBudget(options, set, truth, config, sides.our_file);
+    }
     Check(RemoveFile(sides.our_file));
     if (!sides.peer_file.empty()) Check(RemoveFile(sides.peer_file));
   }

@@ -84,6 +84,11 @@ void MeasureDatabase(const Options& options, const VectorSet& set, const Truth& 
 void MeasureOpen(const Options& options, const VectorSet& set, const VectorIndexConfig& config, const std::string& ours,
                  const std::string& peer);
 
+// vector_budget.cc: the snapshot `path` searched with as much memory as there is, with vector_memory_bytes a quarter of
+// it, and with the page cache limited to that as well. Prints the member "budget".
+void MeasureBudget(const Options& options, const VectorSet& set, const Truth& truth, const VectorIndexConfig& config,
+                   const std::string& path);
+
 // vector_serve.cc: answers commands on standard input, a line each, until it ends. A round of all queries each, as
 // {"qps", "recall"}:
 //   ours EF        by the graph

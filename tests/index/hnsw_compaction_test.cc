@@ -219,4 +219,29 @@ TEST_CASE("compaction: goes on over a graph that was written out and mapped mean
   CHECK(loaded->ExactSearch(vectors.Next(), sequence, SIZE_MAX).value().size() == 500);
 }
 
+TEST_CASE("scan: in slices it finds what an exact search finds, whatever changes meanwhile") {
+  Littered littered;
+  VectorIndex& index = littered.index();
+  const std::uint64_t snapshot = littered.sequence();
+  SyntheticVectors vectors(kDimension, 8, 5);
+  std::vector<std::vector<float>> queries;
+  for (int i = 0; i < 10; ++i) queries.push_back(vectors.Next());
+  const auto truth = littered.Truth(snapshot);
+  const auto scan = index.NewScan(queries, snapshot, 11).value();
+  SteppingClock clock;
+  int slice_count = 1;
+  while (scan->Step(clock, kLookUs).value()) {
+    ++slice_count;
+    littered.ChangeOne();
+    littered.Forget();
+    if (slice_count == 3) REQUIRE(index.Compact().ok());
+  }
+  CHECK(slice_count == (1000 + 63) / 64);
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    CHECK(scan->nearest(i) == std::vector<VectorMatch>(truth[i].begin(), truth[i].begin() + 11));
+  }
+  CHECK(index.NewScan(std::vector<std::vector<float>>{{1.0F}}, snapshot, 1).status().code() ==
+        ErrorCode::kInvalidArgument);
+}
+
 }  // namespace foreshore

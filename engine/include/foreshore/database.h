@@ -29,6 +29,7 @@
 #include "foreshore/subscription.h"
 #include "foreshore/text_index.h"
 #include "foreshore/vector_metric.h"
+#include "foreshore/vector_upkeep.h"
 
 namespace foreshore {
 
@@ -94,7 +95,7 @@ struct UniqueConflict {
 
 enum class IndexKind : std::uint8_t { kVector, kField };
 
-struct IndexInfo {
+struct IndexInfo : VectorUpkeepInfo {
   std::string name;  // "notes.embedding", "notes.site,size"
   std::string collection;
   IndexKind kind = IndexKind::kVector;
@@ -110,24 +111,6 @@ struct IndexInfo {
   // What TuneVectorIndex() chose last, and the recall that it measured; 0: never tuned.
   std::uint32_t ef = 0;
   double recall = 0;
-  // Recall@10 of a search for ten as it runs now: from the last sample where there is one, else as tuned; 0: unknown.
-  double estimated_recall = 0;
-  // What a sample in the background measured: of how many queries, "recent queries" or "stored vectors" (which are
-  // easier to find), with which search, and how long ago. An ef of 0: none was taken. Taken anew once a tenth of the
-  // vectors has changed, or the search was tuned.
-  double sampled_recall = 0;
-  std::uint32_t sampled_ef = 0;
-  std::uint32_t sample_count = 0;
-  std::string sample_kind;
-  std::int64_t sample_age_ms = 0;
-  // Vectors that were deleted or replaced, and still take places in the graph; how far the background is with making it
-  // anew without them (0 of 0: it does not at present), and what it did since the open.
-  std::uint64_t garbage_count = 0;
-  std::uint64_t repair_done_count = 0;
-  std::uint64_t repair_total_count = 0;
-  std::uint64_t repair_slice_count = 0;
-  std::int64_t repair_slice_us_max = 0;
-  std::uint64_t repair_reclaimed_count = 0;
   // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open; "imported": it came from a file.
   std::string opened_from;
 };
