@@ -34,7 +34,7 @@ double RecallOf(const std::vector<std::int64_t>& found, const std::vector<std::i
 
 void Measure(const SearchFunction& search, const Truth& truth, Point& point) {
   std::vector<std::vector<std::int64_t>> found(truth.size());
-  const auto start = Clock::now();
+  const auto start = BenchClock::now();
   for (std::size_t query = 0; query < truth.size(); ++query) search(query, point.ef, found[query]);
   point.qps.push_back(static_cast<double>(truth.size()) / SecondsSince(start));
   double sum = 0;
@@ -145,7 +145,7 @@ std::unique_ptr<VectorIndex> BuildOurs(const Options& options, const VectorSet& 
   for (std::size_t row = 0; row < set.base.count(); ++row) {
     records.push_back(Check(EncodeVectorRecord(set.base[row], config.dimension, config.precision)));
   }
-  const auto start = Clock::now();
+  const auto start = BenchClock::now();
   auto index = Check(CreateHnswIndex(config));
   std::vector<VectorUpsert> upserts;
   for (std::size_t row = 0; row < set.base.count(); ++row) {
@@ -195,7 +195,7 @@ void MeasureTurnover(const Options& options, const VectorSet& set, VectorIndex& 
   double write_seconds = 0;
   double compact_seconds = 0;
   for (std::size_t round = 0; round < kRoundCount; ++round) {
-    auto start = Clock::now();
+    auto start = BenchClock::now();
     for (std::size_t row = round; row < set.base.count(); row += kRoundCount) {
       const auto docid = static_cast<std::int64_t>(row);
       Check(index.Remove(docid, ++sequence));
@@ -204,7 +204,7 @@ void MeasureTurnover(const Options& options, const VectorSet& set, VectorIndex& 
     }
     write_seconds += SecondsSince(start);
     index.ForgetBefore(sequence);
-    start = Clock::now();
+    start = BenchClock::now();
     if (index.ShouldCompact()) Check(index.Compact());
     compact_seconds += SecondsSince(start);
   }
@@ -236,7 +236,7 @@ void BuildBoth(const Options& options, const VectorSet& set, const std::string& 
   if (!options.peer) return;
   sides.peer =
       std::make_unique<HnswlibSide>(options.metric, set.base.dimension, set.base.count(), options.peer_links, 200);
-  const auto start = Clock::now();
+  const auto start = BenchClock::now();
   sides.peer->Build(set.base, options.threads);
   sides.peer_build_seconds = SecondsSince(start);
   sides.peer_file = scratch + ".hnswlib";

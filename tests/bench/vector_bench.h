@@ -39,10 +39,10 @@ struct Options {
 };
 
 using Truth = std::vector<std::vector<std::int64_t>>;
-using Clock = std::chrono::steady_clock;
+using BenchClock = std::chrono::steady_clock;
 
-inline double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+inline double SecondsSince(BenchClock::time_point start) {
+  return std::chrono::duration<double>(BenchClock::now() - start).count();
 }
 
 inline void Check(const Status& status) {

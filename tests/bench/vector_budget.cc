@@ -92,7 +92,7 @@ Round Answer(const VectorIndexConfig& config, const std::string& path, const Vec
     }
     const SearchFunction search = SearchOf(*index, set, set.base.count() + 1);
     std::vector<std::vector<std::int64_t>> found(std::min(kBlockQueries, truth.size() - first));
-    const auto start = Clock::now();
+    const auto start = BenchClock::now();
     for (std::size_t i = 0; i < found.size(); ++i) search(first + i, ef, found[i]);
     seconds += SecondsSince(start);
     for (std::size_t i = 0; i < found.size(); ++i) round.recall += RecallOf(found[i], truth[first + i]);
