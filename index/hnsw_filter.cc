@@ -63,7 +63,7 @@ void HnswIndex::FindSlotsByDocids(const VectorFilter& filter, const State& now, 
       const std::uint32_t end = now.LiveEnd(live, set.end);
       for (std::uint32_t slot = live; slot < end; ++slot) add(slot);
     }
-    const auto [first, last] = superseded_.equal_range(docid);
+    const auto [first, last] = ledger_.superseded.equal_range(docid);
     for (auto it = first; it != last; ++it) add(it->second);
   }
   std::sort(set.slots.begin(), set.slots.end());  // In the order of memory.

@@ -15,9 +15,6 @@
 namespace foreshore {
 namespace {
 
-// Compacting pays when a third of the graph is garbage; below so many nodes it never matters.
-constexpr std::uint64_t kGarbageMin = 256;
-constexpr std::uint64_t kGarbageFraction = 3;
 constexpr std::size_t kSearchEfMax = 100'000;
 
 Status CheckRange(const std::string& name, const char* field, std::uint64_t found, std::uint64_t min,
@@ -69,7 +66,8 @@ HnswIndex::HnswIndex(VectorIndexConfig config, HnswSnapshot snapshot, HnswSaved 
       applied_seq_(snapshot.applied_seq),
       forgotten_seq_(snapshot.applied_seq),
       saved_path_(std::move(path)),
-      saved_(saved) {
+      saved_(saved),
+      saved_seq_(snapshot.applied_seq) {
   AdoptLocked(StateOf(std::move(snapshot)));
 }
 
@@ -95,44 +93,33 @@ Status HnswIndex::CheckUsable() const {
 void HnswIndex::AdoptLocked(std::shared_ptr<State> state) {
   const std::uint32_t count = state->graph->node_count();
   const std::uint32_t borrowed_count = state->entries.borrowed_count();
-  std::unordered_map<std::int64_t, std::uint32_t> live;
-  std::unordered_multimap<std::int64_t, std::uint32_t> superseded;
-  std::vector<Death> deaths;
-  std::uint64_t garbage_count = state->entries.borrowed_dead_count();
-  std::uint64_t document_count = 0;
+  HnswLedger ledger;
+  ledger.garbage_count = state->entries.borrowed_dead_count();
   for (std::uint32_t slot = 0; slot < borrowed_count; ++slot) {
     const HnswEntry entry = state->entries[slot];
     if (!entry.is_live()) continue;
     const bool is_further =
         slot > 0 && state->entries[slot - 1].docid == entry.docid && state->entries[slot - 1].is_live();
-    if (!is_further) ++document_count;
+    if (!is_further) ++ledger.document_count;
   }
-  live.reserve(count - borrowed_count);
+  ledger.live.reserve(count - borrowed_count);
   for (std::uint32_t slot = borrowed_count; slot < count; ++slot) {
-    const HnswEntry entry = state->entries[slot];
-    if (entry.is_live()) {
-      if (live.emplace(entry.docid, slot).second) ++document_count;
-    } else if (entry.died <= forgotten_seq_) {
-      ++garbage_count;
-    } else {
-      deaths.push_back({entry.died, slot});
-      superseded.emplace(entry.docid, slot);
-    }
+    ledger.Add(slot, state->entries[slot], forgotten_seq_);
   }
-  decltype(deaths_) queue(std::greater<>(), std::move(deaths));
+  SwapInLocked(state, ledger);
+}
+
+void HnswIndex::SwapInLocked(std::shared_ptr<State>& state, HnswLedger& ledger) {
   const std::unique_lock live_lock(live_mutex_);
-  live_.swap(live);
-  superseded_.swap(superseded);
-  deaths_.swap(queue);
-  garbage_count_ = garbage_count;
-  document_count_ = document_count;
+  std::swap(ledger_, ledger);
+  garbage_count_ = ledger_.garbage_count;
   const std::lock_guard state_lock(state_mutex_);
-  state_ = std::move(state);
+  std::swap(state_, state);
 }
 
 std::uint32_t HnswIndex::FindLive(const State& state, std::int64_t docid) const {
-  const auto found = live_.find(docid);
-  if (found != live_.end()) return found->second;
+  const auto found = ledger_.live.find(docid);
+  if (found != ledger_.live.end()) return found->second;
   std::uint32_t live_slot = kNoSlot;
   if (state.image) {
     state.image->ForEachPlaced(docid, [&](std::uint32_t slot) {
@@ -147,17 +134,12 @@ void HnswIndex::KillLocked(std::uint32_t first, std::uint32_t end, std::uint64_t
   const std::shared_ptr<State> now = state();
   const std::int64_t docid = now->entries[first].docid;
   for (std::uint32_t slot = first; slot < end; ++slot) {
-    if (sequence > forgotten_seq_) {
-      superseded_.emplace(docid, slot);
-      deaths_.push({sequence, slot});
-    } else {
-      ++garbage_count_;
-    }
     if (slot < saved_.node_count) unsaved_deaths_.push_back(slot);
     now->entries.StoreDied(slot, sequence);
   }
-  live_.erase(docid);
-  --document_count_;
+  ledger_.Kill(docid, first, end, sequence, forgotten_seq_);
+  garbage_count_ = ledger_.garbage_count;
+  FollowKillLocked(docid, first, end, sequence);
 }
 
 std::uint32_t HnswIndex::State::LiveEnd(std::uint32_t first, std::uint32_t limit) const {
@@ -244,16 +226,18 @@ Status HnswIndex::ApplyLocked(std::span<const VectorUpsert> upserts, std::span<c
       if (is_same) continue;
       KillLocked(old, old_end, upsert.sequence);
     }
-    live_[upsert.docid] = next_slot;
-    ++document_count_;
     for (std::size_t each = i; each < end; ++each) {
       const std::uint32_t slot = first + static_cast<std::uint32_t>(added.size());
-      now->entries.Put(slot, {upsert.docid, upsert.sequence, kNeverDied});
+      const HnswEntry entry{upsert.docid, upsert.sequence, kNeverDied};
+      now->entries.Put(slot, entry);
+      ledger_.Add(slot, entry, forgotten_seq_);
       if (now->fine_codes) now->fine_codes->Put(slot, records[each].codes, fine_of(each));
       added.push_back(codes_.data() + each * code_bytes);
     }
   }
-  return now->graph->AddMany(added, thread_count);
+  FORESHORE_RETURN_IF_ERROR(now->graph->AddMany(added, thread_count));
+  HelpCompactionLocked(added.size(), thread_count);
+  return Status::Ok();
 }
 
 Status HnswIndex::Remove(std::int64_t docid, std::uint64_t sequence) {
@@ -271,22 +255,14 @@ void HnswIndex::ForgetBefore(std::uint64_t sequence) {
   const std::lock_guard lock(write_mutex_);
   forgotten_seq_ = std::max(forgotten_seq_.load(), sequence);
   const std::unique_lock live_lock(live_mutex_);
-  for (; !deaths_.empty() && deaths_.top().sequence <= forgotten_seq_; deaths_.pop(), ++garbage_count_) {
-    const std::uint32_t slot = deaths_.top().slot;
-    const auto [first, last] = superseded_.equal_range(state()->entries[slot].docid);
-    const auto found = std::find_if(first, last, [slot](const auto& entry) { return entry.second == slot; });
-    if (found != last) superseded_.erase(found);
-  }
-}
-
-bool HnswIndex::ShouldCompact() const {
-  const std::lock_guard lock(write_mutex_);
-  return garbage_count_ >= kGarbageMin && garbage_count_ * kGarbageFraction >= state()->graph->node_count();
+  ledger_.Forget(forgotten_seq_, state()->entries);
+  garbage_count_ = ledger_.garbage_count;
+  FollowForgetLocked();
 }
 
 std::uint64_t HnswIndex::entry_count() const {
   const std::shared_lock lock(live_mutex_);
-  return document_count_;
+  return ledger_.document_count;
 }
 
 std::uint64_t HnswIndex::garbage_count() const {
@@ -304,13 +280,11 @@ std::uint64_t HnswIndex::memory_bytes() const {
 }
 
 std::uint64_t HnswIndex::MemoryBytesLocked() const {
-  constexpr std::uint64_t kMapNodeBytes = 40;  // Key, value, link, and the share of the buckets.
   const std::shared_lock live_lock(live_mutex_);
   const std::shared_ptr<State> now = state();
   const std::uint64_t node_bytes = sizeof(HnswEntry) + (now->fine_codes ? now->fine_codes->row_bytes() : 0);
   const std::uint64_t added_count = now->graph->node_count() - now->entries.borrowed_count();
-  return now->graph->memory_bytes() + added_count * node_bytes + (live_.size() + superseded_.size()) * kMapNodeBytes +
-         deaths_.size() * sizeof(Death);
+  return now->graph->memory_bytes() + added_count * node_bytes + ledger_.memory_bytes();
 }
 
 Result<std::unique_ptr<VectorCursor>> HnswIndex::NewCursor(std::span<const float> query,

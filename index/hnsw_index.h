@@ -1,9 +1,9 @@
 // VectorIndex over HnswGraph: keeps, beside the graph, who each slot is and in which snapshots it is visible.
 //
 // Invariants: the entry of a slot describes the graph's slot and is there before it; the entries of a docid that have
-// not died, one for each of its vectors, follow each other and were born together; live_, or else the places of the
-// image, lead from the docid to the first of them; a slot's code never changes and, until Compact() replaces graph and
-// entries, neither does its number.
+// not died, one for each of its vectors, follow each other and were born together; ledger_.live, or else the places of
+// the image, lead from the docid to the first of them; a slot's code never changes and, until a compaction replaces
+// graph and entries, neither does its number.
 //
 // Threads: as VectorIndex says. Searches take no lock that a change holds (over hnswlib's graph they do): they borrow
 // graph and entries, which stay with them if they are replaced meanwhile. Where documents are looked up by docid, that
@@ -11,17 +11,17 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <queue>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "index/fair_shared_mutex.h"
 #include "index/hnsw_delta.h"
 #include "index/hnsw_graph.h"
+#include "index/hnsw_ledger.h"
 #include "index/hnsw_snapshot.h"
 #include "index/vector_index.h"
 
@@ -40,13 +40,18 @@ class HnswIndex final : public VectorIndex {
   void ForgetBefore(std::uint64_t sequence) override;
   bool ShouldCompact() const override;
   Status Compact() override;
+  Result<bool> CompactSome(Clock& clock, std::int64_t budget_us) override;
+  VectorRepair repair() const override;
   std::uint64_t applied_seq() const override { return applied_seq_; }
   void SetAppliedSeq(std::uint64_t sequence) override { applied_seq_ = sequence; }
   Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                   VectorSearchOptions options) const override;
+  Result<std::unique_ptr<VectorScan>> NewScan(std::span<const std::vector<float>> queries,
+                                              std::uint64_t snapshot_sequence, std::size_t count) const override;
   std::string DescribeStrategy(const VectorSearchOptions& options,
                                std::optional<std::size_t> among_count = std::nullopt) const override;
-  Status SaveSnapshot(const std::string& path) override;
+  Status SaveSnapshot(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) override;
+  bool IsSaved(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) const override;
   bool ShouldSave() const override;
   Status CheckUsable() const override;
   Status CheckMapped() const override;
@@ -69,6 +74,7 @@ class HnswIndex final : public VectorIndex {
     // Behind the live entries of one document, of which `first` is the first; at most `limit`. live_mutex_ is held.
     std::uint32_t LiveEnd(std::uint32_t first, std::uint32_t limit) const;
   };
+
   // For the cursor. What one graph search found.
   struct Candidates {
     // Nearest first: the visible ones of the nearer half of what was found, where an approximate search is at its best;
@@ -98,18 +104,25 @@ class HnswIndex final : public VectorIndex {
   std::uint32_t node_count() const;
 
  private:
-  struct Compaction;
+  class Scan;         // hnsw_scan.cc
+  struct Compaction;  // hnsw_compaction.cc
+  struct CompactionDelete {
+    void operator()(Compaction* compaction) const;
+  };
+  using CompactionPointer = std::unique_ptr<Compaction, CompactionDelete>;
   static std::shared_ptr<State> StateOf(HnswSnapshot snapshot);
   std::shared_ptr<State> state() const;
   // Those with write_mutex_ held:
   Status ApplyLocked(std::span<const VectorUpsert> upserts, std::span<const VectorRecord> records,
                      unsigned thread_count);
   void KillLocked(std::uint32_t first, std::uint32_t end, std::uint64_t sequence);
-  // Puts `state` in place, and makes live_, superseded_, deaths_ and the counts from its entries.
+  // Puts `state` in place, with a ledger made from its entries.
   void AdoptLocked(std::shared_ptr<State> state);
+  // Puts both in place, and leaves there what was, whose destruction takes its time.
+  void SwapInLocked(std::shared_ptr<State>& state, HnswLedger& ledger);
   bool WantsToMapLocked() const;
   HnswContent ContentOf(const State& state) const;
-  bool CanAppendLocked(const std::string& path) const;
+  bool CanAppendLocked(const std::string& path, VectorDeltaMax delta_max) const;
   Status SaveAllLocked(const std::string& path);
   void ForgetSavedLocked();  // The graph is another than the files have.
   Status MapSavedLocked(const std::string& path);
@@ -135,34 +148,39 @@ class HnswIndex final : public VectorIndex {
   bool IsCentred(const HnswGraphConfig& config) const;
   // `config` with the mean of `codes`, where graphs of it have one and there are codes enough.
   HnswGraphConfig Centred(const HnswGraphConfig& config, std::span<const void* const> codes) const;
-  Status BuildWithoutGarbage(Compaction& compaction) const;
+  // hnsw_compaction.cc
+  Status BeginCompaction();
+  Status RunSlice(Clock* clock, std::int64_t budget_us, bool& has_more);
+  Result<bool> RunSliceOrDrop(Clock* clock, std::int64_t budget_us);
+  Status InsertSome(const State& from, const std::function<bool()>& is_over, std::uint32_t end);
+  void RecordInsertedLocked();
+  Status CatchUpAndSwapLocked(const std::function<bool()>& is_over, CompactionPointer& dropped);
+  void FollowKillLocked(std::int64_t docid, std::uint32_t first, std::uint32_t end, std::uint64_t sequence);
+  void FollowForgetLocked();
+  void HelpCompactionLocked(std::size_t count, unsigned thread_count);
+  void FollowRemapLocked(const State& before);
 
   const VectorIndexConfig config_;
   std::atomic<std::uint64_t> applied_seq_;
-  std::atomic<bool> is_broken_{false};  // An insertion ran out of memory half-way.
-  std::mutex compact_mutex_;            // Held by the one Compact().
+  std::atomic<bool> is_broken_{false};            // An insertion ran out of memory half-way.
+  std::atomic<bool> is_compacting_whole_{false};  // By Compact().
+  std::mutex compact_mutex_;                      // Held for each slice of a compaction.
+  // There while one goes on. Written with both mutexes held, so that either is enough to read it.
+  CompactionPointer compaction_;
 
-  struct Death {
-    std::uint64_t sequence = 0;
-    std::uint32_t slot = 0;
-    bool operator>(const Death& other) const { return sequence > other.sequence; }
-  };
-  mutable std::mutex write_mutex_;  // Held by changes, and guards what follows.
-  // The deaths that some reader may still see past, earliest first.
-  std::priority_queue<Death, std::vector<Death>, std::greater<>> deaths_;
+  mutable std::mutex write_mutex_;               // Held by changes, and guards what follows.
   std::atomic<std::uint64_t> forgotten_seq_{0};  // The greatest ForgetBefore(). Read by searches without the lock.
-  // Entries with died <= forgotten_seq_. The same.
-  std::atomic<std::uint64_t> garbage_count_{0};
+  std::atomic<std::uint64_t> garbage_count_{0};  // As the ledger has it. The same.
+  VectorRepair repair_;
   std::vector<char> codes_;  // Scratch of ApplyLocked().
   std::string saved_path_;   // What the files there hold; empty: nothing that could be added to.
   HnswSaved saved_;
+  std::uint64_t saved_seq_ = 0;                // The applied_seq() that they hold.
   std::vector<std::uint32_t> unsaved_deaths_;  // Of slots below saved_.node_count.
 
-  // Guards what follows; changes of it, and of the pointer below, hold write_mutex_ too.
+  // Guards what follows but for deaths; changes of it, and of the pointer below, hold write_mutex_ too.
   mutable FairSharedMutex live_mutex_;
-  std::uint64_t document_count_ = 0;                                 // Documents with an entry that has not died.
-  std::unordered_map<std::int64_t, std::uint32_t> live_;             // The first live slot of each; none of the image.
-  std::unordered_multimap<std::int64_t, std::uint32_t> superseded_;  // Slots of it that are in deaths_.
+  HnswLedger ledger_;
 
   mutable std::mutex state_mutex_;  // Guards the pointer.
   std::shared_ptr<State> state_;

@@ -10,9 +10,8 @@
 namespace foreshore {
 namespace {
 
-// A delta grows up to this part of its snapshot, then all is written anew: so each byte is written a few times over the
-// life of an index, and what an open replays stays small.
-constexpr std::uint64_t kDeltaFraction = 4;
+// A delta grows up to VectorDeltaMax, then all is written anew: so each byte is written a few times over the life of an
+// index, and what an open replays stays small.
 constexpr std::uint64_t kSmallSnapshotBytes = 64 << 10;  // Not worth a second file.
 
 }  // namespace
@@ -47,14 +46,22 @@ Status HnswIndex::CheckMapped() const {
   return now->image ? now->image->CheckAll() : Status::Ok();
 }
 
-bool HnswIndex::CanAppendLocked(const std::string& path) const {
+bool HnswIndex::CanAppendLocked(const std::string& path, VectorDeltaMax delta_max) const {
   const std::shared_ptr<State> now = state();
   if (path != saved_path_ || saved_.is_torn || !now->graph->knows_changes() || !FileExists(path)) return false;
   if (saved_.snapshot_bytes < kSmallSnapshotBytes) return false;
   const std::uint64_t node_bytes = saved_.snapshot_bytes / std::max(1U, saved_.node_count);
   const std::uint64_t delta_bytes =
       saved_.delta_bytes + (now->graph->node_count() - saved_.node_count) * node_bytes * 2;
-  return delta_bytes <= saved_.snapshot_bytes / kDeltaFraction;
+  return delta_bytes <= saved_.snapshot_bytes / static_cast<std::uint64_t>(delta_max);
+}
+
+bool HnswIndex::IsSaved(const std::string& path, VectorDeltaMax delta_max) const {
+  const std::lock_guard lock(write_mutex_);
+  if (path != saved_path_ || saved_.is_torn || saved_seq_ != applied_seq_ || !FileExists(path)) return false;
+  if (saved_.node_count != state()->graph->node_count() || !unsaved_deaths_.empty()) return false;
+  return saved_.snapshot_bytes < kSmallSnapshotBytes ||
+         saved_.delta_bytes <= saved_.snapshot_bytes / static_cast<std::uint64_t>(delta_max);
 }
 
 // Over the file, every reader sees what lives now: nobody may be behind.
@@ -72,12 +79,12 @@ HnswContent HnswIndex::ContentOf(const State& state) const {
   return {*state.graph, state.entries, state.fine_codes ? &*state.fine_codes : nullptr, applied_seq_};
 }
 
-Status HnswIndex::SaveSnapshot(const std::string& path) {
+Status HnswIndex::SaveSnapshot(const std::string& path, VectorDeltaMax delta_max) {
   const std::lock_guard lock(write_mutex_);
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const bool wants_to_map = WantsToMapLocked();
   try {
-    if (wants_to_map || !CanAppendLocked(path)) {
+    if (wants_to_map || !CanAppendLocked(path, delta_max)) {
       FORESHORE_RETURN_IF_ERROR(SaveAllLocked(path).WithContext(config_.name));
       return wants_to_map ? MapSavedLocked(path) : Status::Ok();
     }
@@ -87,6 +94,7 @@ Status HnswIndex::SaveSnapshot(const std::string& path) {
     FORESHORE_RETURN_IF_ERROR(
         AppendHnswDelta(path, ContentOf(*now), unsaved_deaths_, saved_).WithContext(config_.name));
     saved_.is_torn = false;
+    saved_seq_ = applied_seq_;
     unsaved_deaths_.clear();
     now->graph->MarkSaved();
     return Status::Ok();
@@ -101,6 +109,7 @@ Status HnswIndex::SaveAllLocked(const std::string& path) {
   FORESHORE_ASSIGN_OR_RETURN(const HnswSaved saved, WriteHnswSnapshot(path, ContentOf(*now)));
   saved_path_ = path;
   saved_ = saved;
+  saved_seq_ = applied_seq_;
   unsaved_deaths_.clear();
   now->graph->MarkSaved();
   RemoveFile(HnswDeltaPath(path)).IgnoreError();  // It belongs to the snapshot of before.
@@ -119,7 +128,9 @@ Status HnswIndex::MapSavedLocked(const std::string& path) {
   const HnswGraphConfig& graph_config = now->graph->config();
   FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config_.name, graph_config, config_.precision, path));
   FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config_.precision, std::move(image)));
+  const std::shared_ptr<State> before = state();
   AdoptLocked(StateOf(std::move(snapshot)));
+  FollowRemapLocked(*before);
   return Status::Ok();
 }
 

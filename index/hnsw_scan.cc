@@ -1,85 +1,88 @@
-// The nearest of some slots of a graph, by all of their codes.
+// HnswIndex::NewScan(): exact search of several queries at once, in slices.
 #include <algorithm>
-#include <bit>
-#include <exception>
+#include <utility>
 
-#include "index/hnsw_graph.h"
-#include "index/vector_code.h"
+#include "index/hnsw_index.h"
 
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kBlockSlots = 64;
-constexpr std::size_t kAheadBytes = 4096;  // Of codes on their way: more than one waits for, less than the first cache.
+constexpr std::uint32_t kSlotsPerCheck = 64;        // Between two looks at the clock.
+constexpr std::uint32_t kSlotsPerSlice = 64 << 10;  // However slowly the clock goes.
 
-// Orders as the proximities do, and where they are equal as the slots; what is no number (a damaged code) comes last.
-std::uint64_t KeyOf(float proximity, std::uint32_t slot) {
-  constexpr std::uint32_t kSign = 0x80000000;
-  const auto bits = std::bit_cast<std::uint32_t>(proximity);
-  const std::uint32_t ordered = proximity != proximity ? UINT32_MAX : (bits & kSign) != 0 ? ~bits : bits | kSign;
-  return std::uint64_t{ordered} << 32 | slot;
+bool IsNearer(const VectorMatch& a, const VectorMatch& b) {
+  return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
 }
 
-// Keeps the `count_max` lowest of the keys it is offered: what may be one of them is gathered, and now and then all
-// that is too high is dropped. A heap would be put in order for each.
-class Lowest {
- public:
-  explicit Lowest(std::size_t count_max) : count_max_(count_max) { keys_.reserve(2 * count_max); }
-  void Offer(std::uint64_t key) {
-    if (key >= end_) return;
-    keys_.push_back(key);
-    if (keys_.size() == 2 * count_max_) Drop();
+// Of a document with several vectors the nearest counts.
+void Offer(const VectorMatch& match, std::size_t count_max, std::vector<VectorMatch>& nearest) {
+  if (nearest.size() >= count_max && !IsNearer(match, nearest.back())) return;
+  const auto same = std::find_if(nearest.begin(), nearest.end(),
+                                 [&](const VectorMatch& other) { return other.docid == match.docid; });
+  if (same != nearest.end()) {
+    if (!IsNearer(match, *same)) return;
+    nearest.erase(same);
+  } else if (nearest.size() >= count_max) {
+    nearest.pop_back();
   }
-  std::vector<std::uint32_t> Slots() && {
-    if (keys_.size() > count_max_) Drop();
-    std::sort(keys_.begin(), keys_.end());
-    return {keys_.begin(), keys_.end()};  // The lower halves.
-  }
-
- private:
-  void Drop() {
-    const auto last = keys_.begin() + static_cast<std::ptrdiff_t>(count_max_) - 1;
-    std::nth_element(keys_.begin(), last, keys_.end());
-    end_ = *last;
-    keys_.resize(count_max_);
-  }
-
-  std::size_t count_max_;
-  std::uint64_t end_ = UINT64_MAX;  // What is offered from here on is not among the lowest.
-  std::vector<std::uint64_t> keys_;
-};
+  nearest.insert(std::upper_bound(nearest.begin(), nearest.end(), match, &IsNearer), match);
+}
 
 }  // namespace
 
-Result<std::vector<std::uint32_t>> HnswGraph::NearestOf(const void* code, std::span<const std::uint32_t> slots,
-                                                        std::size_t count) const {
-  if (count == 0 || slots.empty()) return std::vector<std::uint32_t>();
-  try {
-    const CodeSpace space(config().metric, config().dimension);
-    const std::size_t ahead = std::clamp<std::size_t>(kAheadBytes / space.code_bytes(), 4, kBlockSlots);
-    const char* codes[2 * kBlockSlots];
-    Lowest lowest(std::min(count, slots.size()));
-    for (std::size_t first = 0; first < slots.size(); first += kBlockSlots) {
-      const std::size_t block = std::min(kBlockSlots, slots.size() - first);
-      const std::size_t known = std::min(block + ahead, slots.size() - first);
-      CodesOf(slots.subspan(first, known), codes);
-      for (std::size_t i = 0; i < block; i += 4) {
-        for (std::size_t at = i + ahead; at < std::min(i + ahead + 4, known); ++at) {
-          for (std::size_t offset = 0; offset < space.code_bytes(); offset += 64)
-            __builtin_prefetch(codes[at] + offset);
+// Goes over the graph that was there when it began: entries that die or come later are not of its snapshot, so that
+// a compaction meanwhile changes nothing.
+class HnswIndex::Scan final : public VectorScan {
+ public:
+  Scan(std::shared_ptr<const State> state, std::vector<VectorQuery> queries, std::uint64_t snapshot_sequence,
+       std::size_t count)
+      : state_(std::move(state)),
+        queries_(std::move(queries)),
+        snapshot_sequence_(snapshot_sequence),
+        count_(count),
+        end_(state_->graph->node_count()),
+        nearest_(queries_.size()) {}
+
+  Result<bool> Step(Clock& clock, std::int64_t budget_us) override {
+    const std::int64_t begin_us = clock.NowMonotonicUs();
+    const std::uint32_t slice_end = std::min(end_, slot_ + kSlotsPerSlice);
+    while (slot_ < slice_end) {
+      const auto lock = state_->graph->LockShared();
+      for (const std::uint32_t end = std::min(end_, slot_ + kSlotsPerCheck); slot_ < end; ++slot_) {
+        const HnswEntry entry = state_->entries[slot_];
+        if (!entry.VisibleAt(snapshot_sequence_)) continue;
+        FORESHORE_RETURN_IF_ERROR(state_->CheckCodes(slot_));
+        for (std::size_t i = 0; i < queries_.size(); ++i) {
+          Offer({entry.docid, state_->DistanceTo(queries_[i], slot_)}, count_, nearest_[i]);
         }
-        const std::size_t some = std::min<std::size_t>(4, block - i);
-        const void* four[4];
-        for (std::size_t at = 0; at < 4; ++at) four[at] = codes[i + std::min(at, some - 1)];
-        float proximities[4];
-        space.ProximityOfFour(code, four, proximities);
-        for (std::size_t at = 0; at < some; ++at) lowest.Offer(KeyOf(proximities[at], slots[first + i + at]));
       }
+      if (clock.NowMonotonicUs() - begin_us >= budget_us) break;
     }
-    return std::move(lowest).Slots();
-  } catch (const std::exception& exception) {
-    return GraphFailure("scanning codes", exception);
+    return slot_ < end_;
   }
+  const std::vector<VectorMatch>& nearest(std::size_t query) const override { return nearest_[query]; }
+
+ private:
+  const std::shared_ptr<const State> state_;  // Shared with the index, which may go on to another.
+  const std::vector<VectorQuery> queries_;
+  const std::uint64_t snapshot_sequence_;
+  const std::size_t count_;
+  const std::uint32_t end_;
+  std::uint32_t slot_ = 0;
+  std::vector<std::vector<VectorMatch>> nearest_;
+};
+
+Result<std::unique_ptr<VectorScan>> HnswIndex::NewScan(std::span<const std::vector<float>> queries,
+                                                       std::uint64_t snapshot_sequence, std::size_t count) const {
+  FORESHORE_RETURN_IF_ERROR(CheckUsable());
+  std::vector<VectorQuery> prepared;
+  for (const std::vector<float>& query : queries) {
+    Result<VectorQuery> made = VectorQuery::Prepare(config_.metric, config_.dimension, query);
+    if (!made.ok()) return made.status().WithContext(config_.name);
+    prepared.push_back(std::move(made).value());
+  }
+  return std::unique_ptr<VectorScan>(
+      std::make_unique<Scan>(state(), std::move(prepared), snapshot_sequence, std::max<std::size_t>(1, count)));
 }
 
 }  // namespace foreshore

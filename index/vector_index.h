@@ -24,6 +24,7 @@
 #include "index/vector_filter.h"
 #include "index/vector_metric.h"
 #include "index/vector_query.h"
+#include "storage/base/clock.h"
 
 namespace foreshore {
 
@@ -89,11 +90,35 @@ class VectorCursor {
   virtual const VectorQuery& query() const = 0;
 };
 
+// The nearest of several queries by a scan of every code that is visible in a snapshot, which must not be forgotten
+// before the scan began. Threads: one thread at a time; changes and searches go on beside it.
+class VectorScan {
+ public:
+  virtual ~VectorScan() = default;
+  // Goes on until `budget_us` have passed by the clock's monotonic time. Whether there is more to scan.
+  virtual Result<bool> Step(Clock& clock, std::int64_t budget_us) = 0;
+  // Nearest first; each document once, with the distance of its nearest vector. Of what was scanned so far.
+  virtual const std::vector<VectorMatch>& nearest(std::size_t query) const = 0;
+};
+
+// How large a delta may be beside its snapshot. At the end of a session a small one: the next open replays it.
+enum class VectorDeltaMax : std::uint8_t { kQuarter = 4, kTwentieth = 20 };
+
 struct VectorUpsert {
   std::int64_t docid = 0;
   Bytes record;  // One of index/quantizer.h.
   std::uint64_t sequence = 0;
   bool is_further = false;  // One more vector of the document of the upsert before it, at the same sequence.
+};
+
+// What compaction is at, and did since the index was opened.
+struct VectorRepair {
+  std::uint64_t done_count = 0;       // Entries of the graph that were looked at, garbage among them,
+  std::uint64_t total_count = 0;      // of so many. 0: none is under way.
+  std::uint64_t slice_count = 0;      // By CompactSome().
+  std::int64_t slice_us_max = 0;      // The longest of them.
+  std::int64_t hold_us_max = 0;       // The longest for which one of them kept changes waiting.
+  std::uint64_t reclaimed_count = 0;  // Slots that came back.
 };
 
 class VectorIndex {
@@ -114,9 +139,14 @@ class VectorIndex {
   virtual void ForgetBefore(std::uint64_t sequence) = 0;
   // Whether garbage is so large a part of the graph that Compact() would pay.
   virtual bool ShouldCompact() const = 0;
-  // Rebuilds the graph without its garbage. Searches and changes go on meanwhile, except for a short last step. Takes
-  // about as long as inserting every entry anew. kBusy while another Compact() runs.
+  // Rebuilds the graph without its garbage. Searches go on meanwhile, and changes but for moments. Takes about as long
+  // as inserting every entry anew, or what CompactSome() has left of it. kBusy while another Compact() runs.
   virtual Status Compact() = 0;
+  // The same in slices, where ShouldCompact() or a compaction has begun: returns when `budget_us` have passed by the
+  // clock's monotonic time, at the latest one insertion after that, and whether there is more to do. Changes wait for
+  // no longer than a slice, searches not at all. What has been done waits in memory for the next slice.
+  virtual Result<bool> CompactSome(Clock& clock, std::int64_t budget_us) = 0;
+  virtual VectorRepair repair() const = 0;
 
   // The last change-log sequence that is fully applied, 0 at first. Carried by snapshots.
   virtual std::uint64_t applied_seq() const = 0;
@@ -125,15 +155,21 @@ class VectorIndex {
   // A stream of what is near `query` in the snapshot. The errors of VectorQuery::Prepare().
   virtual Result<std::unique_ptr<VectorCursor>> NewCursor(std::span<const float> query, std::uint64_t snapshot_sequence,
                                                           VectorSearchOptions options) const = 0;
+  // For the `count` nearest of each query, exactly. The errors of VectorQuery::Prepare().
+  virtual Result<std::unique_ptr<VectorScan>> NewScan(std::span<const std::vector<float>> queries,
+                                                      std::uint64_t snapshot_sequence, std::size_t count) const = 0;
   // What NewCursor() would do, with estimates, for EXPLAIN: "hnsw ef=64 over 10000 codes", "exact scan of 812 codes".
   // Without options.among, `among_count` says how many documents it is expected to have.
   virtual std::string DescribeStrategy(const VectorSearchOptions& options,
                                        std::optional<std::size_t> among_count = std::nullopt) const = 0;
 
   // Makes `path` hold the index, atomically and durably: whole, or where it holds what was loaded from there or saved
-  // there last, by adding what changed to a delta beside it (docs/file-format-index.md). Changes wait until it is
-  // written, searches do not. kCorruption where the file that the index was loaded from turns out to be damaged.
-  virtual Status SaveSnapshot(const std::string& path) = 0;
+  // there last, by adding what changed to a delta beside it (docs/file-format-index.md), which may grow to a part of
+  // the snapshot. Changes wait until it is written, searches do not. kCorruption where the file that the index was
+  // loaded from turns out to be damaged.
+  virtual Status SaveSnapshot(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) = 0;
+  // Whether the files at `path` hold the index as it is now, with no larger delta than that.
+  virtual bool IsSaved(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) const = 0;
   // Whether memory_bytes() is above what the configuration allows, and SaveSnapshot() would bring it down.
   virtual bool ShouldSave() const = 0;
   // kInternal or kCorruption where the index refuses everything and must be rebuilt.

@@ -99,6 +99,18 @@ Status RunStats(const ListArguments& arguments) {
   return PrintStats(*database, arguments.format);
 }
 
+namespace {
+
+std::string DescribeGarbage(const IndexInfo& index) {
+  if (index.garbage_count == 0) return "";
+  std::string text = ", " + std::to_string(index.garbage_count) + " places of deleted vectors";
+  if (index.repair_total_count == 0) return text;
+  return text + ", coming back: " + std::to_string(index.repair_done_count) + " of " +
+         std::to_string(index.repair_total_count) + " done";
+}
+
+}  // namespace
+
 Status PrintStats(Database& database, Format format) {
   FORESHORE_ASSIGN_OR_RETURN(const DatabaseStats stats, database.Stats());
   std::vector<std::pair<std::string, std::string>> members = {
@@ -125,7 +137,7 @@ Status PrintStats(Database& database, Format format) {
     members.emplace_back("index " + index.name, std::to_string(index.vector_count) + " vectors of " +
                                                     std::to_string(index.options.dimension) + " dimensions, " +
                                                     HumanBytes(index.memory_bytes) + ", opened from " +
-                                                    index.opened_from + ", " + index.strategy);
+                                                    index.opened_from + ", " + index.strategy + DescribeGarbage(index));
   }
   return PrintObject(stdout, format, StatsJson(stats), members);
 }

@@ -64,9 +64,7 @@ Status RunIndexImport(const IndexImportArguments& arguments) {
     };
   }
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
-  if (!RequireCollection(*database, arguments.collection).ok()) {
-    FORESHORE_RETURN_IF_ERROR(database->CreateCollection(arguments.collection));
-  }
+  options.create_collection = true;
   std::unique_ptr<ProgressBar> bar;
   options.progress = [&](std::uint64_t done, std::uint64_t total) {
     if (!bar) bar = std::make_unique<ProgressBar>("importing", total);

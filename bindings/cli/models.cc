@@ -206,9 +206,9 @@ Status RunIndexTune(const IndexTuneArguments& arguments) {
         const VectorTuningResult result,
         database->TuneVectorIndex(index.collection, index.options.field, arguments.recall, arguments.sample_count));
     RowPrinter printer(stdout, arguments.format);
-    printer.Begin({"name", "ef", "recall", "search_us", "samples"});
+    printer.Begin({"name", "ef", "recall", "search_us", "samples", "queries"});
     printer.Row({index.name, std::int64_t(result.ef), result.recall, result.search_us,
-                 static_cast<std::int64_t>(result.sample_count)});
+                 static_cast<std::int64_t>(result.sample_count), result.sample_kind});
     FORESHORE_RETURN_IF_ERROR(printer.End());
     return database->Close();
   }

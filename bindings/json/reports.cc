@@ -69,6 +69,18 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.Key("strategy").Text(index.strategy);
   json.Key("ef").Count(index.ef);
   json.Key("recall").Value(index.recall);
+  json.Key("estimated_recall").Value(index.estimated_recall);
+  json.Key("sampled_recall").Value(index.sampled_recall);
+  json.Key("sampled_ef").Count(index.sampled_ef);
+  json.Key("sample_count").Count(index.sample_count);
+  json.Key("sample_kind").Text(index.sample_kind);
+  json.Key("sample_age_ms").Count(static_cast<std::uint64_t>(index.sample_age_ms));
+  json.Key("garbage_count").Count(index.garbage_count);
+  json.Key("repair_done_count").Count(index.repair_done_count);
+  json.Key("repair_total_count").Count(index.repair_total_count);
+  json.Key("repair_slice_count").Count(index.repair_slice_count);
+  json.Key("repair_slice_us_max").Count(static_cast<std::uint64_t>(index.repair_slice_us_max));
+  json.Key("repair_reclaimed_count").Count(index.repair_reclaimed_count);
   json.Key("opened_from").Text(index.opened_from);
   json.EndObject();
 }
@@ -144,6 +156,7 @@ std::string TuningJson(const VectorTuningResult& tuning) {
   json.Key("recall").Value(tuning.recall);
   json.Key("search_us").Value(tuning.search_us);
   json.Key("sample_count").Count(tuning.sample_count);
+  json.Key("sample_kind").Text(tuning.sample_kind);
   json.EndObject();
   return json.Take();
 }

@@ -272,7 +272,7 @@ Status DatabaseCore::Close() {
   if (field_builder_) field_builder_->Stop();
   Status status;
   if (store_) {
-    status = SaveIndexes();
+    status = SaveIndexes(true);
     if (const Status checkpointed = store_->Checkpoint(); status.ok()) status = checkpointed;
   }
   models_.reset();
@@ -375,6 +375,17 @@ std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>> DatabaseCore::deriv
 std::int64_t DatabaseCore::OldestSnapshot() {
   const std::lock_guard lock(snapshots_mutex_);
   return snapshots_.empty() ? last_sequence_.load() : *snapshots_.begin();
+}
+
+std::shared_ptr<const std::int64_t> DatabaseCore::PinSnapshot() {
+  const std::lock_guard lock(snapshots_mutex_);
+  const std::int64_t sequence = last_sequence_.load();
+  snapshots_.insert(sequence);
+  return std::shared_ptr<const std::int64_t>(new std::int64_t(sequence), [this](const std::int64_t* pinned) {
+    const std::lock_guard erase_lock(snapshots_mutex_);
+    snapshots_.erase(snapshots_.find(*pinned));
+    delete pinned;
+  });
 }
 
 void DatabaseCore::AfterCommit() {

@@ -131,6 +131,8 @@ class DatabaseCore {
   std::string NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint,
                               std::optional<std::size_t> among_count = std::nullopt);
   std::uint64_t VectorCount(const VectorIndexDefinition& index);
+  // The sequence of the last commit, of which vector graphs forget nothing while the pointer lives; before Close().
+  std::shared_ptr<const std::int64_t> PinSnapshot();
 
   FieldStatisticsCache& field_statistics() { return *field_statistics_; }
   void WakeFieldIndexBuilder();  // There may be something to do in the background.
@@ -185,6 +187,7 @@ class DatabaseCore {
   friend class DerivedVectorIndex;
   friend class EmbeddingWorker;
   friend class FieldIndexBuilder;
+  friend class RecallSampler;
   DatabaseCore(const DatabaseOptions& options, const Environment& environment);
 
   Status OpenParts(const std::string& path, const Environment& environment);
@@ -215,6 +218,8 @@ class DatabaseCore {
   std::string SnapshotPath(std::uint32_t index_id) const;
   std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;
   static std::string TuningSetting(std::uint32_t index_id);
+  static std::string RecallSetting(std::uint32_t index_id) { return "recall." + std::to_string(index_id); }
+  // And the last sample of its recall.
   Status ReadTuning(ReadTxn& txn, std::uint32_t index_id, DerivedVectorIndex& index);
   std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>> derived_by_id() const;
   std::int64_t OldestSnapshot();
@@ -223,7 +228,7 @@ class DatabaseCore {
   void PublishCatalog(std::shared_ptr<const Catalog> next);
   // After the writer's lock was released: the derived indexes see the commit, then those who wait for changes.
   void AfterCommit();
-  Status SaveIndexes();
+  Status SaveIndexes(bool is_closing = false);
   // Removes readings that are older than their collection keeps them.
   Status DropExpiredReadings();
   Status TrimLog();

@@ -244,6 +244,27 @@ Status DatabaseCore::RebuildVectorIndex(std::uint32_t index_id) {
   return Status::Ok();
 }
 
+namespace {
+
+void AppendRecallAndRepair(const DerivedVectorIndex& index, std::int64_t now_unix_ms, IndexInfo& info) {
+  const RecallSample sample = index.recall_sample();
+  info.estimated_recall = index.estimated_recall();
+  info.sampled_recall = sample.recall;
+  info.sampled_ef = sample.ef;
+  info.sample_count = sample.query_count;
+  info.sample_kind = sample.ef == 0 ? "" : sample.is_of_recent_queries ? "recent queries" : "stored vectors";
+  info.sample_age_ms = sample.ef == 0 ? 0 : std::max<std::int64_t>(0, now_unix_ms - sample.taken_unix_ms);
+  const VectorRepair repair = index.graph().repair();
+  info.garbage_count = index.graph().garbage_count();
+  info.repair_done_count = repair.done_count;
+  info.repair_total_count = repair.total_count;
+  info.repair_slice_count = repair.slice_count;
+  info.repair_slice_us_max = repair.slice_us_max;
+  info.repair_reclaimed_count = repair.reclaimed_count;
+}
+
+}  // namespace
+
 Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
   std::vector<IndexInfo> infos;
@@ -262,6 +283,7 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       const VectorTuning tuning = derived->tuning();
       info.ef = tuning.ef;
       info.recall = tuning.recall;
+      AppendRecallAndRepair(*derived, clock_->NowUnixMs(), info);
       if (index.has_model()) {
         FORESHORE_ASSIGN_OR_RETURN(info.pending_count, embedder_->PendingCount(*view, collection, index));
       }
@@ -276,7 +298,7 @@ std::string DatabaseCore::NearestStrategy(const VectorIndexDefinition& index, st
                                           std::optional<std::size_t> among_count) {
   const auto derived = FindDerived(index.id);
   if (!derived) return "no index";
-  return derived->DescribeSearch(k_hint, among_count);
+  return derived->DescribeSearch(k_hint, clock_->NowUnixMs(), among_count);
 }
 
 std::uint64_t DatabaseCore::VectorCount(const VectorIndexDefinition& index) {

@@ -136,7 +136,11 @@ Result<HnswlibImportResult> DatabaseCore::ImportHnswlib(const std::string& colle
   HnswlibImportResult result;
   {
     const auto present = catalog();
-    FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, present->Require(collection_name));
+    CollectionDefinition to_be_made;
+    to_be_made.name = collection_name;
+    const CollectionDefinition* collection = present->Find(collection_name);
+    if (collection == nullptr && options.create_collection) collection = &to_be_made;
+    if (collection == nullptr) return present->Require(collection_name).status();
     if (const VectorIndexDefinition* index = collection->FindVectorIndex(options.field)) {
       FORESHORE_RETURN_IF_ERROR(CheckIndex(*index, file, options));
       result.links_per_node = index->options.links_per_node;
@@ -147,6 +151,8 @@ Result<HnswlibImportResult> DatabaseCore::ImportHnswlib(const std::string& colle
     }
   }
   FORESHORE_ASSIGN_OR_RETURN(const std::vector<std::string> ids, IdsOf(file, options));
+  if (options.create_collection && catalog()->Find(collection_name) == nullptr)
+    FORESHORE_RETURN_IF_ERROR(CreateCollection(collection_name));
   const Status written = PutHnswlibVectors(collection_name, file, ids, options, result);
   const std::string context = std::to_string(result.document_count) + " documents were imported and kept";
   FORESHORE_RETURN_IF_ERROR(written.WithContext(context));

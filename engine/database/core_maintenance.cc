@@ -108,20 +108,27 @@ Result<DatabaseStats> DatabaseCore::Stats() {
   return stats;
 }
 
-Status DatabaseCore::SaveIndexes() {
+Status DatabaseCore::SaveIndexes(bool is_closing) {
   Status first;
   std::map<std::string, std::int64_t> saved;
   for (const auto& consumer : consumers()) {
     const std::int64_t before = consumer->saved_sequence();
-    const auto sequence = consumer->Save();
+    const auto sequence = is_closing ? consumer->SaveForClose() : consumer->Save();
     if (!sequence.ok()) {
       if (first.ok()) first = sequence.status();
     } else if (*sequence != before) {
       saved[consumer->cursor_name()] = *sequence;
     }
   }
-  if (saved.empty()) return first;
+  std::map<std::uint32_t, ByteString> samples;
+  for (const auto& [id, derived] : derived_by_id()) {
+    if (auto sample = derived->TakeUnsavedSample()) samples[id] = std::move(*sample);
+  }
+  if (saved.empty() && samples.empty()) return first;
   FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginWrite());
+  for (const auto& [id, sample] : samples) {
+    FORESHORE_RETURN_IF_ERROR(txn->Put(settings_, Bytes(RecallSetting(id)), sample));
+  }
   for (const auto& [name, sequence] : saved) {
     FORESHORE_RETURN_IF_ERROR(log_->SetCursor(*txn, name, sequence));
   }

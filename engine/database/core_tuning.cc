@@ -5,57 +5,20 @@
 
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
-#include "engine/database/stored_vector.h"
 #include "engine/database/write_view.h"
-#include "index/quantizer.h"
 #include "storage/base/coding.h"
+#include "storage/base/log.h"
 
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kNeighbours = 10;
 constexpr std::uint32_t kEfMin = 10;
 constexpr std::uint32_t kEfMax = 2560;
 
 struct Sample {
-  std::int64_t docid = 0;
-  std::vector<float> query;
-  std::vector<std::int64_t> nearest;  // The true ones, without itself, in ascending order.
+  RecallQuery query;
+  std::vector<std::int64_t> nearest;  // NearestDocids().
 };
-
-// Vectors at even distances in the order of docids.
-Result<std::vector<Sample>> TakeSamples(ReadTxn& txn, const VectorIndexDefinition& index, std::uint64_t vector_count,
-                                        std::size_t sample_count) {
-  const std::uint64_t step = std::max<std::uint64_t>(1, vector_count / std::max<std::size_t>(1, sample_count));
-  std::vector<Sample> samples;
-  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(index.vectors));
-  FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
-  for (std::uint64_t number = 0; cursor->valid() && samples.size() < sample_count; ++number) {
-    if (number % step == step / 2) {
-      FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(cursor->value()));
-      FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record,
-                                 DecodeVectorRecord(stored.records[0], index.options.dimension));
-      // A vector of zeros is near nothing under cosine.
-      if (record.scale != 0.0F) {
-        Sample& sample = samples.emplace_back();
-        sample.docid = cursor->integer_key();
-        sample.query.resize(index.options.dimension);
-        DequantizeVector(record, sample.query);
-      }
-    }
-    FORESHORE_RETURN_IF_ERROR(cursor->Next());
-  }
-  return samples;
-}
-
-std::vector<std::int64_t> WithoutItself(const std::vector<VectorMatch>& matches, std::int64_t itself) {
-  std::vector<std::int64_t> docids;
-  for (const VectorMatch& match : matches) {
-    if (match.docid != itself && docids.size() < kNeighbours) docids.push_back(match.docid);
-  }
-  std::sort(docids.begin(), docids.end());
-  return docids;
-}
 
 // Recall and time of searches that keep `ef` candidates.
 Result<VectorTuningResult> Measure(const VectorIndex& graph, std::uint64_t sequence, const std::vector<Sample>& samples,
@@ -64,20 +27,8 @@ Result<VectorTuningResult> Measure(const VectorIndex& graph, std::uint64_t seque
   std::size_t true_count = 0;
   const auto start = std::chrono::steady_clock::now();
   for (const Sample& sample : samples) {
-    VectorSearchOptions options;
-    options.ef = ef + 1;  // One is itself.
-    options.k_hint = kNeighbours + 1;
-    options.strategy = VectorStrategy::kGraph;
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, graph.NewCursor(sample.query, sequence, options));
-    std::vector<VectorMatch> matches;
-    while (matches.size() <= kNeighbours) {
-      FORESHORE_ASSIGN_OR_RETURN(const auto match, cursor->Next());
-      if (!match) break;
-      matches.push_back(*match);
-    }
-    for (const std::int64_t docid : WithoutItself(matches, sample.docid)) {
-      found_count += std::binary_search(sample.nearest.begin(), sample.nearest.end(), docid) ? 1 : 0;
-    }
+    FORESHORE_ASSIGN_OR_RETURN(const std::size_t found, CountFound(graph, sequence, sample.query, sample.nearest, ef));
+    found_count += found;
     true_count += sample.nearest.size();
   }
   const std::chrono::duration<double, std::micro> taken = std::chrono::steady_clock::now() - start;
@@ -96,6 +47,15 @@ std::string DatabaseCore::TuningSetting(std::uint32_t index_id) {
 }
 
 Status DatabaseCore::ReadTuning(ReadTxn& txn, std::uint32_t index_id, DerivedVectorIndex& index) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto sampled, txn.Get(settings_, Bytes(RecallSetting(index_id))));
+  if (sampled) {
+    auto sample = RecallSample::Decode(*sampled);
+    if (sample.ok()) {
+      index.RestoreRecallSample(std::move(sample).value());
+    } else {  // It is taken again, no more.
+      Log(LogLevel::kWarning, "index", "setting \"" + RecallSetting(index_id) + "\": " + sample.status().message());
+    }
+  }
   FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn.Get(settings_, Bytes(TuningSetting(index_id))));
   if (!stored) return Status::Ok();
   ByteReader reader(*stored);
@@ -126,15 +86,23 @@ Result<VectorTuningResult> DatabaseCore::TuneVectorIndex(const std::string& coll
   FORESHORE_RETURN_IF_ERROR(derived->Apply());
   const VectorIndex& graph = derived->graph();
   const auto sequence = static_cast<std::uint64_t>(view->sequence());
-  FORESHORE_ASSIGN_OR_RETURN(auto samples, TakeSamples(view->txn(), *index, graph.entry_count(), sample_count));
-  if (samples.empty() || graph.entry_count() <= kNeighbours) {
-    return Status::InvalidArgument(name + ": " + std::to_string(graph.entry_count()) + " vectors, expected more than " +
-                                   std::to_string(kNeighbours));
+  std::vector<RecallQuery> queries = derived->recent_queries().Copy();
+  const bool is_of_recent = queries.size() >= kRecentQueriesMin;
+  if (is_of_recent) {
+    queries.resize(std::min(queries.size(), sample_count));
+  } else {
+    FORESHORE_ASSIGN_OR_RETURN(queries, StoredQueries(view->txn(), *index, graph.entry_count(), sample_count));
   }
-  for (Sample& sample : samples) {
+  if (queries.empty() || graph.entry_count() <= kRecallNeighbours) {
+    return Status::InvalidArgument(name + ": " + std::to_string(graph.entry_count()) + " vectors, expected more than " +
+                                   std::to_string(kRecallNeighbours));
+  }
+  std::vector<Sample> samples;
+  for (RecallQuery& query : queries) {
     FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
-    FORESHORE_ASSIGN_OR_RETURN(const auto matches, graph.ExactSearch(sample.query, sequence, kNeighbours + 1));
-    sample.nearest = WithoutItself(matches, sample.docid);
+    FORESHORE_ASSIGN_OR_RETURN(const auto matches, graph.ExactSearch(query.values, sequence, kRecallNeighbours + 1));
+    std::vector<std::int64_t> nearest = NearestDocids(matches, query.itself);
+    samples.push_back({std::move(query), std::move(nearest)});
   }
   VectorTuningResult best;
   for (std::uint32_t ef = kEfMin; ef <= kEfMax; ef += std::max<std::uint32_t>(1, ef / 5)) {
@@ -154,6 +122,7 @@ Result<VectorTuningResult> DatabaseCore::TuneVectorIndex(const std::string& coll
   FORESHORE_RETURN_IF_ERROR(write->PutSetting(TuningSetting(index->id), setting));
   FORESHORE_RETURN_IF_ERROR(write->Commit());
   derived->SetTuning({best.ef, best.recall});
+  best.sample_kind = is_of_recent ? "recent queries" : "stored vectors";
   return best;
 }
 

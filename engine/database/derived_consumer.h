@@ -24,6 +24,8 @@ class DerivedConsumer {
   virtual Status Apply() = 0;
   // Makes durable what was applied. Returns the sequence up to which it is.
   virtual Result<std::int64_t> Save() = 0;
+  // The same where nothing will follow: so that the next open has little to do.
+  virtual Result<std::int64_t> SaveForClose() { return Save(); }
   virtual std::int64_t saved_sequence() const = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "engine/database/stored_vector.h"
 #include "storage/base/file.h"
@@ -42,13 +43,50 @@ VectorSearchOptions DerivedVectorIndex::SearchOptions(std::size_t k_hint, std::s
   return options;
 }
 
-std::string DerivedVectorIndex::DescribeSearch(std::size_t k_hint, std::optional<std::size_t> among_count) const {
+std::string DerivedVectorIndex::DescribeSearch(std::size_t k_hint, std::int64_t now_unix_ms,
+                                               std::optional<std::size_t> among_count) const {
   const VectorTuning tuned = tuning();
-  std::string text = graph_->DescribeStrategy(SearchOptions(k_hint, 0), among_count);
-  if (tuned.ef == 0 || !text.starts_with("hnsw")) return text;
-  char recall[32];
-  std::snprintf(recall, sizeof(recall), "%.3f", tuned.recall);
-  return text + ", recall " + recall + " when tuned";
+  const RecallSample sample = recall_sample();
+  const VectorSearchOptions options = SearchOptions(k_hint, 0);
+  std::string text = graph_->DescribeStrategy(options, among_count);
+  if (!text.starts_with("hnsw")) return text;
+  const auto shown = [](double recall) {
+    char number[32];
+    std::snprintf(number, sizeof(number), "%.3f", recall);
+    return std::string(number);
+  };
+  std::string recall;
+  if (tuned.ef != 0) recall += ", " + shown(tuned.recall) + " when tuned";
+  if (sample.ef != 0)
+    recall += ", " + shown(sample.EstimateAt(options.ef)) + " estimated, " + sample.Describe(now_unix_ms);
+  return recall.empty() ? text : text + ", recall" + recall.substr(1);
+}
+
+double DerivedVectorIndex::estimated_recall() const {
+  const RecallSample sample = recall_sample();
+  return sample.ef != 0 ? sample.EstimateAt(SearchOptions(kRecallNeighbours, 0).ef) : tuning().recall;
+}
+
+RecallSample DerivedVectorIndex::recall_sample() const {
+  const std::lock_guard lock(tuning_mutex_);
+  return recall_sample_;
+}
+
+void DerivedVectorIndex::SetRecallSample(RecallSample sample) {
+  const std::lock_guard lock(tuning_mutex_);
+  recall_sample_ = std::move(sample);
+  is_sample_saved_ = false;
+}
+
+void DerivedVectorIndex::RestoreRecallSample(RecallSample sample) {
+  const std::lock_guard lock(tuning_mutex_);
+  recall_sample_ = std::move(sample);
+}
+
+std::optional<ByteString> DerivedVectorIndex::TakeUnsavedSample() {
+  const std::lock_guard lock(tuning_mutex_);
+  if (std::exchange(is_sample_saved_, true)) return std::nullopt;
+  return recall_sample_.Encode();
 }
 
 VectorTuning DerivedVectorIndex::tuning() const {
@@ -74,6 +112,7 @@ Result<std::shared_ptr<DerivedVectorIndex>> DerivedVectorIndex::Rebuild(const De
   std::shared_ptr<DerivedVectorIndex> index(
       new DerivedVectorIndex(broken.definition_, broken.path_, broken.memory_bytes_max_));
   index->tuning_ = broken.tuning();
+  index->recall_sample_ = broken.recall_sample();
   FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
   FORESHORE_RETURN_IF_ERROR(index->Restart(*txn, head));
@@ -194,6 +233,7 @@ Status DerivedVectorIndex::ApplyAll(std::span<const VectorOperation> operations,
     if (i < operations.size() && !is_upsert) FORESHORE_RETURN_IF_ERROR(graph_->Remove(operations[i].docid, at));
   }
   unsaved_operation_count_ += operations.size();
+  changed_since_sample_ += operations.size();
   return Status::Ok();
 }
 
@@ -241,7 +281,7 @@ Status DerivedVectorIndex::Apply() {
   return Status::Internal("vector index \"" + definition_.name + "\" is behind, expected it to follow every commit");
 }
 
-Result<std::int64_t> DerivedVectorIndex::Save() {
+Result<std::int64_t> DerivedVectorIndex::SaveWithin(VectorDeltaMax delta_max) {
   const std::lock_guard apply_lock(apply_mutex_);
   if (behind_) return saved_sequence_;
   if (!graph_->CheckUsable().ok()) {
@@ -249,8 +289,11 @@ Result<std::int64_t> DerivedVectorIndex::Save() {
     return saved_sequence_;
   }
   const std::int64_t applied = applied_sequence();
-  if (applied == saved_sequence_ && FileExists(path_)) return applied;
-  FORESHORE_RETURN_IF_ERROR(graph_->SaveSnapshot(path_));
+  if (graph_->IsSaved(path_, delta_max)) {
+    saved_sequence_ = applied;
+    return applied;
+  }
+  FORESHORE_RETURN_IF_ERROR(graph_->SaveSnapshot(path_, delta_max));
   saved_sequence_ = applied;
   unsaved_operation_count_ = 0;
   return applied;

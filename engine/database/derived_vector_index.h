@@ -6,6 +6,7 @@
 // Threads: safe from any thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -17,6 +18,7 @@
 
 #include "engine/database/catalog.h"
 #include "engine/database/derived_consumer.h"
+#include "engine/database/recall_sample.h"
 #include "foreshore/status.h"
 #include "index/vector_index.h"
 #include "storage/change_log.h"
@@ -67,13 +69,33 @@ class DerivedVectorIndex : public DerivedConsumer {
 
   // How the index is searched for a caller that expects to take `k_hint` neighbours; `ef` 0 means chosen here.
   VectorSearchOptions SearchOptions(std::size_t k_hint, std::size_t ef) const;
-  // How such a search would run now; for EXPLAIN QUERY PLAN.
-  std::string DescribeSearch(std::size_t k_hint, std::optional<std::size_t> among_count = std::nullopt) const;
+  // How such a search would run now, and its recall as far as it is known; for EXPLAIN QUERY PLAN.
+  std::string DescribeSearch(std::size_t k_hint, std::int64_t now_unix_ms,
+                             std::optional<std::size_t> among_count = std::nullopt) const;
+  // Of a search for ten as it runs now: by the sample where there is one, else when tuned; 0 where neither was.
+  double estimated_recall() const;
   VectorTuning tuning() const;
   void SetTuning(const VectorTuning& tuning);
 
-  // Writes the snapshot if anything was applied since the last one. Returns the sequence it holds.
-  Result<std::int64_t> Save() override;
+  // What real searches ask for.
+  QueryReservoir& recent_queries() { return recent_queries_; }
+  const QueryReservoir& recent_queries() const { return recent_queries_; }
+  RecallSample recall_sample() const;
+  void SetRecallSample(RecallSample sample);
+  void RestoreRecallSample(RecallSample sample);  // As it was saved.
+  // A sample begins: what changes from now on may not be in it.
+  void NoteSampling() { changed_since_sample_ = 0; }
+  std::uint64_t changed_since_sample() const { return changed_since_sample_; }
+  // No further attempt until the database is opened again.
+  void NoteFailedSample() { has_failed_sample_ = true; }
+  bool has_failed_sample() const { return has_failed_sample_; }
+  // The sample, encoded, where it was taken since the last call.
+  std::optional<ByteString> TakeUnsavedSample();
+
+  // Writes the snapshot if anything was applied, or compacted away, since the last one. Returns the sequence it holds.
+  Result<std::int64_t> Save() override { return SaveWithin(VectorDeltaMax::kQuarter); }
+  // The whole of it where the next open would replay more than a twentieth.
+  Result<std::int64_t> SaveForClose() override { return SaveWithin(VectorDeltaMax::kTwentieth); }
   std::int64_t saved_sequence() const override;
   std::uint64_t unsaved_operation_count() const;
 
@@ -95,6 +117,7 @@ class DerivedVectorIndex : public DerivedConsumer {
   Status RebuildFrom(ReadTxn& txn, std::int64_t head);
   Status ApplyAll(std::span<const VectorOperation> operations, std::int64_t sequence);
   Status ApplyBatch(const Batch& batch);
+  Result<std::int64_t> SaveWithin(VectorDeltaMax delta_max);
 
   VectorIndexDefinition definition_;
   std::string path_;
@@ -104,7 +127,12 @@ class DerivedVectorIndex : public DerivedConsumer {
   std::int64_t first_sequence_ = 0;
 
   mutable std::mutex tuning_mutex_;
-  VectorTuning tuning_;  // Guarded by tuning_mutex_.
+  VectorTuning tuning_;  // Guarded by tuning_mutex_, as the next two.
+  RecallSample recall_sample_;
+  bool is_sample_saved_ = true;
+  QueryReservoir recent_queries_;
+  std::atomic<std::uint64_t> changed_since_sample_{0};  // Vectors.
+  std::atomic<bool> has_failed_sample_{false};
   std::mutex queue_mutex_;
   std::deque<Batch> queue_;  // Guarded by queue_mutex_.
   mutable std::mutex apply_mutex_;

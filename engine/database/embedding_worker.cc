@@ -20,6 +20,8 @@ constexpr std::int64_t kIdleCursorLag = 4096;          // Entries of no concern 
 constexpr std::chrono::seconds kRebuildPause(60);      // After a rebuild that failed.
 constexpr std::uint64_t kSaveOperationCount = 20'000;  // Unsaved graph changes after which a snapshot is written.
 
+constexpr std::int64_t kSliceUs = 2000;                    // Of dropping garbage, and of sampling recall.
+constexpr std::chrono::milliseconds kSlicePause(2);        // Between two slices.
 constexpr std::chrono::milliseconds kTextFillBudget(200);  // Of full-text indexes, between two batches.
 
 std::string TagSetting(std::uint32_t index_id) {
@@ -62,10 +64,27 @@ void EmbeddingWorker::Run() {
       Log(LogLevel::kWarning, "embed", last_error);
     }
     const auto fills = core_.text().Fill(kTextFillBudget);  // An error was logged, and is tried again.
+    const bool has_slices = RunSlices();
     if ((worked.ok() && *worked) || (fills.ok() && *fills)) continue;
     TendGraphs();
-    core_.WaitForChange(sequence, std::chrono::milliseconds(200));
+    // Half of the time is others': a slice is what a writer may have to wait for.
+    if (has_slices) std::this_thread::sleep_for(kSlicePause);
+    if (!has_slices) core_.WaitForChange(sequence, std::chrono::milliseconds(200));
   }
+}
+
+bool EmbeddingWorker::RunSlices() {
+  bool has_more = false;
+  for (const auto& [id, derived] : core_.derived_by_id()) {
+    if (derived->NeedsRebuild()) continue;
+    const Result<bool> compacted = derived->graph().CompactSome(core_.clock(), kSliceUs);
+    if (!compacted.ok()) Log(LogLevel::kWarning, "index", compacted.status().ToString());
+    has_more = has_more || (compacted.ok() && *compacted);
+  }
+  const Result<bool> sampled = sampler_.Step(kSliceUs);
+  if (!sampled.ok() && sampled.status().code() != ErrorCode::kCancelled)
+    Log(LogLevel::kWarning, "index", "sampling recall: " + sampled.status().ToString());
+  return has_more || (sampled.ok() && *sampled);
 }
 
 void EmbeddingWorker::TendGraphs() {
@@ -79,12 +98,6 @@ void EmbeddingWorker::TendGraphs() {
       if (!rebuilt.ok()) next_rebuild_time_ = std::chrono::steady_clock::now() + kRebuildPause;
       if (!rebuilt.ok() && !stopping_) Log(LogLevel::kWarning, "index", rebuilt.ToString());
       continue;
-    }
-    if (derived->graph().ShouldCompact()) {
-      const Status compacted = derived->graph().Compact();
-      // Busy: somebody else is at it.
-      if (!compacted.ok() && compacted.code() != ErrorCode::kBusy)
-        Log(LogLevel::kWarning, "index", compacted.ToString());
     }
     if (derived->unsaved_operation_count() >= kSaveOperationCount) {
       const Status saved = core_.Checkpoint();

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/database/catalog.h"
+#include "engine/database/recall_sample.h"
 #include "foreshore/status.h"
 
 namespace foreshore {
@@ -26,7 +27,7 @@ class TextModel;
 
 class EmbeddingWorker {
  public:
-  explicit EmbeddingWorker(DatabaseCore& core) : core_(core) {}
+  explicit EmbeddingWorker(DatabaseCore& core) : core_(core), sampler_(core) {}
   ~EmbeddingWorker() { Stop(); }
 
   void Start();  // A thread that works whenever there is something to do, and saves index snapshots now and then.
@@ -55,12 +56,14 @@ class EmbeddingWorker {
   // vectors of two models must not meet in one ranking.
   Result<bool> DropIfModelChanged(const CollectionDefinition& collection, const VectorIndexDefinition& index,
                                   std::uint64_t model_tag);
-  // Makes anew a graph that needs it, drops a graph's garbage where it has become a large part, and saves what has many
-  // unsaved changes.
+  // Makes anew a graph that needs it, and saves what has many unsaved changes.
   void TendGraphs();
+  // A slice of dropping garbage from each graph that has much, and of a sample of recall. True: there is more to do.
+  bool RunSlices();
   void Run();
 
   DatabaseCore& core_;
+  RecallSampler sampler_;
   std::chrono::steady_clock::time_point next_rebuild_time_{};  // After one that failed.
   std::mutex step_mutex_;                                      // Held for one batch.
   std::thread thread_;

@@ -196,6 +196,7 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
     merged->overlay.push_back({docid, distance});
     return Status::Ok();
   };
+  merged->index->recent_queries().Note(query);
   const CollectionDefinition* collection = catalog_->FindById(index.collection_id);
   if (collection != nullptr && !collection->expiry_field.empty()) {
     merged->shows = [this, collection](std::int64_t docid) -> Result<bool> {

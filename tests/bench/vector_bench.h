@@ -39,10 +39,10 @@ struct Options {
 };
 
 using Truth = std::vector<std::vector<std::int64_t>>;
-using Clock = std::chrono::steady_clock;
+using BenchClock = std::chrono::steady_clock;
 
-inline double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+inline double SecondsSince(BenchClock::time_point start) {
+  return std::chrono::duration<double>(BenchClock::now() - start).count();
 }
 
 inline void Check(const Status& status) {
@@ -83,6 +83,11 @@ void MeasureDatabase(const Options& options, const VectorSet& set, const Truth& 
 // once, from files that are not in the page cache, and from files that are. Prints the member "open".
 void MeasureOpen(const Options& options, const VectorSet& set, const VectorIndexConfig& config, const std::string& ours,
                  const std::string& peer);
+
+// vector_budget.cc: the snapshot `path` searched with as much memory as there is, with vector_memory_bytes a quarter of
+// it, and with the page cache limited to that as well. Prints the member "budget".
+void MeasureBudget(const Options& options, const VectorSet& set, const Truth& truth, const VectorIndexConfig& config,
+                   const std::string& path);
 
 // vector_serve.cc: answers commands on standard input, a line each, until it ends. A round of all queries each, as
 // {"qps", "recall"}:

@@ -78,7 +78,7 @@ void MeasureInserts(const VectorSet& set, Database& database) {
       const std::string id = std::string("new-") + kind.field + std::to_string(i);
       const std::string body = DocumentOf(set, row, 0, kind.field);
       const std::uint64_t before = WrittenBytes();
-      const auto start = Clock::now();
+      const auto start = BenchClock::now();
       Check(database.Put("points", id, body));
       kind.ms.push_back(SecondsSince(start) * 1000);
       kind.written_bytes += WrittenBytes() - before;
@@ -156,7 +156,7 @@ double TimeSql(Database& database, const VectorSet& set, const std::string& wher
   const auto statement = Check(database.Prepare("SELECT n, body, distance FROM points WHERE v MATCH ? " + where +
                                                 " ORDER BY distance LIMIT 10"));
   double hits = 0;
-  const auto begun = Clock::now();
+  const auto begun = BenchClock::now();
   for (std::size_t query = 0; query < query_count; ++query) {
     const std::span<const float> values = set.queries[query];
     Check(statement->Bind(1, SqlBlob{std::string(reinterpret_cast<const char*>(values.data()), values.size_bytes())}));
@@ -171,16 +171,16 @@ double TimeSql(Database& database, const VectorSet& set, const std::string& wher
 
 void MeasureDatabase(const Options& options, const VectorSet& set, const Truth& truth, const std::string& folder) {
   if (!options.Has("sql") && !options.Has("insert") && !options.Has("checkpoint")) return;
-  auto start = Clock::now();
+  auto start = BenchClock::now();
   auto database = ImportSet(options, set, folder);
   const double import_seconds = SecondsSince(start);
   std::cerr << "imported in " << import_seconds << " s\n";
   if (options.Has("sql")) {
-    start = Clock::now();
+    start = BenchClock::now();
     Check(database->Close());
     database.reset();
     const double close_seconds = SecondsSince(start);
-    start = Clock::now();
+    start = BenchClock::now();
     database = Check(Database::Open(folder, {}));
     std::cout << R"(, "sql": {"import_s": )" << import_seconds << R"(, "close_s": )" << close_seconds
               << R"(, "open_s": )" << SecondsSince(start);

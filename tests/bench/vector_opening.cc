@@ -48,7 +48,7 @@ OpenTimes TimeOpenings(const std::string& path, bool is_cold, const OpenFunction
   OpenTimes times;
   for (int i = 0; i < kOpenings; ++i) {
     if (is_cold) resident = std::max(resident, Evict(path));
-    const auto start = Clock::now();
+    const auto start = BenchClock::now();
     const std::function<void()> search = open();
     times.open_ms.push_back(SecondsSince(start) * 1000);
     search();

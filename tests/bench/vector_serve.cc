@@ -48,7 +48,7 @@ class Server {
 
   void Tune(double recall) {
     if (!database_) {
-      const auto start = Clock::now();
+      const auto start = BenchClock::now();
       database_ = ImportSet(options_, set_, scratch_);
       import_seconds_ = SecondsSince(start);
     }

@@ -16,7 +16,7 @@ import tempfile
 from contextlib import ExitStack
 
 COMMAND = "scripts/bench.sh vectors"
-PARTS = ("search", "filters", "open", "turnover", "sql", "insert", "checkpoint", "peers")
+PARTS = ("search", "filters", "open", "turnover", "budget", "sql", "insert", "checkpoint", "peers")
 # set: metric, links of ours
 SETS = {"glove": ("cosine", 24), "mnist": ("l2", 16), "minilm": ("cosine", 16)}
 # set: queries per second at recall 0.95 and 0.99, build, SQL; None: no bar
@@ -101,6 +101,19 @@ def turnover_rows(turnover):
     ]
 
 
+def budget_rows(budget):
+    """Ours with a quarter of its size in memory, beside ours with all of it."""
+    free, warm, limited = (budget[side]["points"] for side in ("unbounded", "warm", "limited"))
+    recall = min([RECALL] + [max(point["recall"] for point in side) for side in (free, warm, limited)])
+    name = f"queries per second at recall {recall:.3f}, "
+    megabytes = (budget["limit_bytes"] + budget["allowance_bytes"]) / 1e6
+    return [
+        row(name + "budget a quarter, warm", qps_at(warm, recall), qps_at(free, recall), bar="(second: no bound)"),
+        row(name + "the cache too", qps_at(limited, recall), qps_at(free, recall), bar="(second: no bound)"),
+        row(f"  file / limit, MB ({budget['method']})", budget["file_bytes"] / 1e6, megabytes),
+    ]
+
+
 def sql_rows(sql, points, bar):
     return [
         row(f"SQL with documents, queries per second, recall {sql['recall']:.3f}", sql["qps"],
@@ -153,6 +166,8 @@ def table(name, result, bits):
         rows += open_rows(result["open"], name)
     if "turnover" in result:
         rows += turnover_rows(result["turnover"])
+    if "budget" in result:
+        rows += budget_rows(result["budget"])
     if "sql" in result:
         rows += sql_rows(result["sql"], result.get("hnswlib", {}).get("points"), bars[3])
     if "sql_filters" in result:

@@ -568,6 +568,12 @@ class HnswlibTest(CommandLineTest):
 
     def test_a_saved_index_becomes_documents_and_an_index(self):
         self.fails("index", "import", self.db, "places", "place", self.file, says="no metric given, expected that of")
+        # What was refused leaves no collection behind.
+        broken = self.write("broken.hnsw", "x" * 200)
+        self.fails("index", "import", self.db, "places", "place", broken, "--metric", "l2", says="broken.hnsw")
+        self.fails("index", "import", self.db, "places", "id", self.file, "--metric", "l2", says="reserved")
+        self.fails("index", "import", self.db, "_places", "place", self.file, "--metric", "l2", says="_places")
+        self.assertEqual(self.ok_json("stats", self.db)["collections"], [])
         (row,) = self.ok_json("index", "import", self.db, "places", "place", self.file, "--metric", "l2")
         self.assertEqual(row, {"name": "places.place", "documents": 19, "deleted": 1, "dimension": 2, "links": 4,
                                "graph": "kept"})

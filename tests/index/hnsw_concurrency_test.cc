@@ -2,6 +2,7 @@
 // Method: run under the thread sanitizer as well; each reader checks what it got against what its snapshot must hold.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <set>
 #include <string>
@@ -161,6 +162,76 @@ TEST_CASE(
   choosing_reader.join();
   keeper.join();
   CHECK(failure_count == 0);
+}
+
+// Goal: compaction in slices beside a writer and readers loses nothing and shows nobody anything else.
+// Method: documents are overwritten, and what is old is forgotten as far as the readers allow, so that there is always
+// something to compact; each reader holds a snapshot that is not forgotten meanwhile.
+TEST_CASE("hnsw index: searches see whole snapshots while slices of compaction run beside a writer") {
+  constexpr std::uint32_t kDimension = 16;
+  constexpr std::int64_t kDocuments = 300;
+  constexpr int kRounds = 8;
+  SyntheticVectors vectors(kDimension, 10, 79);
+  const auto index = NewIndex(kDimension);
+  std::uint64_t sequence = 0;
+  for (std::int64_t docid = 0; docid < kDocuments; ++docid) {
+    REQUIRE(index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok());
+  }
+  std::atomic<std::uint64_t> committed{sequence};
+  std::atomic<bool> is_writing{true};
+  std::atomic<int> failure_count{0};
+  std::atomic<int> search_count{0};
+  constexpr std::size_t kReaders = 2;
+  // What each reader's next search may be at; as DatabaseCore registers snapshots.
+  std::array<std::atomic<std::uint64_t>, kReaders> held;
+  for (auto& each : held) each = sequence;
+
+  const auto read = [&](std::size_t reader) {
+    SyntheticVectors queries(kDimension, 10, static_cast<unsigned>(reader));
+    while (is_writing) {
+      const std::uint64_t snapshot = held[reader];
+      VectorSearchOptions options;
+      options.strategy = VectorStrategy::kGraph;
+      const auto cursor = index->NewCursor(queries.Next(), snapshot, options).value();
+      std::set<std::int64_t> docids;
+      while (true) {
+        const auto match = cursor->Next();
+        if (!match.ok()) ++failure_count;
+        if (!match.ok() || !match->has_value()) break;
+        if (!docids.insert((*match)->docid).second) ++failure_count;
+      }
+      if (docids.size() != kDocuments) ++failure_count;
+      held[reader] = committed.load();  // Never behind what was forgotten: it is the only one that moves this on.
+      ++search_count;
+    }
+  };
+  std::thread reader_0(read, 0);
+  std::thread reader_1(read, 1);
+  std::thread repairer([&] {
+    const auto clock = SystemClock();
+    while (is_writing) {
+      if (!index->CompactSome(*clock, 200).ok()) ++failure_count;
+      (void)index->repair();
+      std::this_thread::yield();
+    }
+  });
+  for (int round = 0; round < kRounds || index->repair().reclaimed_count == 0; ++round) {
+    // Readers that lag would keep everything, in a graph that grows and makes them lag more.
+    while (std::min(held[0].load(), held[1].load()) + kDocuments < sequence) std::this_thread::yield();
+    for (std::int64_t docid = 0; docid < kDocuments; ++docid) {
+      if (!index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok()) ++failure_count;
+      committed = sequence;
+      index->ForgetBefore(std::min(held[0].load(), held[1].load()));
+    }
+  }
+  while (search_count < 10) std::this_thread::yield();
+  is_writing = false;
+  reader_0.join();
+  reader_1.join();
+  repairer.join();
+  CHECK(failure_count == 0);
+  CHECK(index->repair().reclaimed_count > 0);
+  CHECK(index->ExactSearch(vectors.Next(), sequence, SIZE_MAX).value().size() == kDocuments);
 }
 
 }  // namespace foreshore

@@ -134,6 +134,30 @@ TEST_CASE("hnsw delta: an index that is changed and saved by turns comes back as
   changed.CheckLoadsAsItIs();
 }
 
+TEST_CASE("hnsw delta: a larger one than asked for is written into the snapshot, changes or none") {
+  Changed changed(VectorPrecision::kInt8, 3000, 47);
+  CHECK(changed.index().IsSaved(changed.path()));
+  changed.Change(400);
+  CHECK_FALSE(changed.index().IsSaved(changed.path()));
+  changed.Save();
+  CHECK(changed.index().IsSaved(changed.path()));
+  REQUIRE(changed.delta_bytes() > FileSizeBytes(changed.path()).value() / 20);
+  changed.Reload();
+  CHECK(changed.index().IsSaved(changed.path()));
+  CHECK_FALSE(changed.index().IsSaved(changed.path(), VectorDeltaMax::kTwentieth));
+  REQUIRE(changed.index().SaveSnapshot(changed.path(), VectorDeltaMax::kTwentieth).ok());
+  CHECK(changed.delta_bytes() == 0);
+  CHECK(changed.index().IsSaved(changed.path(), VectorDeltaMax::kTwentieth));
+  changed.CheckLoadsAsItIs();
+  changed.Change(5);  // Few are appended still.
+  REQUIRE(changed.index().SaveSnapshot(changed.path(), VectorDeltaMax::kTwentieth).ok());
+  CHECK(changed.delta_bytes() > 0);
+  CHECK(changed.index().IsSaved(changed.path(), VectorDeltaMax::kTwentieth));
+  // What compaction made is another graph, though nothing was applied.
+  REQUIRE(changed.index().Compact().ok());
+  CHECK_FALSE(changed.index().IsSaved(changed.path()));
+}
+
 TEST_CASE("hnsw delta: a file that belongs to another snapshot is as none") {
   Changed changed(VectorPrecision::kInt8, 3000, 42);
   changed.Change(50);

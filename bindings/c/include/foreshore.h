@@ -182,7 +182,8 @@ FORESHORE_API int32_t foreshore_create_vector_index(foreshore_database* database
 FORESHORE_API int32_t foreshore_drop_vector_index(foreshore_database* database, const char* collection,
                                                   const char* field, foreshore_error* error);
 /* Makes the smallest search that reaches this recall@10 (0.5 to 1) the index's own, with up to `sample_count` (0: 200)
- * stored vectors as queries: ef, recall, search_us, sample_count. FORESHORE_LIMIT where none reaches it. */
+ * queries, recent ones where there are 16, else stored vectors: ef, recall, search_us, sample_count, sample_kind.
+ * FORESHORE_LIMIT where none reaches it. */
 FORESHORE_API int32_t foreshore_tune_vector_index(foreshore_database* database, const char* collection,
                                                   const char* field, double recall, size_t sample_count, char** json,
                                                   foreshore_error* error);
@@ -217,9 +218,11 @@ FORESHORE_API int32_t foreshore_create_text_index(foreshore_database* database, 
 FORESHORE_API int32_t foreshore_drop_text_index(foreshore_database* database, const char* collection,
                                                 foreshore_error* error);
 /* A JSON array of objects: name, collection, kind; of a "vector" also field, dimension, metric, bits, links_per_node,
- * graph, model, source_paths, vector_count, pending_count, memory_bytes, strategy, ef, recall, opened_from; of a
- * "field" index also paths, unique, where, entry_count, conflict_count, is_ready; of full text: name, collection,
- * full_text, tokenizer, document_count, pending_count. */
+ * graph, model, source_paths, vector_count, pending_count, memory_bytes, strategy, ef, recall, opened_from, what
+ * is known of its recall (estimated_recall, sampled_recall, sampled_ef, sample_count, sample_kind, sample_age_ms) and
+ * of what was deleted (garbage_count, repair_done_count, repair_total_count, repair_slice_count, repair_slice_us_max,
+ * repair_reclaimed_count); of a "field" index also paths, unique, where, entry_count, conflict_count, is_ready; of full
+ * text: name, collection, full_text, tokenizer, document_count, pending_count. */
 FORESHORE_API int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error);
 typedef struct foreshore_search_request {
   uint32_t size_bytes;

@@ -29,6 +29,7 @@
 #include "foreshore/subscription.h"
 #include "foreshore/text_index.h"
 #include "foreshore/vector_metric.h"
+#include "foreshore/vector_upkeep.h"
 
 namespace foreshore {
 
@@ -94,7 +95,7 @@ struct UniqueConflict {
 
 enum class IndexKind : std::uint8_t { kVector, kField };
 
-struct IndexInfo {
+struct IndexInfo : VectorUpkeepInfo {
   std::string name;  // "notes.embedding", "notes.site,size"
   std::string collection;
   IndexKind kind = IndexKind::kVector;
@@ -116,9 +117,10 @@ struct IndexInfo {
 
 struct VectorTuningResult {
   std::uint32_t ef = 0;  // Candidates that a search for ten neighbours keeps from now on.
-  double recall = 0;     // The share of the true ten nearest that it finds: of `sample_count` stored vectors.
+  double recall = 0;     // The share of the true ten nearest that it finds: of `sample_count` queries.
   double search_us = 0;  // What one search in the graph takes, microseconds.
   std::size_t sample_count = 0;
+  std::string sample_kind;  // "recent queries" or "stored vectors".
 };
 
 struct TextIndexInfo {
@@ -285,8 +287,10 @@ class Database {
   // (kCorruption); documents are committed by the thousand, and what fails later leaves those that were: the same
   // import again goes on. kNotFound for the file or the collection; kInvalidArgument where file and index do not fit.
   Result<HnswlibImportResult> ImportHnswlib(const std::string& collection, const HnswlibImportOptions& options);
-  // Measures recall@10 with up to `sample_count` stored vectors as queries, each without itself, and makes the smallest
-  // search that reaches `recall` (0.5 to 1) the index's own. kLimit, with what was reached, where none does: then more
+  // Measures recall@10 with up to `sample_count` queries and makes the smallest search that reaches `recall` (0.5 to 1)
+  // the index's own. The queries are those that were searched with lately, of which up to 64 are remembered while the
+  // database is open; where there are fewer than 16, they are stored vectors, each without itself, for which recall is
+  // too high a guess where queries are unlike what is stored. kLimit, with what was reached, where none does: then more
   // links, or 16 bits, would. kNotFound; kInvalidArgument also for fewer than eleven vectors.
   Result<VectorTuningResult> TuneVectorIndex(const std::string& collection, const std::string& field, double recall,
                                              std::size_t sample_count = 200);

@@ -23,6 +23,8 @@ struct HnswlibImportOptions {
   VectorGraphKind graph = VectorGraphKind::kFlat;
   bool keep_links = true;            // The file's graph; false: every vector is inserted anew.
   std::uint32_t links_per_node = 0;  // 0: as in the file.
+  // Where there is no such collection, it is made once the file was accepted.
+  bool create_collection = false;
   // The document's id for a label; empty: the label in decimal digits.
   std::function<Result<std::string>(std::uint64_t label)> id_of = {};
   std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};  // Documents, now and then.
