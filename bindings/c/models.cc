@@ -26,6 +26,7 @@ foreshore::Result<foreshore::VectorFieldOptions> ToField(const foreshore_vector_
   field.field = given.field;
   field.dimension = given.dimension;
   field.model = OrEmpty(given.model);
+  field.adapter = OrEmpty(given.adapter);
   if (given.metric < FORESHORE_METRIC_COSINE || given.metric > FORESHORE_METRIC_L2) {
     return Status::InvalidArgument("metric is " + std::to_string(given.metric) + ", expected 0 to 2");
   }

@@ -99,6 +99,7 @@ struct IndexCreateArguments {
   std::uint32_t links_per_node = 16;
   std::string graph = "flat";
   std::string model;
+  std::string adapter;  // Of the model; empty: none.
   std::string sources;  // Paths, separated by commas.
   unsigned thread_count = 0;
 };

@@ -187,6 +187,7 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
       ->check(CLI::IsMember({"flat", "hnswlib"}))
       ->capture_default_str();
   create->add_option("--model", all.index_create.model, "embed on write with this model");
+  create->add_option("--adapter", all.index_create.adapter, "embed by this LoRA adapter of the model");
   create->add_option("--source", all.index_create.sources, "paths of the text to embed, with commas between");
   create->add_option("--threads", all.index_create.thread_count, "for embedding; else one per processor");
   create->callback([&all] { all.run = [&all] { return RunIndexCreate(all.index_create); }; });

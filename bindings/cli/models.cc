@@ -44,6 +44,15 @@ Status PrintModel(const ModelInfo& model, Format format) {
                       {"complete", model.is_complete ? "yes" : "no: tensors are still on their way"}});
 }
 
+// "minilm+legal 788a1f02, next 01ab77c3: 1200": the version that answers, and how many vectors the next one has.
+std::string ModelOf(const IndexInfo& index) {
+  std::string text = index.options.model;
+  if (!index.options.adapter.empty()) text += "+" + index.options.adapter;
+  if (!index.model_version.empty()) text += " " + index.model_version.substr(0, 8);
+  if (index.next_model_version.empty()) return text;
+  return text + ", next " + index.next_model_version.substr(0, 8) + ": " + std::to_string(index.next_vector_count);
+}
+
 Status NoSuchIndex(const std::string& name, const std::vector<IndexInfo>& indexes) {
   std::string known;
   for (const IndexInfo& index : indexes) known += (known.empty() ? "" : ", ") + index.name;
@@ -52,8 +61,9 @@ Status NoSuchIndex(const std::string& name, const std::vector<IndexInfo>& indexe
 }
 
 Status CreateFieldIndex(const IndexCreateArguments& arguments) {
-  if (!arguments.model.empty() || !arguments.sources.empty() || arguments.dimension != 0) {
-    return Status::InvalidArgument("index: --model, --source and --dim go with --vector");
+  if (!arguments.model.empty() || !arguments.adapter.empty() || !arguments.sources.empty() ||
+      arguments.dimension != 0) {
+    return Status::InvalidArgument("index: --model, --adapter, --source and --dim go with --vector");
   }
   FieldIndexOptions options;
   options.paths = SplitPaths(arguments.path);
@@ -119,6 +129,7 @@ Status RunIndexCreate(const IndexCreateArguments& arguments) {
   options.field = arguments.path;
   options.dimension = arguments.dimension;
   options.model = arguments.model;
+  options.adapter = arguments.adapter;
   options.source_paths = SplitPaths(arguments.sources);
   const auto metric = VectorMetricFromName(arguments.metric);
   if (!metric.has_value()) {
@@ -162,7 +173,7 @@ Status RunIndexList(const ListArguments& arguments) {
     }
     printer.Row({index.name, std::string("vector"), Joined(index.options.source_paths), std::string(),
                  static_cast<std::int64_t>(index.vector_count), std::int64_t(index.options.dimension),
-                 std::string(VectorMetricName(index.options.metric)), index.options.model,
+                 std::string(VectorMetricName(index.options.metric)), ModelOf(index),
                  static_cast<std::int64_t>(index.pending_count), static_cast<std::int64_t>(index.memory_bytes),
                  index.strategy});
   }

@@ -60,6 +60,12 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.Key("links_per_node").Count(index.options.links_per_node);
   json.Key("graph").Text(index.options.graph == VectorGraphKind::kHnswlib ? "hnswlib" : "flat");
   json.Key("model").Text(index.options.model);
+  json.Key("adapter").Text(index.options.adapter);
+  json.Key("model_version").Text(index.model_version);
+  json.Key("adapter_version").Text(index.adapter_version);
+  json.Key("next_model_version").Text(index.next_model_version);
+  json.Key("next_adapter_version").Text(index.next_adapter_version);
+  json.Key("next_vector_count").Count(index.next_vector_count);
   json.Key("source_paths").BeginArray();
   for (const std::string& path : index.options.source_paths) json.Text(path);
   json.EndArray();

@@ -258,14 +258,13 @@ Result<std::vector<SearchHit>> Database::Search(const std::string& collection, c
                                        " vector fields, expected exactly one where the search names none"
                                  : "vector field \"" + request.field + "\" does not exist"));
   }
-  std::vector<float> query = request.vector;
-  if (query.empty()) {
-    if (!index->has_model()) {
-      return Status::InvalidArgument("vector index \"" + index->name +
-                                     "\": a search by text needs a field with a model, expected a vector");
-    }
-    FORESHORE_ASSIGN_OR_RETURN(query, Embed(index->options.model, request.text));
+  if (request.vector.empty() && !index->has_model()) {
+    return Status::InvalidArgument("vector index \"" + index->name +
+                                   "\": a search by text needs a field with a model, expected a vector");
   }
+  const SearchQuery query = request.vector.empty()
+                                ? SearchQuery(index->options.model, index->options.adapter, request.text)
+                                : SearchQuery(request.vector);
   if (request.mode == SearchMode::kHybrid) {
     return SearchHybridSql(sql_->sessions, definition->name, match, index->options.field, query, request.k,
                            request.where);
@@ -305,12 +304,12 @@ Result<ModelInfo> Database::AddAdapter(const std::string& model, const std::stri
 }
 
 Status Database::RemoveAdapter(const std::string& model, const std::string& adapter) {
-  return core_->models().RemoveAdapter(model, adapter);
+  return core_->RemoveAdapter(model, adapter);
 }
 
 Result<std::vector<float>> Database::Embed(const std::string& model, std::string_view text,
                                            const std::string& adapter) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, core_->models().Load(model, adapter));
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, core_->LoadForSearch(*core_->catalog(), model, adapter));
   std::vector<float> vector(loaded->info().dimension);
   FORESHORE_RETURN_IF_ERROR(loaded->Embed({&text, 1}, vector));
   return vector;

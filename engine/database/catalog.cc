@@ -9,7 +9,7 @@ namespace foreshore {
 namespace {
 
 constexpr std::uint8_t kCollectionVersion = 1;
-constexpr std::uint8_t kVectorIndexVersion = 2;  // 1 ends before the precision.
+constexpr std::uint8_t kVectorIndexVersion = 3;  // 1 ends before the precision, 2 before the adapter.
 constexpr std::uint8_t kTextIndexVersion = 1;
 constexpr std::size_t kTextFieldCountMax = 32;
 constexpr std::size_t kPrefixLengthMax = 31;
@@ -17,6 +17,7 @@ constexpr std::size_t kPrefixLengthMax = 31;
 constexpr std::uint64_t kExpiryTag = 2;
 constexpr std::size_t kCollectionNameBytesMax = 48;
 constexpr std::size_t kSourcePathCountMax = 16;
+constexpr std::size_t kHashHexBytes = 64;
 
 // What a collection is made for, behind its fields: tagged, so that more can be added. Never renumber.
 constexpr std::uint64_t kReadingsTag = 1;
@@ -55,6 +56,22 @@ const VectorIndexDefinition* CollectionDefinition::FindVectorIndex(std::string_v
   return nullptr;
 }
 
+const VectorIndexDefinition* CollectionDefinition::FindVectorIndexById(std::uint32_t index_id) const {
+  for (const auto* list : {&vector_indexes, &next_vector_indexes}) {
+    for (const VectorIndexDefinition& index : *list) {
+      if (index.id == index_id) return &index;
+    }
+  }
+  return nullptr;
+}
+
+const VectorIndexDefinition* CollectionDefinition::FindNextOf(std::uint32_t index_id) const {
+  for (const VectorIndexDefinition& index : next_vector_indexes) {
+    if (index.replaces == index_id) return &index;
+  }
+  return nullptr;
+}
+
 const FieldIndexDefinition* CollectionDefinition::FindFieldIndex(std::uint32_t index_id) const {
   for (const FieldIndexDefinition& index : field_indexes) {
     if (index.id == index_id) return &index;
@@ -72,6 +89,15 @@ const CollectionDefinition* Catalog::Find(std::string_view name) const {
 const CollectionDefinition* Catalog::FindById(std::uint32_t id) const {
   for (const CollectionDefinition& collection : collections) {
     if (collection.id == id) return &collection;
+  }
+  return nullptr;
+}
+
+const VectorIndexDefinition* Catalog::FindByModel(std::string_view model, std::string_view adapter) const {
+  for (const CollectionDefinition& collection : collections) {
+    for (const VectorIndexDefinition& index : collection.vector_indexes) {
+      if (index.has_model() && index.options.model == model && index.options.adapter == adapter) return &index;
+    }
   }
   return nullptr;
 }
@@ -189,6 +215,10 @@ ByteString EncodeVectorIndex(const VectorIndexDefinition& index) {
   AppendFixed(out, static_cast<std::uint8_t>(index.options.precision));
   AppendVarint(out, index.options.links_per_node);
   AppendFixed(out, static_cast<std::uint8_t>(index.options.graph));
+  AppendPrefixed(out, index.options.adapter);
+  AppendPrefixed(out, FromHex(index.pin.version).value_or(ByteString()));
+  AppendPrefixed(out, FromHex(index.pin.adapter_version).value_or(ByteString()));
+  AppendVarint(out, index.replaces);
   return out;
 }
 
@@ -197,7 +227,7 @@ Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
   const auto version = reader.Fixed<std::uint8_t>();
   if (reader.ok() && (version == 0 || version > kVectorIndexVersion)) {
     return Status::Unsupported("catalogue row of a vector index: version " + std::to_string(version) +
-                               ", expected 1 or 2");
+                               ", expected 1 to 3");
   }
   VectorIndexDefinition index;
   index.id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
@@ -225,6 +255,17 @@ Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
         index.options.links_per_node < kVectorLinksMin)
       reader.Fail();
   }
+  if (version > 2) {
+    index.options.adapter = reader.Prefixed();
+    index.pin.version = ToHex(reader.Prefixed());
+    index.pin.adapter_version = ToHex(reader.Prefixed());
+    index.replaces = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
+    for (const std::string* hash : {&index.pin.version, &index.pin.adapter_version}) {
+      if (!hash->empty() && hash->size() != kHashHexBytes) reader.Fail();
+    }
+  }
+  index.pin.model = index.options.model;
+  index.pin.adapter = index.options.adapter;
   if (!reader.ok() || !reader.at_end() || metric > static_cast<std::uint8_t>(VectorMetric::kL2) ||
       index.options.dimension < kVectorDimensionMin || index.paths.empty()) {
     return Status::Corruption("catalogue row of a vector index: " + std::to_string(bytes.size()) +

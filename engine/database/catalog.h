@@ -13,6 +13,7 @@
 
 #include "engine/database/field_entries.h"
 #include "engine/database/field_index.h"
+#include "engine/model/model_pin.h"
 #include "foreshore/database.h"
 #include "storage/store.h"
 
@@ -26,6 +27,10 @@ struct VectorIndexDefinition {
   std::vector<std::string> paths;  // source_paths in internal form; for a field without a model, the field's own path.
   std::int64_t created_sequence = 0;  // Documents changed up to here are found by a scan, later ones by the log.
   KeyspaceId vectors = 0;             // "v{id}": docid -> StoredVector.
+  // With a model: what all of its vectors are made by. Another version of the model gets another index, which takes
+  // this one's place, and with it the field, once it is filled.
+  ModelPin pin = {};
+  std::uint32_t replaces = 0;  // The id of the index whose place this one is to take; 0: it has its place.
 
   bool has_model() const { return !options.model.empty(); }
 };
@@ -42,6 +47,7 @@ struct CollectionDefinition {
   std::string name;
   std::vector<std::string> fields;  // Top-level fields in the order first seen, at most kColumnCountMax.
   std::vector<VectorIndexDefinition> vector_indexes;
+  std::vector<VectorIndexDefinition> next_vector_indexes;  // Being filled, to replace one above; nobody reads them.
   std::vector<FieldIndexDefinition> field_indexes;
   std::optional<TextIndexDefinition> text_index;
   std::shared_ptr<const IndexedPaths> indexed_paths;  // Of field_indexes; shared with other versions of the catalogue.
@@ -55,6 +61,9 @@ struct CollectionDefinition {
   bool is_readings() const { return options.kind == CollectionKind::kReadings; }
 
   const VectorIndexDefinition* FindVectorIndex(std::string_view field) const;  // By field name; nullptr.
+  // Among those that are being filled too; nullptr.
+  const VectorIndexDefinition* FindVectorIndexById(std::uint32_t index_id) const;
+  const VectorIndexDefinition* FindNextOf(std::uint32_t index_id) const;  // What is to replace it; nullptr.
   const FieldIndexDefinition* FindFieldIndex(std::uint32_t index_id) const;
   // After field_indexes changed.
   void ArrangeFieldIndexes() { indexed_paths = std::make_shared<const IndexedPaths>(field_indexes); }
@@ -71,6 +80,8 @@ class Catalog {
 
   const CollectionDefinition* Find(std::string_view name) const;  // Case-insensitive; nullptr.
   const CollectionDefinition* FindById(std::uint32_t id) const;
+  // The first field with this model and adapter; all of them are made by the same weights. nullptr.
+  const VectorIndexDefinition* FindByModel(std::string_view model, std::string_view adapter) const;
   // kNotFound: collection "x" does not exist.
   Result<const CollectionDefinition*> Require(std::string_view name) const;
 };

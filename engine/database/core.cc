@@ -47,6 +47,7 @@ Result<std::unique_ptr<DatabaseCore>> DatabaseCore::Open(const std::string& path
   core->model_rows_ = std::make_unique<CollectionModelRows>(*core);
   core->models_ = std::make_unique<ModelRegistry>(*core->model_rows_, *core->blobs_, core->directory_->IndexPath(),
                                                   std::max(1U, options.inference_thread_count));
+  FORESHORE_RETURN_IF_ERROR(core->AdoptPins());
   core->embedder_ = std::make_unique<EmbeddingWorker>(*core);
   if (options.embed_in_background) core->embedder_->Start();
   core->GoOnBuilding();
@@ -176,7 +177,8 @@ Status DatabaseCore::LoadCatalog() {
               [](const auto& a, const auto& b) { return a.id < b.id; });
     for (CollectionDefinition& collection : catalog->collections) {
       for (const VectorIndexDefinition& index : indexes) {
-        if (index.collection_id == collection.id) collection.vector_indexes.push_back(index);
+        if (index.collection_id != collection.id) continue;
+        (index.replaces == 0 ? collection.vector_indexes : collection.next_vector_indexes).push_back(index);
       }
       for (const FieldIndexDefinition& index : field_indexes) {
         if (index.collection_id == collection.id) collection.field_indexes.push_back(index);
@@ -203,9 +205,11 @@ Status DatabaseCore::OpenKeyspaces(CollectionDefinition& collection) {
   if (!collection.expiry_field.empty()) {
     FORESHORE_ASSIGN_OR_RETURN(collection.expiries, store_->OpenKeyspace("e" + suffix, KeyspaceKind::kBytes));
   }
-  for (VectorIndexDefinition& index : collection.vector_indexes) {
-    FORESHORE_ASSIGN_OR_RETURN(index.vectors,
-                               store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
+  for (auto* list : {&collection.vector_indexes, &collection.next_vector_indexes}) {
+    for (VectorIndexDefinition& index : *list) {
+      FORESHORE_ASSIGN_OR_RETURN(index.vectors,
+                                 store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
+    }
   }
   return OpenFieldIndexes(collection);
 }
@@ -236,17 +240,22 @@ std::string DatabaseCore::SnapshotPath(std::uint32_t index_id) const {
   return directory_->IndexPath() + "/v" + std::to_string(index_id) + "-" + lineage_ + ".hnsw";
 }
 
+Status DatabaseCore::OpenGraph(const VectorIndexDefinition& index, std::set<std::string>& files) {
+  const std::string file = SnapshotPath(index.id);
+  for (const std::string& each : HnswFiles(file)) files.insert(each);
+  FORESHORE_ASSIGN_OR_RETURN(auto derived,
+                             DerivedVectorIndex::Open(index, *store_, *log_, file, options_.vector_memory_bytes));
+  FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
+  FORESHORE_RETURN_IF_ERROR(ReadTuning(*txn, index.id, *derived));
+  derived_[index.id] = std::move(derived);
+  return Status::Ok();
+}
+
 Status DatabaseCore::OpenIndexes() {
   std::set<std::string> expected;
   for (const CollectionDefinition& collection : catalog_->collections) {
-    for (const VectorIndexDefinition& index : collection.vector_indexes) {
-      const std::string file = SnapshotPath(index.id);
-      for (const std::string& each : HnswFiles(file)) expected.insert(each);
-      FORESHORE_ASSIGN_OR_RETURN(auto derived,
-                                 DerivedVectorIndex::Open(index, *store_, *log_, file, options_.vector_memory_bytes));
-      FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginRead());
-      FORESHORE_RETURN_IF_ERROR(ReadTuning(*txn, index.id, *derived));
-      derived_[index.id] = std::move(derived);
+    for (const auto* list : {&collection.vector_indexes, &collection.next_vector_indexes}) {
+      for (const VectorIndexDefinition& index : *list) FORESHORE_RETURN_IF_ERROR(OpenGraph(index, expected));
     }
   }
   // Files of dropped indexes and of other histories are derived data that nobody will read.
@@ -256,7 +265,7 @@ Status DatabaseCore::OpenIndexes() {
     if (name.starts_with('v') && !expected.contains(file)) RemoveFile(file).IgnoreError();
   }
   OpenTextIndexes();
-  return Status::Ok();
+  return DropRetiredKeyspaces();
 }
 
 DatabaseCore::~DatabaseCore() {
@@ -279,6 +288,7 @@ Status DatabaseCore::Close() {
   {
     const std::lock_guard lock(catalog_mutex_);
     derived_.clear();
+    retired_.clear();
   }
   text_.reset();
   log_.reset();
@@ -301,15 +311,17 @@ Status DatabaseCore::RefuseIfClosed() const {
 
 Result<std::unique_ptr<ReadView>> DatabaseCore::BeginRead() {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
-  std::unique_ptr<ReadView> view(new ReadView(*this, catalog()));
+  std::unique_ptr<ReadView> view(new ReadView(*this, nullptr));
   view->now_unix_ms_ = clock_->NowUnixMs();
   {
-    // Registered before the snapshot is taken, so that the index keeps what the snapshot may need.
+    // Registered before the snapshot is taken, so that the index keeps what the snapshot may need; and before the
+    // catalogue is, so that what a later one no longer has is kept too.
     const std::lock_guard lock(snapshots_mutex_);
     view->registered_sequence_ = last_sequence_.load();
     snapshots_.insert(view->registered_sequence_);
     view->registered_ = true;
   }
+  view->catalog_ = catalog();
   const std::uint64_t epoch = commit_epoch_.load();
   FORESHORE_ASSIGN_OR_RETURN(view->owned_txn_, store_->BeginRead());
   view->txn_ = view->owned_txn_.get();
@@ -363,8 +375,9 @@ void DatabaseCore::PublishCatalog(std::shared_ptr<const Catalog> next) {
 
 std::shared_ptr<DerivedVectorIndex> DatabaseCore::FindDerived(std::uint32_t index_id) const {
   const std::lock_guard lock(catalog_mutex_);
-  const auto it = derived_.find(index_id);
-  return it == derived_.end() ? nullptr : it->second;
+  if (const auto it = derived_.find(index_id); it != derived_.end()) return it->second;
+  const auto it = retired_.find(index_id);
+  return it == retired_.end() ? nullptr : it->second.derived;
 }
 
 std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>> DatabaseCore::derived_by_id() const {

@@ -54,6 +54,7 @@ class FieldStatisticsCache;
 class FullTextIndexes;
 class ModelRegistry;
 class ModelRows;
+class TextModel;
 
 // What a core takes from outside; empty members mean the real thing.
 struct Environment {
@@ -109,6 +110,22 @@ class DatabaseCore {
   Status DropVectorIndex(const std::string& collection, const std::string& field);
   // Makes the graph of an index that NeedsRebuild() anew from the stored vectors. Commits go on until the last step.
   Status RebuildVectorIndex(std::uint32_t index_id);
+  // Where a field's model or adapter has gone on to other weights (core_generations.cc). Each returns whether it did
+  // anything; all leave a catalogue that has gone on meanwhile as it is.
+  // Begins an index of `pin` that is to replace `index`, instead of one of older weights.
+  Result<bool> BeginNextVectorIndex(const VectorIndexDefinition& index, const ModelPin& pin, std::uint32_t dimension);
+  Result<bool> DropNextVectorIndex(const VectorIndexDefinition& index);
+  // In one transaction, which `settle` may still write to, each index of `next_ids` takes the place of the one that it
+  // replaces. `settle` says whether they have everything that the transaction sees.
+  Result<bool> CutOver(std::span<const std::uint32_t> next_ids, const std::function<Result<bool>(WriteView&)>& settle);
+  // Frees what was replaced or dropped, once no snapshot is as old.
+  Status ReleaseRetired();
+  // All weights that vectors here are made by, those that snapshots may still ask for included.
+  std::vector<ModelPin> PinsInUse() const;
+  // The text model that embeds for a comparison with what `catalog` says is stored; else the one that the row names.
+  Result<std::shared_ptr<TextModel>> LoadForSearch(const Catalog& catalog, const std::string& model,
+                                                   const std::string& adapter);
+  Status RemoveAdapter(const std::string& model, const std::string& adapter);  // kConflict where a field uses it.
   // Takes the texts and hands them to ModelRegistry::Quantize. kInvalidArgument where too few documents have a text.
   Result<ModelQuantizeReport> QuantizeModel(const std::string& name, const std::string& as,
                                             const ModelQuantizeOptions& options);
@@ -214,7 +231,19 @@ class DatabaseCore {
   // The part of ImportHnswlib() that writes documents; counts them in `result`.
   Status PutHnswlibVectors(const std::string& collection, const HnswlibFile& file, const std::vector<std::string>& ids,
                            const HnswlibImportOptions& options, HnswlibImportResult& result);
-  Status FillFromDocuments(const VectorIndexDefinition& index);
+  Status OpenGraph(const VectorIndexDefinition& index, std::set<std::string>& files);
+  // Fields of databases from before pins were kept.
+  Status AdoptPins();
+  // Takes an index's graph out of those that follow the commits, its cursors and settings out of `view`, and notes that
+  // it has to be freed. Where the commit fails, Reinstate().
+  Status Retire(WriteView& view, const VectorIndexDefinition& index);
+  void Reinstate(std::uint32_t index_id);
+  void MarkRetired(std::uint32_t index_id, std::int64_t sequence);
+  // What a crash left to be freed.
+  Status DropRetiredKeyspaces();
+  Status AppendModelState(ReadView& view, const CollectionDefinition& collection, const VectorIndexDefinition& index,
+                          IndexInfo& info);
+  Status StartFollowing(WriteView& view, const VectorIndexDefinition& index);
   std::string SnapshotPath(std::uint32_t index_id) const;
   std::shared_ptr<DerivedVectorIndex> FindDerived(std::uint32_t index_id) const;
   static std::string TuningSetting(std::uint32_t index_id);
@@ -282,6 +311,12 @@ class DatabaseCore {
   std::shared_ptr<const Catalog> catalog_;  // Guarded by catalog_mutex_; shared with views.
   std::map<std::uint32_t, std::shared_ptr<DerivedVectorIndex>>
       derived_;  // Guarded by catalog_mutex_; shared with searches.
+  struct RetiredIndex {
+    ModelPin pin;
+    std::shared_ptr<DerivedVectorIndex> derived;  // Shared with searches.
+    std::int64_t sequence = INT64_MAX;  // Snapshots before it may ask for the index; INT64_MAX: not committed.
+  };
+  std::map<std::uint32_t, RetiredIndex> retired_;  // Guarded by catalog_mutex_.
 
   std::mutex snapshots_mutex_;
   std::multiset<std::int64_t> snapshots_;  // Guarded by snapshots_mutex_: sequences of open views.

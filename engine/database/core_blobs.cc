@@ -111,6 +111,12 @@ Status DatabaseCore::CollectBlobs(BlobSweep sweep) {
   FORESHORE_RETURN_IF_ERROR(VisitModelBlobs(*view, [&](std::string_view, const std::vector<BlobId>& listed) {
     of_models.insert(listed.begin(), listed.end());
   }));
+  // Weights that vectors were made by stay until others have taken their place, whatever the models' rows say by now.
+  std::set<BlobId> pinned;
+  for (const ModelPin& pin : PinsInUse()) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto of_pin, models_->BlobsOfPin(pin));
+    pinned.insert(of_pin.begin(), of_pin.end());
+  }
   const std::int64_t oldest = OldestSnapshot();
   std::vector<BlobId> unreferenced;
   FORESHORE_RETURN_IF_ERROR(blob_index_->VisitDead(view->txn(), [&](const BlobId& blob, std::int64_t sequence) {
@@ -132,6 +138,7 @@ Status DatabaseCore::CollectBlobs(BlobSweep sweep) {
   }
   for (std::size_t i = 0; i < unreferenced.size(); ++i) {
     const BlobId& blob = unreferenced[i];
+    if (pinned.contains(blob)) continue;  // Later.
     if (!of_models.contains(blob)) {
       FORESHORE_ASSIGN_OR_RETURN(const bool collected, blobs_->Collect(blob));
       if (!collected) break;  // Somebody holds: another time.

@@ -37,6 +37,9 @@ Status DatabaseCore::RefuseBadField(const CollectionDefinition& collection, cons
     return Status::InvalidArgument(name + ": a model and its source paths go together, found " +
                                    std::string(options.model.empty() ? "only paths" : "only a model"));
   }
+  if (!options.adapter.empty() && options.model.empty()) {
+    return Status::InvalidArgument(name + ": adapter \"" + options.adapter + "\" without a model, expected both");
+  }
   if (options.source_paths.size() > 16) {
     return Status::Limit(name + ": " + std::to_string(options.source_paths.size()) +
                          " source paths, expected at most 16");
@@ -108,7 +111,13 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
     index.name = collection->name + "." + options.field;
   }
   if (index.has_model()) {
-    FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, models_->Get(options.model));
+    FORESHORE_ASSIGN_OR_RETURN(ModelInfo model, models_->Get(options.model));
+    FORESHORE_ASSIGN_OR_RETURN(index.pin, models_->PinNow(options.model, options.adapter));
+    // Fields of one model go over to another version together.
+    if (const VectorIndexDefinition* other = catalog()->FindByModel(options.model, options.adapter)) {
+      index.pin = other->pin;
+      model.dimension = other->options.dimension;
+    }
     if (options.dimension != 0 && options.dimension != model.dimension) {
       return Status::InvalidArgument("vector index \"" + index.name + "\": " + std::to_string(options.dimension) +
                                      " dimensions asked for, model \"" + model.name + "\" has " +
@@ -132,16 +141,9 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
   view->ShowExpired();
   index.created_sequence = view->sequence();
-  FORESHORE_RETURN_IF_ERROR(
-      view->write_txn_->Put(catalog_rows_, Bytes("x" + std::to_string(index.id)), EncodeVectorIndex(index)));
-  FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor("index." + std::to_string(index.id), view->sequence()));
+  FORESHORE_RETURN_IF_ERROR(StartFollowing(*view, index));
   std::unordered_map<std::string, std::int64_t> docids;
-  if (index.has_model()) {
-    ByteString from_the_start;
-    AppendFixed(from_the_start, INT64_MIN);
-    FORESHORE_RETURN_IF_ERROR(view->PutSetting(EmbeddingWorker::FillSetting(index.id), from_the_start));
-    FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor(EmbeddingWorker::CursorName(index.id), view->sequence()));
-  } else {
+  if (!index.has_model()) {
     const CollectionDefinition& collection = *view->catalog().FindById(index.collection_id);
     std::vector<std::pair<std::int64_t, std::string>> documents;
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Scan(collection));
@@ -196,7 +198,7 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
 Status DatabaseCore::DropVectorIndex(const std::string& collection_name, const std::string& field) {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
   const std::lock_guard lock(catalog_change_mutex_);
-  std::uint32_t id = 0;
+  std::vector<VectorIndexDefinition> dropped;
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite());
     FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, view->catalog().Require(collection_name));
@@ -204,31 +206,30 @@ Status DatabaseCore::DropVectorIndex(const std::string& collection_name, const s
     if (index == nullptr) {
       return Status::NotFound("vector index \"" + collection_name + "." + field + "\" does not exist");
     }
-    id = index->id;
+    dropped.push_back(*index);
+    if (const VectorIndexDefinition* made = collection->FindNextOf(index->id)) dropped.push_back(*made);
     auto next = std::make_shared<Catalog>(view->catalog());
     ++next->version;
     for (CollectionDefinition& each : next->collections) {
-      std::erase_if(each.vector_indexes, [&](const auto& candidate) { return candidate.id == id; });
-    }
-    FORESHORE_RETURN_IF_ERROR(view->write_txn_->Delete(catalog_rows_, Bytes("x" + std::to_string(id))));
-    FORESHORE_RETURN_IF_ERROR(log_->DropCursor(*view->write_txn_, "index." + std::to_string(id)));
-    FORESHORE_RETURN_IF_ERROR(log_->DropCursor(*view->write_txn_, EmbeddingWorker::CursorName(id)));
-    FORESHORE_RETURN_IF_ERROR(view->DropSetting(EmbeddingWorker::FillSetting(id)));
-    FORESHORE_RETURN_IF_ERROR(view->DropSetting(TuningSetting(id)));
-    Change change;
-    change.kind = ChangeKind::kCatalog;
-    change.collection_id = collection->id;
-    change.index_id = id;
-    view->changes_.push_back(change);
-    {
-      const std::lock_guard catalog_lock(catalog_mutex_);
-      derived_.erase(id);
+      std::erase_if(each.vector_indexes, [&](const auto& candidate) { return candidate.id == dropped[0].id; });
+      std::erase_if(each.next_vector_indexes, [&](const auto& made) { return made.replaces == dropped[0].id; });
     }
     view->changed_catalog_ = std::move(next);
-    FORESHORE_RETURN_IF_ERROR(view->Commit());
+    Status done;
+    for (const VectorIndexDefinition& each : dropped) {
+      if (done.ok()) done = Retire(*view, each);
+    }
+    if (done.ok()) done = view->Commit();
+    for (const VectorIndexDefinition& each : dropped) {
+      if (done.ok()) {
+        MarkRetired(each.id, view->committed_sequence());
+      } else {
+        Reinstate(each.id);
+      }
+    }
+    FORESHORE_RETURN_IF_ERROR(done);
   }
-  RemoveHnswFiles(SnapshotPath(id)).IgnoreError();
-  return store_->DropKeyspace("v" + std::to_string(id));
+  return ReleaseRetired();
 }
 
 Status DatabaseCore::RebuildVectorIndex(std::uint32_t index_id) {
@@ -284,14 +285,32 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       info.ef = tuning.ef;
       info.recall = tuning.recall;
       AppendRecallAndRepair(*derived, clock_->NowUnixMs(), info);
-      if (index.has_model()) {
-        FORESHORE_ASSIGN_OR_RETURN(info.pending_count, embedder_->PendingCount(*view, collection, index));
-      }
+      if (index.has_model()) FORESHORE_RETURN_IF_ERROR(AppendModelState(*view, collection, index, info));
       infos.push_back(std::move(info));
     }
     FORESHORE_RETURN_IF_ERROR(AppendFieldIndexInfos(*view, collection, infos));
   }
   return infos;
+}
+
+Status DatabaseCore::AppendModelState(ReadView& view, const CollectionDefinition& collection,
+                                      const VectorIndexDefinition& index, IndexInfo& info) {
+  FORESHORE_ASSIGN_OR_RETURN(info.pending_count, embedder_->PendingCount(view, collection, index));
+  info.model_version = index.pin.version;
+  info.adapter_version = index.pin.adapter_version;
+  const auto now = models_->PinNow(index.options.model, index.options.adapter);
+  if (!now.ok() || *now == index.pin) return Status::Ok();  // What is wrong with the model, the worker says.
+  info.next_model_version = now->version;
+  info.next_adapter_version = now->adapter_version;
+  const VectorIndexDefinition* made = collection.FindNextOf(index.id);
+  if (made == nullptr || made->pin != *now) {
+    ++info.pending_count;  // To begin with it.
+    return Status::Ok();
+  }
+  info.next_vector_count = VectorCount(*made);
+  FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t pending, embedder_->PendingCount(view, collection, *made));
+  info.pending_count += pending + 1;  // The change-over itself, too.
+  return Status::Ok();
 }
 
 std::string DatabaseCore::NearestStrategy(const VectorIndexDefinition& index, std::size_t k_hint,

@@ -156,6 +156,7 @@ Status DatabaseCore::Checkpoint() {
     const WriterGatePass pass(writer_gate_);
     FORESHORE_RETURN_IF_ERROR(SaveIndexes());
   }
+  FORESHORE_RETURN_IF_ERROR(ReleaseRetired());
   FORESHORE_RETURN_IF_ERROR(DropExpiredReadings());
   FORESHORE_RETURN_IF_ERROR(TrimLog());
   FORESHORE_RETURN_IF_ERROR(CollectBlobs(BlobSweep::kDead));

@@ -58,4 +58,12 @@ Result<ModelQuantizeReport> DatabaseCore::QuantizeModel(const std::string& name,
   return models_->Quantize(name, as, options, all.subspan(held_out_count), all.first(held_out_count));
 }
 
+Status DatabaseCore::RemoveAdapter(const std::string& model, const std::string& adapter) {
+  if (const VectorIndexDefinition* index = catalog()->FindByModel(model, adapter); index != nullptr) {
+    return Status::Conflict("adapter \"" + adapter + "\" of model \"" + model + "\": vector index \"" + index->name +
+                            "\" uses it, drop that first");
+  }
+  return models_->RemoveAdapter(model, adapter);
+}
+
 }  // namespace foreshore

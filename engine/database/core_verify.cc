@@ -133,8 +133,10 @@ Result<VerifyReport> DatabaseCore::Verify() {
     FORESHORE_RETURN_IF_ERROR(verifier.CheckCollection(collection));
     FORESHORE_RETURN_IF_ERROR(
         VerifyExpiries(*view, collection, [&](std::string text) { verifier.Problem(std::move(text)); }));
-    for (const VectorIndexDefinition& index : collection.vector_indexes) {
-      FORESHORE_RETURN_IF_ERROR(verifier.CheckVectors(collection, index, FindDerived(index.id).get()));
+    for (const auto* list : {&collection.vector_indexes, &collection.next_vector_indexes}) {
+      for (const VectorIndexDefinition& index : *list) {
+        FORESHORE_RETURN_IF_ERROR(verifier.CheckVectors(collection, index, FindDerived(index.id).get()));
+      }
     }
     for (const FieldIndexDefinition& index : collection.field_indexes) {
       FORESHORE_ASSIGN_OR_RETURN(

@@ -20,13 +20,11 @@ constexpr std::int64_t kIdleCursorLag = 4096;          // Entries of no concern 
 constexpr std::chrono::seconds kRebuildPause(60);      // After a rebuild that failed.
 constexpr std::uint64_t kSaveOperationCount = 20'000;  // Unsaved graph changes after which a snapshot is written.
 
-constexpr std::int64_t kSliceUs = 2000;                    // Of dropping garbage, and of sampling recall.
-constexpr std::chrono::milliseconds kSlicePause(2);        // Between two slices.
-constexpr std::chrono::milliseconds kTextFillBudget(200);  // Of full-text indexes, between two batches.
+constexpr std::int64_t kSliceUs = 2000;              // Of dropping garbage, and of sampling recall.
+constexpr std::chrono::milliseconds kSlicePause(2);  // Between two slices.
+constexpr std::size_t kSettleTextCount = 16;         // Texts embedded under the write lock as a field changes over.
 
-std::string TagSetting(std::uint32_t index_id) {
-  return "embed.model." + std::to_string(index_id);
-}
+constexpr std::chrono::milliseconds kTextFillBudget(200);  // Of full-text indexes, between two batches.
 
 }  // namespace
 
@@ -39,7 +37,8 @@ struct EmbeddingWorker::Batch {
   std::int64_t cursor = 0;           // Where the log cursor goes with this batch.
   std::optional<std::int64_t> fill;  // Where the filling goes; nullopt: not filling.
   bool fill_done = false;
-  bool moved = false;  // Something was looked at.
+  bool moved = false;          // Something was looked at.
+  std::vector<float> vectors;  // Of the items that have a text, one behind the other.
 };
 
 void EmbeddingWorker::Start() {
@@ -109,21 +108,81 @@ void EmbeddingWorker::TendGraphs() {
 
 Result<bool> EmbeddingWorker::Step() {
   const std::lock_guard lock(step_mutex_);
+  Status first = core_.ReleaseRetired();
   const auto catalog = core_.catalog();
-  for (const CollectionDefinition& collection : catalog->collections) {
-    for (const VectorIndexDefinition& index : collection.vector_indexes) {
-      if (!index.has_model()) continue;
-      FORESHORE_ASSIGN_OR_RETURN(const bool worked, StepIndex(collection, index));
-      if (worked) return true;
+  // What answers comes before what is to replace it.
+  for (const bool is_next : {false, true}) {
+    for (const CollectionDefinition& collection : catalog->collections) {
+      for (const VectorIndexDefinition& index : collection.vector_indexes) {
+        if (!index.has_model() || (!is_next && !index.pin.is_known())) continue;
+        const Result<bool> worked = is_next ? StepNext(*catalog, collection, index) : StepIndex(collection, index);
+        if (worked.ok() && *worked) return true;
+        if (!worked.ok() && first.ok()) first = worked.status();
+      }
     }
   }
+  if (!first.ok()) return first;
   return false;
+}
+
+Result<bool> EmbeddingWorker::StepNext(const Catalog& catalog, const CollectionDefinition& collection,
+                                       const VectorIndexDefinition& index) {
+  FORESHORE_ASSIGN_OR_RETURN(const ModelPin pin, core_.models().PinNow(index.options.model, index.options.adapter));
+  const VectorIndexDefinition* next = collection.FindNextOf(index.id);
+  if (pin == index.pin) return next != nullptr ? core_.DropNextVectorIndex(index) : false;
+  if (next == nullptr || next->pin != pin) {
+    // Not before all of it is here and opens: until then the old one is the better.
+    FORESHORE_ASSIGN_OR_RETURN(const auto model, core_.models().LoadPinned(pin));
+    return core_.BeginNextVectorIndex(index, pin, model->info().dimension);
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const bool worked, StepIndex(collection, *next));
+  if (worked) return true;
+  return CutOver(catalog, pin);
+}
+
+Result<bool> EmbeddingWorker::CutOver(const Catalog& catalog, const ModelPin& pin) {
+  std::vector<VectorIndexDefinition> indexes;
+  std::vector<std::uint32_t> ids;
+  for (const CollectionDefinition& collection : catalog.collections) {
+    for (const VectorIndexDefinition& index : collection.vector_indexes) {
+      if (index.options.model != pin.model || index.options.adapter != pin.adapter) continue;
+      const VectorIndexDefinition* next = collection.FindNextOf(index.id);
+      if (next == nullptr || next->pin != pin) return false;
+      FORESHORE_ASSIGN_OR_RETURN(const auto fill, core_.GetSetting(FillSetting(next->id)));
+      if (fill) return false;
+      indexes.push_back(*next);
+      ids.push_back(next->id);
+    }
+  }
+  bool is_settled = false;
+  FORESHORE_ASSIGN_OR_RETURN(const bool is_done, core_.CutOver(ids, [&](WriteView& view) -> Result<bool> {
+    FORESHORE_ASSIGN_OR_RETURN(is_settled, Settle(view, indexes));
+    return is_settled;
+  }));
+  if (is_done) Log(LogLevel::kInfo, "embed", "model \"" + pin.model + "\": its fields answer by its new version");
+  return is_done || !is_settled;
+}
+
+Result<bool> EmbeddingWorker::Settle(WriteView& view, std::span<const VectorIndexDefinition> indexes) {
+  std::size_t text_count = 0;
+  for (const VectorIndexDefinition& index : indexes) {
+    const CollectionDefinition* collection = view.catalog().FindById(index.collection_id);
+    if (collection == nullptr) return false;
+    while (true) {
+      Batch batch;
+      FORESHORE_RETURN_IF_ERROR(Collect(view, *collection, index, batch));
+      if (!batch.moved) break;
+      text_count += batch.items.size();
+      if (text_count > kSettleTextCount) return false;
+      FORESHORE_RETURN_IF_ERROR(EmbedBatch(index, batch));
+      FORESHORE_RETURN_IF_ERROR(Store(view, *collection, index, batch));
+    }
+  }
+  return true;
 }
 
 Result<bool> EmbeddingWorker::StepIndex(const CollectionDefinition& collection, const VectorIndexDefinition& index) {
   Batch batch;
-  std::shared_ptr<TextModel> model;
-  std::uint64_t tag = 0;
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
     view->ShowExpired();  // A filling passes a document once, and it may be extended after that.
@@ -132,37 +191,41 @@ Result<bool> EmbeddingWorker::StepIndex(const CollectionDefinition& collection, 
       FORESHORE_ASSIGN_OR_RETURN(const auto cursor, core_.log().GetCursor(view->txn(), CursorName(index.id)));
       if (view->sequence() - cursor.value_or(0) < kIdleCursorLag) return false;
     }
-    if (pending > 0) {
-      FORESHORE_ASSIGN_OR_RETURN(model, core_.models().Load(index.options.model));
-      tag = ModelTagOf(model->info().version);
-      FORESHORE_ASSIGN_OR_RETURN(const bool dropped, DropIfModelChanged(collection, index, tag));
-      if (dropped) return true;
-    }
-    FORESHORE_RETURN_IF_ERROR(Collect(*view, collection, index, tag, batch));
+    FORESHORE_RETURN_IF_ERROR(Collect(*view, collection, index, batch));
   }
   if (!batch.moved) return false;
+  FORESHORE_RETURN_IF_ERROR(EmbedBatch(index, batch));
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the embedding worker"));
+  view->ShowExpired();
+  const CollectionDefinition* present = view->catalog().FindById(collection.id);
+  // It was dropped, or another one has taken its place: that brings no work, but the catalogue has changed.
+  if (present == nullptr || present->FindVectorIndexById(index.id) == nullptr) return true;
+  FORESHORE_RETURN_IF_ERROR(Store(*view, *present, index, batch));
+  FORESHORE_RETURN_IF_ERROR(view->Commit());
+  return true;
+}
+
+Status EmbeddingWorker::EmbedBatch(const VectorIndexDefinition& index, Batch& batch) {
   std::vector<std::string_view> texts;
   for (const Batch::Item& item : batch.items) {
     if (!item.text.empty()) texts.push_back(item.text);
   }
-  std::vector<float> vectors(texts.size() * index.options.dimension);
-  if (!texts.empty()) {
-    if (model->info().dimension != index.options.dimension) {
-      return Status::Conflict("vector index \"" + index.name + "\": model \"" + index.options.model + "\" has " +
-                              std::to_string(model->info().dimension) + " dimensions, index has " +
-                              std::to_string(index.options.dimension));
-    }
-    FORESHORE_RETURN_IF_ERROR(model->Embed(texts, vectors));
+  if (texts.empty()) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const auto model, core_.models().LoadPinned(index.pin));
+  if (model->info().dimension != index.options.dimension) {
+    return Status::Conflict("vector index \"" + index.name + "\": model \"" + index.options.model + "\" has " +
+                            std::to_string(model->info().dimension) + " dimensions, index has " +
+                            std::to_string(index.options.dimension));
   }
-  FORESHORE_RETURN_IF_ERROR(Store(collection, index, tag, batch, vectors));
-  return true;
+  batch.vectors.resize(texts.size() * index.options.dimension);
+  return model->Embed(texts, batch.vectors);
 }
 
 Status EmbeddingWorker::Collect(ReadView& view, const CollectionDefinition& collection,
-                                const VectorIndexDefinition& index, std::uint64_t model_tag, Batch& batch) {
+                                const VectorIndexDefinition& index, Batch& batch) {
   FORESHORE_ASSIGN_OR_RETURN(const auto cursor, core_.log().GetCursor(view.txn(), CursorName(index.id)));
   batch.cursor = cursor.value_or(0);
-  FORESHORE_ASSIGN_OR_RETURN(const auto fill, core_.GetSetting(FillSetting(index.id)));
+  FORESHORE_ASSIGN_OR_RETURN(const auto fill, core_.ReadSettingIn(view, FillSetting(index.id)));
   std::vector<std::int64_t> docids;
   if (fill) {
     ByteReader reader(*fill);
@@ -190,14 +253,13 @@ Status EmbeddingWorker::Collect(ReadView& view, const CollectionDefinition& coll
     docids.assign(distinct.begin(), distinct.end());
   }
   for (const std::int64_t docid : docids) {
-    FORESHORE_RETURN_IF_ERROR(Consider(view, collection, index, model_tag, docid, batch));
+    FORESHORE_RETURN_IF_ERROR(Consider(view, collection, index, docid, batch));
   }
   return Status::Ok();
 }
 
 Status EmbeddingWorker::Consider(ReadView& view, const CollectionDefinition& collection,
-                                 const VectorIndexDefinition& index, std::uint64_t model_tag, std::int64_t docid,
-                                 Batch& batch) {
+                                 const VectorIndexDefinition& index, std::int64_t docid, Batch& batch) {
   FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, docid));
   if (!document) return Status::Ok();  // Its vector went with it.
   std::string text = SourceTextOf(index, document->body);
@@ -205,7 +267,7 @@ Status EmbeddingWorker::Consider(ReadView& view, const CollectionDefinition& col
   FORESHORE_ASSIGN_OR_RETURN(const auto bytes, view.txn().Get(index.vectors, docid));
   if (bytes) {
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*bytes));
-    if (!text.empty() && stored.source_hash == hash && stored.model_tag == model_tag) return Status::Ok();
+    if (!text.empty() && stored.source_hash == hash && stored.model_tag == ModelTagOf(index.pin)) return Status::Ok();
   } else if (text.empty()) {
     return Status::Ok();
   }
@@ -213,21 +275,17 @@ Status EmbeddingWorker::Consider(ReadView& view, const CollectionDefinition& col
   return Status::Ok();
 }
 
-Status EmbeddingWorker::Store(const CollectionDefinition& collection, const VectorIndexDefinition& index,
-                              std::uint64_t model_tag, const Batch& batch, const std::vector<float>& vectors) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the embedding worker"));
-  view->ShowExpired();
-  const CollectionDefinition* present = view->catalog().FindById(collection.id);
-  if (present == nullptr || present->FindVectorIndex(index.options.field) == nullptr) return Status::Ok();
+Status EmbeddingWorker::Store(WriteView& view, const CollectionDefinition& collection,
+                              const VectorIndexDefinition& index, const Batch& batch) {
   std::size_t row = 0;
   for (const Batch::Item& item : batch.items) {
-    const std::span<const float> values(vectors.data() + row * index.options.dimension, index.options.dimension);
+    const std::span<const float> values(batch.vectors.data() + row * index.options.dimension, index.options.dimension);
     if (!item.text.empty()) ++row;
     // A document that changed meanwhile stands again behind the cursor; its vector would be of the old text.
-    FORESHORE_ASSIGN_OR_RETURN(const auto document, view->GetByDocid(collection, item.docid));
+    FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, item.docid));
     if (!document || SourceTextOf(index, document->body) != item.text) continue;
     if (item.text.empty()) {
-      FORESHORE_RETURN_IF_ERROR(view->PutVector(index, item.docid, {}));
+      FORESHORE_RETURN_IF_ERROR(view.PutVector(index, item.docid, {}));
       continue;
     }
     FORESHORE_ASSIGN_OR_RETURN(const ByteString record,
@@ -235,54 +293,25 @@ Status EmbeddingWorker::Store(const CollectionDefinition& collection, const Vect
     StoredVector stored;
     stored.is_from_model = true;
     stored.source_hash = Fnv1a64(item.text);
-    stored.model_tag = model_tag;
+    stored.model_tag = ModelTagOf(index.pin);
+    stored.made_unix_ms = core_.clock().NowUnixMs();
+    FORESHORE_ASSIGN_OR_RETURN(stored.document_revision, view.RevisionOf(collection, item.docid));
     stored.records.push_back(record);
-    FORESHORE_RETURN_IF_ERROR(view->PutVector(index, item.docid, EncodeStoredVector(stored)));
+    FORESHORE_RETURN_IF_ERROR(view.PutVector(index, item.docid, EncodeStoredVector(stored)));
   }
   if (batch.fill_done) {
-    FORESHORE_RETURN_IF_ERROR(view->DropSetting(FillSetting(index.id)));
+    FORESHORE_RETURN_IF_ERROR(view.DropSetting(FillSetting(index.id)));
   } else if (batch.fill) {
     ByteString place;
     AppendFixed(place, *batch.fill);
-    FORESHORE_RETURN_IF_ERROR(view->PutSetting(FillSetting(index.id), place));
+    FORESHORE_RETURN_IF_ERROR(view.PutSetting(FillSetting(index.id), place));
   }
-  FORESHORE_RETURN_IF_ERROR(view->MoveLogCursor(CursorName(index.id), batch.cursor));
-  return view->Commit();
-}
-
-Result<bool> EmbeddingWorker::DropIfModelChanged(const CollectionDefinition& collection,
-                                                 const VectorIndexDefinition& index, std::uint64_t model_tag) {
-  ByteString tag;
-  AppendFixed(tag, model_tag);
-  FORESHORE_ASSIGN_OR_RETURN(const auto stored_tag, core_.GetSetting(TagSetting(index.id)));
-  if (stored_tag == tag) return false;
-  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the embedding worker"));
-  const CollectionDefinition* present = view->catalog().FindById(collection.id);
-  if (present == nullptr || present->FindVectorIndex(index.options.field) == nullptr) return false;
-  FORESHORE_RETURN_IF_ERROR(view->PutSetting(TagSetting(index.id), tag));
-  if (stored_tag) {
-    std::vector<std::int64_t> docids;
-    {
-      FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->txn().NewCursor(index.vectors));
-      for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
-        FORESHORE_RETURN_IF_ERROR(status);
-        if (!cursor->valid()) break;
-        docids.push_back(cursor->integer_key());
-      }
-    }
-    for (const std::int64_t docid : docids) FORESHORE_RETURN_IF_ERROR(view->PutVector(index, docid, {}));
-    ByteString place;
-    AppendFixed(place, INT64_MIN);
-    FORESHORE_RETURN_IF_ERROR(view->PutSetting(FillSetting(index.id), place));
-    Log(LogLevel::kInfo, "embed", index.name + ": the model changed, all vectors are made anew");
-  }
-  FORESHORE_RETURN_IF_ERROR(view->Commit());
-  return true;
+  return view.MoveLogCursor(CursorName(index.id), batch.cursor);
 }
 
 Result<std::uint64_t> EmbeddingWorker::PendingCount(ReadView& view, const CollectionDefinition& collection,
                                                     const VectorIndexDefinition& index, std::uint64_t count_max) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto fill, core_.GetSetting(FillSetting(index.id)));
+  FORESHORE_ASSIGN_OR_RETURN(const auto fill, core_.ReadSettingIn(view, FillSetting(index.id)));
   if (fill) {
     ByteReader reader(*fill);
     FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, reader.Fixed<std::int64_t>()));
@@ -294,15 +323,10 @@ Result<std::uint64_t> EmbeddingWorker::PendingCount(ReadView& view, const Collec
     }
     return count;
   }
-  // A change of a model's row counts too: it may make every vector stale.
-  const CollectionDefinition* models = view.catalog().Find(kModelsCollection);
-  std::set<std::pair<std::uint32_t, std::int64_t>> changed;
+  std::set<std::int64_t> changed;
   FORESHORE_ASSIGN_OR_RETURN(const auto cursor, core_.log().GetCursor(view.txn(), CursorName(index.id)));
   FORESHORE_RETURN_IF_ERROR(core_.log().ReadAfter(view.txn(), cursor.value_or(0), [&](const Change& change) {
-    if (change.kind == ChangeKind::kDocument &&
-        (change.collection_id == collection.id || (models != nullptr && change.collection_id == models->id))) {
-      changed.emplace(change.collection_id, change.docid);
-    }
+    if (change.kind == ChangeKind::kDocument && change.collection_id == collection.id) changed.insert(change.docid);
     return changed.size() < count_max;
   }));
   return changed.size();

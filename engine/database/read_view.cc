@@ -289,6 +289,14 @@ Result<std::optional<DocumentState>> ReadView::LoadStateByDocid(const Collection
   return std::optional<DocumentState>(std::move(state));
 }
 
+Result<std::uint64_t> ReadView::RevisionOf(const CollectionDefinition& collection, std::int64_t docid) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto state, LoadStateByDocid(collection, docid));
+  std::uint64_t newest = 0;
+  if (!state) return newest;
+  for (const VersionVector::Entry& entry : state->seen.entries()) newest = std::max(newest, entry.hlc);
+  return newest;
+}
+
 Result<std::vector<LostValue>> ReadView::LoadRescued(const CollectionDefinition& collection,
                                                      std::string_view document_id) {
   // Most databases never have one; this keeps the look-up out of every put.

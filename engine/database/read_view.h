@@ -126,6 +126,8 @@ class ReadView {
   Result<std::optional<std::string>> TextExcerpt(const CollectionDefinition& collection, const TextQuery& query,
                                                  std::int64_t docid, std::string_view function,
                                                  std::span<const TextArgument> arguments);
+  // The newest hlc that the document has seen, which tells its versions apart; 0 where it never was.
+  Result<std::uint64_t> RevisionOf(const CollectionDefinition& collection, std::int64_t docid);
   // Whole state, tombstones included; life 0 where the id was never used. For merge and sync.
   Result<DocumentState> LoadState(const CollectionDefinition& collection, std::string_view id);
   Result<std::optional<DocumentState>> LoadStateByDocid(const CollectionDefinition& collection, std::int64_t docid);

@@ -14,6 +14,7 @@ namespace foreshore {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersionWithSource = 2;  // Also says when it was made, and of which revision.
 constexpr std::uint8_t kFlagFromModel = 1;
 constexpr std::uint8_t kFlagSeveral = 2;
 
@@ -53,13 +54,17 @@ Result<const char*> ParseNumbers(const char* text, const char* end, const Vector
 
 ByteString EncodeStoredVector(const StoredVector& vector) {
   ByteString out;
-  out.reserve(20 + vector.records.size() * vector.records[0].size());
+  out.reserve(36 + vector.records.size() * vector.records[0].size());
   const bool is_several = vector.records.size() > 1;
-  AppendFixed(out, kVersion);
+  AppendFixed(out, vector.is_from_model ? kVersionWithSource : kVersion);
   AppendFixed(out,
               static_cast<std::uint8_t>((vector.is_from_model ? kFlagFromModel : 0) | (is_several ? kFlagSeveral : 0)));
   AppendFixed(out, vector.source_hash);
   AppendFixed(out, vector.model_tag);
+  if (vector.is_from_model) {
+    AppendFixed(out, vector.made_unix_ms);
+    AppendFixed(out, vector.document_revision);
+  }
   if (is_several) AppendFixed(out, static_cast<std::uint16_t>(vector.records.size()));
   for (const Bytes record : vector.records) out.append(record);
   return out;
@@ -73,12 +78,17 @@ Result<StoredVector> DecodeStoredVector(Bytes bytes) {
   vector.is_from_model = (flags & kFlagFromModel) != 0;
   vector.source_hash = reader.Fixed<std::uint64_t>();
   vector.model_tag = reader.Fixed<std::uint64_t>();
-  if (!reader.ok()) {
-    return Status::Corruption("stored vector: " + std::to_string(bytes.size()) + " bytes, expected at least 18");
+  if (version == kVersionWithSource) {
+    vector.made_unix_ms = reader.Fixed<std::int64_t>();
+    vector.document_revision = reader.Fixed<std::uint64_t>();
   }
-  if (version != kVersion || (flags & ~(kFlagFromModel | kFlagSeveral)) != 0) {
+  if (!reader.ok()) {
+    return Status::Corruption("stored vector: " + std::to_string(bytes.size()) + " bytes, expected at least " +
+                              std::to_string(version == kVersionWithSource ? 34 : 18));
+  }
+  if ((version != kVersion && version != kVersionWithSource) || (flags & ~(kFlagFromModel | kFlagSeveral)) != 0) {
     return Status::Unsupported("stored vector: version " + std::to_string(version) + " and flags " +
-                               std::to_string(flags) + ", expected version 1");
+                               std::to_string(flags) + ", expected version 1 or 2");
   }
   if ((flags & kFlagSeveral) == 0) {
     vector.records.push_back(reader.Rest());
@@ -102,11 +112,6 @@ Result<double> NearestRecord(const VectorQuery& query, const StoredVector& store
     nearest = std::min(nearest, distance);
   }
   return nearest;
-}
-
-std::uint64_t ModelTagOf(std::string_view version_hex) {
-  const auto bytes = FromHex(version_hex.substr(0, 16));
-  return bytes && bytes->size() == 8 ? LoadFixed<std::uint64_t>(bytes->data()) : 0;
 }
 
 std::string SourceTextOf(const VectorIndexDefinition& index, std::string_view body) {

@@ -254,6 +254,11 @@ Status WriteView::Follow(const CollectionDefinition& collection, std::int64_t do
       FORESHORE_RETURN_IF_ERROR(PutVector(index, docid, {}));
     }
   }
+  if (body.empty() && !old_body.empty()) {
+    for (const VectorIndexDefinition& index : collection.next_vector_indexes) {
+      FORESHORE_RETURN_IF_ERROR(PutVector(index, docid, {}));
+    }
+  }
   if (!collection.field_indexes.empty()) {
     FORESHORE_RETURN_IF_ERROR(FieldIndexes().Follow(collection, docid, old_body, body, origin == ChangeOrigin::kSync));
   }

@@ -160,12 +160,19 @@ Result<std::size_t> ModelRegistry::MissingBlobCount(std::string_view row_body) {
 
 Result<std::vector<BlobId>> ModelRegistry::BlobsOf(std::string_view row_body) {
   FORESHORE_ASSIGN_OR_RETURN(const ModelRow row, DecodeModelRow(row_body));
-  FORESHORE_ASSIGN_OR_RETURN(const BlobId version, ParseBlobId(row.info.version));
-  std::vector<BlobId> blobs = {version};
+  std::vector<BlobId> blobs;
   for (const auto& [name, adapter] : row.adapters) {
     FORESHORE_ASSIGN_OR_RETURN(const BlobId blob, ParseBlobId(adapter));
     blobs.push_back(blob);
   }
+  FORESHORE_ASSIGN_OR_RETURN(const auto of_version, BlobsOfVersion(row.info.version));
+  blobs.insert(blobs.end(), of_version.begin(), of_version.end());
+  return blobs;
+}
+
+Result<std::vector<BlobId>> ModelRegistry::BlobsOfVersion(std::string_view version_hex) {
+  FORESHORE_ASSIGN_OR_RETURN(const BlobId version, ParseBlobId(version_hex));
+  std::vector<BlobId> blobs = {version};
   if (!blobs_.Contains(version)) return blobs;
   FORESHORE_ASSIGN_OR_RETURN(const auto file, blobs_.Open(version));
   FORESHORE_ASSIGN_OR_RETURN(const ModelManifest manifest, DecodeManifest(file->bytes()));

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "engine/inference/tensor.h"
+#include "engine/model/model_pin.h"
 #include "foreshore/bytes.h"
 #include "foreshore/model.h"
 #include "foreshore/status.h"
@@ -90,6 +91,16 @@ class ModelRegistry {
   // The same for a general graph alone; kUnsupported for a text model.
   Result<std::shared_ptr<GraphModel>> LoadGraph(const std::string& name);
 
+  // The weights that the model's row names now, or that `row_body` names. kNotFound also for an adapter.
+  Result<ModelPin> PinNow(const std::string& name, const std::string& adapter);
+  static Result<ModelPin> PinOfRow(std::string_view row_body, const std::string& adapter);
+  // The text model of just these weights, whatever the row says by now. kBusy where blobs of it are not here.
+  Result<std::shared_ptr<TextModel>> LoadPinned(const ModelPin& pin);
+  // Every blob of these weights, as far as its manifest is here.
+  Result<std::vector<BlobId>> BlobsOfPin(const ModelPin& pin);
+  // Unloads what LoadPinned() loaded and none of these needs.
+  void KeepPinned(const std::vector<ModelPin>& pins);
+
   // Every blob that a model row's body refers to, directly or through its manifest (as far as it is here).
   Result<std::vector<BlobId>> BlobsOf(std::string_view row_body);
 
@@ -115,6 +126,9 @@ class ModelRegistry {
   };
   Result<MappedTensors> MapTensors(const ModelManifest& manifest);
   Result<std::size_t> MissingBlobCount(std::string_view row_body);
+  Result<std::vector<BlobId>> BlobsOfVersion(std::string_view version_hex);
+  Result<std::shared_ptr<BertTextModel>> LoadPinnedBase(const ModelPin& pin);
+  Result<std::shared_ptr<TextModel>> WithPinnedAdapter(std::shared_ptr<BertTextModel> base, const ModelPin& pin);
   Result<std::shared_ptr<BertTextModel>> OpenVersion(const ModelInfo& info);
   Result<std::shared_ptr<GraphModel>> OpenGraph(const ModelInfo& info);
   Status PackTo(const ModelManifest& manifest, const std::string& packed_path);
@@ -128,6 +142,9 @@ class ModelRegistry {
   std::map<std::string, std::shared_ptr<Loaded>> loaded_;  // Guarded by mutex_; shared with running calls.
   // Guarded by mutex_, by model and name; shared with running calls.
   std::map<std::pair<std::string, std::string>, LoadedAdapter> adapters_;
+  // Guarded by mutex_, by version, and by version and adapter's version; shared with running calls.
+  std::map<std::string, std::shared_ptr<BertTextModel>> pinned_;
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<const BertAdapter>> pinned_adapters_;
 };
 
 }  // namespace foreshore

@@ -208,9 +208,8 @@ Result<const CollectionDefinition*> CollectionTable::DefinitionIn(const ReadView
 
 const VectorIndexDefinition* CollectionTable::FindIndex(const CollectionDefinition& definition,
                                                         const TableColumn& column) const {
-  const auto found = std::find_if(definition.vector_indexes.begin(), definition.vector_indexes.end(),
-                                  [&](const VectorIndexDefinition& index) { return index.id == column.index_id; });
-  return found == definition.vector_indexes.end() ? nullptr : &*found;
+  // By name: another index may have taken the field over since the table was declared.
+  return column.kind == ColumnKind::kVector ? definition.FindVectorIndex(column.name) : nullptr;
 }
 
 Status RegisterCollectionModule(SessionState& session) {

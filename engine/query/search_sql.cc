@@ -74,6 +74,18 @@ Status CheckWhereExpression(std::string_view expression) {
 
 namespace {
 
+// The vector as an expression over parameters, which are added to `parameters`.
+std::string VectorTerm(const SearchQuery& query, std::vector<SqlValue>& parameters) {
+  const auto add = [&](SqlValue value) {
+    parameters.push_back(std::move(value));
+    return "?" + std::to_string(parameters.size());
+  };
+  if (query.model.empty()) return add(SqlBlob{BlobFromVector(query.vector)});
+  const std::string model = add(query.model);
+  const std::string text = add(query.text);
+  return "embed(" + model + ", " + text + ", " + add(query.adapter) + ")";
+}
+
 // `match` is a term of the collection with ?1 and what follows as `parameters`.
 Result<std::vector<SearchHit>> RunSearch(SqlSessions& sessions, const std::string& collection, const std::string& score,
                                          const std::string& match, const std::string& order,
@@ -108,9 +120,11 @@ Result<std::vector<SearchHit>> RunSearch(SqlSessions& sessions, const std::strin
 }  // namespace
 
 Result<std::vector<SearchHit>> SearchSql(SqlSessions& sessions, const std::string& collection, const std::string& field,
-                                         std::span<const float> query, std::size_t k, const std::string& where) {
-  return RunSearch(sessions, collection, "NULL", QuoteIdentifier(field) + " MATCH ?1", "distance",
-                   {SqlBlob{BlobFromVector(query)}}, k, where);
+                                         const SearchQuery& query, std::size_t k, const std::string& where) {
+  std::vector<SqlValue> parameters;
+  const std::string vector = VectorTerm(query, parameters);
+  return RunSearch(sessions, collection, "NULL", QuoteIdentifier(field) + " MATCH " + vector, "distance", parameters, k,
+                   where);
 }
 
 Result<std::vector<SearchHit>> SearchTextSql(SqlSessions& sessions, const std::string& collection,
@@ -120,9 +134,11 @@ Result<std::vector<SearchHit>> SearchTextSql(SqlSessions& sessions, const std::s
 
 Result<std::vector<SearchHit>> SearchHybridSql(SqlSessions& sessions, const std::string& collection,
                                                const std::string& match, const std::string& field,
-                                               std::span<const float> query, std::size_t k, const std::string& where) {
-  return RunSearch(sessions, collection, "score", QuoteIdentifier(collection) + " MATCH hybrid(?1, ?2, ?3)",
-                   "score DESC", {match, SqlBlob{BlobFromVector(query)}, field}, k, where);
+                                               const SearchQuery& query, std::size_t k, const std::string& where) {
+  std::vector<SqlValue> parameters{match, field};
+  const std::string vector = VectorTerm(query, parameters);
+  return RunSearch(sessions, collection, "score", QuoteIdentifier(collection) + " MATCH hybrid(?1, " + vector + ", ?2)",
+                   "score DESC", parameters, k, where);
 }
 
 }  // namespace foreshore

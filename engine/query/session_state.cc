@@ -11,6 +11,7 @@
 #include "engine/query/sqlite_callback.h"
 #include "engine/query/text_functions.h"
 #include "engine/query/time_functions.h"
+#include "engine/query/vector_sources_table.h"
 
 namespace foreshore {
 
@@ -118,6 +119,7 @@ Status SessionState::Open() {
   FORESHORE_RETURN_IF_ERROR(RegisterCollectionModule(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterReadingsModule(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterPredictTable(*this));
+  FORESHORE_RETURN_IF_ERROR(RegisterVectorSourcesTable(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterTimeFunctions(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterSqlFunctions(*this));
   FORESHORE_RETURN_IF_ERROR(RegisterTextFunctions(*this));

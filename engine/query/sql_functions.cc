@@ -28,6 +28,7 @@ bool AnyNull(int count, sqlite3_value** arguments) {
 // The embedding of a constant text, kept by SQLite between the rows of one statement.
 struct CachedEmbedding {
   std::string model;
+  std::string adapter;
   ByteString blob;
 };
 
@@ -35,8 +36,11 @@ void SetBlob(sqlite3_context* context, const ByteString& blob) {
   sqlite3_result_blob64(context, blob.data(), blob.size(), SQLITE_TRANSIENT);
 }
 
-Result<ByteString> EmbedText(SessionState& session, const std::string& model_name, std::string_view text) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto model, session.core.models().Load(model_name));
+// By the weights that the vectors in the statement's snapshot were made by.
+Result<ByteString> EmbedText(SessionState& session, const std::string& model_name, std::string_view text,
+                             const std::string& adapter) {
+  FORESHORE_ASSIGN_OR_RETURN(const ReadView* view, session.View());
+  FORESHORE_ASSIGN_OR_RETURN(const auto model, session.core.LoadForSearch(view->catalog(), model_name, adapter));
   std::vector<float> vector(model->info().dimension);
   FORESHORE_RETURN_IF_ERROR(model->Embed(std::span(&text, 1), vector));
   return BlobFromVector(vector);
@@ -45,15 +49,16 @@ Result<ByteString> EmbedText(SessionState& session, const std::string& model_nam
 void Embed(sqlite3_context* context, int count, sqlite3_value** arguments) {
   if (AnyNull(count, arguments)) return;
   const std::string model(TextOf(arguments[0]));
-  // SQLite keeps this only where the text is a constant; the model is compared here.
+  const std::string adapter(count > 2 ? TextOf(arguments[2]) : std::string_view());
+  // SQLite keeps this only where the text is a constant; model and adapter are compared here.
   if (const auto* kept = static_cast<const CachedEmbedding*>(sqlite3_get_auxdata(context, 1));
-      kept != nullptr && kept->model == model) {
+      kept != nullptr && kept->model == model && kept->adapter == adapter) {
     return SetBlob(context, kept->blob);
   }
-  auto blob = EmbedText(SessionOf(context), model, TextOf(arguments[1]));
+  auto blob = EmbedText(SessionOf(context), model, TextOf(arguments[1]), adapter);
   if (!blob.ok()) return SessionOf(context).FailFunction(context, blob.status());
   SetBlob(context, *blob);
-  sqlite3_set_auxdata(context, 1, new CachedEmbedding{model, std::move(blob).value()},
+  sqlite3_set_auxdata(context, 1, new CachedEmbedding{model, adapter, std::move(blob).value()},
                       [](void* kept) { delete static_cast<CachedEmbedding*>(kept); });
 }
 
@@ -117,6 +122,7 @@ Status RegisterSqlFunctions(SessionState& session) {
   constexpr int kFlags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
   constexpr Registration kFunctions[] = {{"array_contains", 2, SqliteCallback<&ArrayContains>},
                                          {"embed", 2, SqliteCallback<&Embed>},
+                                         {"embed", 3, SqliteCallback<&Embed>},
                                          {"predict", 2, SqliteCallback<&Predict>},
                                          {"predict", 3, SqliteCallback<&Predict>},
                                          {"vector_distance", 2, SqliteCallback<&VectorDistance>},

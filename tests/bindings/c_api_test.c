@@ -415,7 +415,14 @@ static void test_models(foreshore_database* db, const char* model) {
   options.model = "minilm";
   options.source_paths = sources;
   options.source_path_count = 1;
+  options.adapter = "absent";
+  CHECK_CODE(foreshore_create_vector_index(db, "notes", &options, &error), FORESHORE_NOT_FOUND);
+  options.adapter = NULL;
   CHECK_OK(foreshore_create_vector_index(db, "notes", &options, &error));
+  CHECK_OK(foreshore_list_indexes(db, &json, &error));
+  CHECK(strstr(json, "\"model\":\"minilm\",\"adapter\":\"\",\"model_version\":\"") != NULL);
+  CHECK(strstr(json, "\"next_model_version\":\"\"") != NULL);
+  foreshore_free(json);
   CHECK_OK(put(db, "cold", "{\"text\":\"the freezer is too warm\"}"));
   CHECK_OK(put(db, "door", "{\"text\":\"the gate does not open\"}"));
   CHECK_OK(foreshore_wait_embedded(db, 60000, &error));

@@ -403,6 +403,8 @@ class PythonTest(unittest.TestCase):
     def test_a_model_embeds_on_write(self):
         model = self.db.add_model("minilm", MODEL)
         self.assertEqual(model["dimension"], 384)
+        with self.assertRaises(foreshore.NotFound):
+            self.db.create_vector_index("notes", "embedding", model="minilm", sources=["text"], adapter="absent")
         self.db.create_vector_index("notes", "embedding", model="minilm", sources=["text"])
         self.db.put("notes", "cold", {"text": "The freezer is too warm."})
         self.db.put("notes", "door", {"text": "The gate does not open."})

@@ -36,7 +36,7 @@ class VectorIndexOptions(ctypes.Structure):
     _fields_ = [("size_bytes", ctypes.c_uint32), ("dimension", ctypes.c_uint32), ("field", ctypes.c_char_p),
                 ("model", ctypes.c_char_p), ("source_paths", ctypes.POINTER(ctypes.c_char_p)),
                 ("source_path_count", ctypes.c_size_t), ("metric", ctypes.c_int32), ("bits", ctypes.c_int32),
-                ("links_per_node", ctypes.c_uint32), ("graph", ctypes.c_int32)]
+                ("links_per_node", ctypes.c_uint32), ("graph", ctypes.c_int32), ("adapter", ctypes.c_char_p)]
 
 
 class HnswlibImportOptions(ctypes.Structure):

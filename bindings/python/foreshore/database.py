@@ -436,8 +436,8 @@ class Database(AttachmentsMixin, _Writer):
 
     def create_vector_index(self, collection: str, field: str, *, model: Optional[str] = None,
                             sources: Sequence[str] = (), dimension: int = 0, metric: str = "cosine", bits: int = 8,
-                            links: int = 16, graph: str = "flat") -> None:
-        """With a model, the field is filled on write from the text at `sources`. With 16 bits of each number and with more
+                            links: int = 16, graph: str = "flat", adapter: Optional[str] = None) -> None:
+        """With a model, the field is filled on write from the text at `sources`, by `adapter` if one is named. With 16 bits of each number and with more
         links (4 to 64) of each vector in the graph, searches find better and cost more. With 4 bits or 1, not over
         hnswlib's graph, a search reads fewer bytes and puts what it found in order by the 8 that are kept beside."""
         paths = (ctypes.c_char_p * len(sources))(*(_encoded(source, "source") for source in sources))
@@ -446,7 +446,7 @@ class Database(AttachmentsMixin, _Writer):
             field=_encoded(field, "field"), model=_optional(model, "model"),
             source_paths=ctypes.cast(paths, ctypes.POINTER(ctypes.c_char_p)), source_path_count=len(sources),
             metric=_number_of("metric", metric, _METRICS), bits=bits, links_per_node=links,
-            graph=_number_of("graph", graph, _GRAPHS))
+            graph=_number_of("graph", graph, _GRAPHS), adapter=_optional(adapter, "adapter"))
         _call("create_vector_index", self._open_handle(), _encoded(collection, "collection"), ctypes.byref(options))
 
     def drop_vector_index(self, collection: str, field: str) -> None:

@@ -76,6 +76,7 @@ struct VectorFieldOptions {
   // fill all of their dimensions, such as those of single words.
   std::uint32_t links_per_node = 16;
   VectorGraphKind graph = VectorGraphKind::kFlat;
+  std::string adapter = {};  // One of the model's LoRA adapters, which makes the vectors; empty: the model alone.
 };
 
 // A secondary index over paths of a collection's documents. SQL uses it where it helps.
@@ -111,6 +112,14 @@ struct IndexInfo : VectorUpkeepInfo {
   // What TuneVectorIndex() chose last, and the recall that it measured; 0: never tuned.
   std::uint32_t ef = 0;
   double recall = 0;
+  // With a model, of what the vectors are by now: the model's version, and the adapter's; hexadecimal.
+  std::string model_version;
+  std::string adapter_version;
+  // While the model's row names other weights, what they are: documents are being embedded by them into another index,
+  // which takes this one's place once it has them all; counted in pending_count too. Empty: nothing is being replaced.
+  std::string next_model_version;
+  std::string next_adapter_version;
+  std::uint64_t next_vector_count = 0;
   // "snapshot", "snapshot and log" or "rebuilt": how the graph came up at open; "imported": it came from a file.
   std::string opened_from;
 };

@@ -20,13 +20,17 @@ inline constexpr StorageKind kKinds[] = {StorageKind::kSqlite};
 
 class CoreFixture {
  public:
-  explicit CoreFixture(StorageKind storage = StorageKind::kSqlite) {
+  // `directory`: one that outlives the fixture; empty: a temporary one of its own.
+  explicit CoreFixture(StorageKind storage = StorageKind::kSqlite, std::string directory = {})
+      : given_directory_(std::move(directory)) {
     options.storage = storage;
     options.create = true;
     options.embed_in_background = false;
   }
 
-  std::string path() const { return directory_.path() + "/db.foreshore"; }
+  std::string path() const {
+    return (given_directory_.empty() ? directory_.path() : given_directory_) + "/db.foreshore";
+  }
 
   void Open() {
     auto opened = DatabaseCore::Open(path(), options, environment);
@@ -97,6 +101,7 @@ class CoreFixture {
   Environment environment;
 
  private:
+  std::string given_directory_;
   TemporaryDirectory directory_;  // Goes after the database in it.
 
  public:

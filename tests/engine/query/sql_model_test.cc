@@ -55,6 +55,94 @@ TEST_CASE_FIXTURE(ModelFixture, "embed: a blob of floats, one per dimension, by 
              "AND y.k = 1 ORDER BY x.n") == "hot|hot; cold|cold");
 }
 
+TEST_CASE_FIXTURE(ModelFixture,
+                  "embed: while a model's new version is on its way, by the version that the vectors are of") {
+  constexpr std::string_view kFind =
+      "SELECT id, distance < 0.001 FROM notes WHERE embedding MATCH embed('tiny', 'the pump is overheating') "
+      "ORDER BY distance LIMIT 1";
+  const std::string before = Rows(*session, "SELECT hex(embed('tiny', 'the pump is overheating'))");
+  const auto prepared = session->Prepare(kFind);
+  REQUIRE(prepared.ok());
+  const auto other = SqlSession::Create(*core);
+  REQUIRE(other.ok());
+  auto reader = session->Prepare("SELECT id, embed('tiny', 'a b c d e') = embed('tiny', text) FROM notes ORDER BY n");
+  REQUIRE(reader.ok());
+  REQUIRE((*reader)->Step().ok());  // Its snapshot stays from before.
+  ModelImportOptions options;
+  options.quantization = Quantization::kNone;
+  REQUIRE(core->models().Add("tiny", FORESHORE_GOLDEN_DIR "/bert_tiny", options).ok());
+  // The background may be at it already, and each statement is of one side or the other.
+  while (core->ListIndexes()->at(0).pending_count > 0) {
+    REQUIRE(Rows(**other, kFind) == "hot|1");
+    core->WaitForChange(core->last_sequence(), std::chrono::milliseconds(1));
+  }
+  CHECK(Rows(**other, "SELECT hex(embed('tiny', 'the pump is overheating'))") != before);
+  CHECK(*StepAll(**prepared) == std::vector<std::string>{"hot|1"});  // Compiled for the index that is no more.
+  CHECK(*StepAll(**reader) == std::vector<std::string>{"cold|1", "none|NULL"});
+  CHECK(Rows(**other, kFind) == "hot|1");
+  CHECK(FailureOf(*session, "SELECT embed('tiny', 'hot', 'absent')").code() == ErrorCode::kNotFound);
+  CHECK(Rows(*session, "SELECT embed('tiny', 'hot', '') = embed('tiny', 'hot')") == "1");
+}
+
+TEST_CASE("vector_sources: of which document, model and adapter each vector is, when, and whether still") {
+  SqlTestDatabase db;  // Its vectors are filled when asked alone.
+  db.session.reset();
+  db.core.reset();
+  DatabaseOptions options;
+  options.embed_in_background = false;
+  db.core = *DatabaseCore::Open(db.directory.path() + "/db.foreshore", options);
+  db.session = *SqlSession::Create(*db.core);
+  REQUIRE(db.core->models().Add("tiny", FORESHORE_GOLDEN_DIR "/bert_tiny", ModelImportOptions()).ok());
+  db.Collection("notes");
+  db.Vector("notes", "own", 2);
+  VectorFieldOptions field;
+  field.field = "embedding";
+  field.model = "tiny";
+  field.source_paths = {"text"};
+  REQUIRE(db.core->CreateVectorIndex("notes", field).ok());
+  db.Put("notes", "a", R"({"text":"hot","n":1})");
+  db.Put("notes", "b", R"({"text":"a b c","own":[1,2]})");
+  const std::string nothing = "SELECT id, field, stale FROM vector_sources('notes')";
+  CHECK(Rows(*db.session, nothing) == "b|own|NULL");
+  const std::int64_t before_ms = db.core->clock().NowUnixMs();
+  REQUIRE(db.core->WaitEmbedded(std::chrono::minutes(1), {}).ok());
+  CHECK(Rows(*db.session, nothing) == "b|own|NULL; a|embedding|NULL; b|embedding|NULL");
+  const std::string version = db.core->models().Get("tiny")->version;
+  CHECK(Rows(*db.session,
+             "SELECT id, model, version, adapter, adapter_version FROM vector_sources('notes', 'embedding')") ==
+        "a|tiny|" + version + "|NULL|NULL; b|tiny|" + version + "|NULL|NULL");
+  CHECK(Rows(*db.session, "SELECT model, version, document_revision, made_at FROM vector_sources('notes', 'own')") ==
+        "NULL|NULL|NULL|NULL");
+  CHECK(Rows(*db.session, "SELECT count(*) FROM vector_sources('notes', 'embedding') WHERE made_at BETWEEN " +
+                              std::to_string(before_ms) + " AND " + std::to_string(db.core->clock().NowUnixMs()) +
+                              " AND document_revision >> 16 BETWEEN made_at - 600000 AND made_at") == "2");
+  const std::string revision = "SELECT document_revision FROM vector_sources('notes', 'embedding') WHERE id = 'a'";
+  const std::string first = Rows(*db.session, revision);
+
+  // What the vector is not made of makes it no older.
+  db.Put("notes", "a", R"({"text":"hot","n":2})");
+  CHECK(Rows(*db.session, nothing + " WHERE stale NOT NULL") == "");
+  CHECK(Rows(*db.session, revision) == first);
+  db.Put("notes", "a", R"({"text":"hot pump"})");
+  CHECK(Rows(*db.session, nothing + " WHERE stale NOT NULL") == "a|embedding|document");
+  ModelImportOptions other;
+  other.quantization = Quantization::kNone;
+  REQUIRE(db.core->models().Add("tiny", FORESHORE_GOLDEN_DIR "/bert_tiny", other).ok());
+  CHECK(Rows(*db.session, nothing) == "b|own|NULL; a|embedding|document,model; b|embedding|model");
+  REQUIRE(db.core->WaitEmbedded(std::chrono::minutes(1), {}).ok());
+  CHECK(Rows(*db.session, nothing) == "b|own|NULL; a|embedding|NULL; b|embedding|NULL");
+  CHECK(Rows(*db.session, revision) > first);
+  CHECK(Rows(*db.session,
+             "SELECT count(DISTINCT version) FROM vector_sources('notes') WHERE version <> '" + version + "'") == "1");
+
+  CHECK(FailureOf(*db.session, "SELECT * FROM vector_sources('absent')").code() == ErrorCode::kNotFound);
+  CHECK(FailureOf(*db.session, "SELECT * FROM vector_sources('notes', 'n')").code() == ErrorCode::kNotFound);
+  CHECK(FailureOf(*db.session, "SELECT * FROM vector_sources").code() == ErrorCode::kInvalidArgument);
+  // Beside a write of the same statement.
+  CHECK(Rows(*db.session, "DELETE FROM notes WHERE id IN (SELECT id FROM vector_sources('notes', 'own'))") == "");
+  CHECK(Rows(*db.session, nothing) == "a|embedding|NULL");
+}
+
 TEST_CASE_FIXTURE(ModelFixture, "a field that a model fills reads as floats and is not written") {
   const std::string size = std::to_string(dimension * 4);
   CHECK(Rows(*session, "SELECT id, typeof(embedding), length(embedding) FROM notes ORDER BY n") ==
