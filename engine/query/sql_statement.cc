@@ -92,6 +92,7 @@ void SqlStatement::EndRun() {
   if (statement_) sqlite3_reset(statement_);
   run_.view.reset();
   run_.shared_view = nullptr;
+  run_.models.clear();
   session_->sharing.erase(this);
 }
 
@@ -128,6 +129,7 @@ Result<bool> SqlStatement::Step() {
 int SqlStatement::StepOnce() {
   has_row_ = false;
   session_->ClearError();
+  session_->last_array = {};
   session_->running = &run_;
   const bool is_timed = session_->options.time_limit.count() != 0;
   if (is_timed) run_.step_begun = std::chrono::steady_clock::now();
