@@ -116,6 +116,7 @@ Status ModelRegistry::Activate(const ModelManifest& manifest, ModelInfo& info) {
     info.adapters = row.info.adapters;
   }
   row.info = info;
+  costs_.Forget(info.name);
   return rows_.Put(info.name, EncodeModelRow(row));
 }
 

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "engine/inference/tensor.h"
+#include "engine/model/inference_costs.h"
 #include "foreshore/bytes.h"
 #include "foreshore/model.h"
 #include "foreshore/runtime.h"
@@ -131,6 +132,8 @@ class ModelRegistry {
   // Waits for calls that run. The row stays. kNotFound where nothing is registered.
   Status Unregister(const std::string& name);
 
+  InferenceCosts& costs() { return costs_; }
+
   // Drops what is loaded and registered, once no callback runs.
   void Release();
 
@@ -175,6 +178,7 @@ class ModelRegistry {
   std::map<std::string, std::shared_ptr<Loaded>> loaded_;  // Guarded by mutex_; shared with running calls.
   // Guarded by mutex_, by model and name; shared with running calls.
   std::map<std::pair<std::string, std::string>, LoadedAdapter> adapters_;
+  InferenceCosts costs_;
   std::mutex register_mutex_;                                 // Held while a registration is made.
   std::map<std::string, std::shared_ptr<Runtime>> runtimes_;  // Guarded by mutex_; shared with running calls.
 };

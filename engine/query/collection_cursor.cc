@@ -515,7 +515,7 @@ void CollectionCursor::FillFeeds() {
       if (feed->is_on()) feed->AddRow(FieldToken(table_.columns[static_cast<std::size_t>(feed->column())]));
     }
   }
-  for (const auto& feed : feeds) feed->Run(&table_.session);
+  for (const auto& feed : feeds) feed->Run(table_.session.core.models().costs(), &table_.session);
 }
 
 Status CollectionCursor::NextAhead() {

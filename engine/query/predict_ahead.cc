@@ -31,10 +31,12 @@ void PredictFeed::AddRow(std::string_view token) {
   result_places_.push_back(is_read ? static_cast<std::int32_t>(begin / width_) : -1);
 }
 
-void PredictFeed::Run(Cancellation* cancellation) {
+void PredictFeed::Run(InferenceCosts& costs, Cancellation* cancellation) {
   if (inputs_.empty()) return;
   const std::size_t row_count = inputs_.size() / width_;
+  InferenceTimer timer(costs, model_name_, row_count);
   if (model_->PredictRows(inputs_, row_count, outputs_, cancellation).ok()) return;
+  timer.Cancel();
   std::fill(result_places_.begin(), result_places_.end(), -1);
 }
 

@@ -35,7 +35,7 @@ class PredictFeed {
   bool is_on() const { return is_on_; }
   void AddRow(std::string_view token);  // In order. Valid until the next Begin().
   // Errors leave the rows to predict().
-  void Run(Cancellation* cancellation);
+  void Run(InferenceCosts& costs, Cancellation* cancellation);
 
   bool HasRow(std::size_t row) const { return row < tokens_.size(); }  // Else it came after the window was filled.
   std::string_view TokenOf(std::size_t row) const { return tokens_[row]; }

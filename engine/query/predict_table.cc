@@ -6,6 +6,7 @@
 
 #include "engine/document/json_floats.h"
 #include "engine/model/model_registry.h"
+#include "engine/query/explain_inference.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/sqlite_callback.h"
 
@@ -41,7 +42,8 @@ class PredictCursor : public sqlite3_vtab_cursor {
     row_id_ = 0;
     is_done_ = false;
     statement_.reset();
-    const std::string name(TextOf(model));
+    model_name_ = TextOf(model);
+    const std::string& name = model_name_;
     FORESHORE_ASSIGN_OR_RETURN(model_, table_.session.core.models().LoadNumbers(name));
     const auto width = model_->row_width();
     if (!width) {
@@ -127,7 +129,10 @@ class PredictCursor : public sqlite3_vtab_cursor {
       }
     }
     if (row_count_ == 0) return Status::Ok();
-    return model_->PredictRows(inputs_, row_count_, outputs_, &table_.session);
+    InferenceTimer timer(table_.session.core.models().costs(), model_name_, row_count_);
+    Status status = model_->PredictRows(inputs_, row_count_, outputs_, &table_.session);
+    if (!status.ok()) timer.Cancel();
+    return status;
   }
 
   std::string Where(int column) const {
@@ -170,6 +175,7 @@ class PredictCursor : public sqlite3_vtab_cursor {
   }
 
   PredictTable& table_;
+  std::string model_name_;
   std::shared_ptr<NumberModel> model_;
   std::unique_ptr<sqlite3_stmt, StatementDeleter> statement_;
   std::size_t width_ = 0;
@@ -222,6 +228,14 @@ int BestIndex(sqlite3_vtab* table, sqlite3_index_info* info) {
   }
   info->aConstraintUsage[model] = {1, 1};
   info->aConstraintUsage[query] = {2, 1};
+  SessionState& session = static_cast<PredictTable*>(table)->session;
+  std::string text = std::to_string(kBatchRows) + " rows of the query in one call";
+  sqlite3_value* name = nullptr;
+  if (sqlite3_vtab_rhs_value(info, model, &name) == SQLITE_OK && name != nullptr) {
+    text += " of " + std::string(TextOf(name)) + ", " + InferenceCostText(session, std::string(TextOf(name)), true);
+  }
+  info->idxStr = sqlite3_mprintf("%s", text.c_str());
+  info->needToFreeIdxStr = 1;
   info->estimatedCost = 1e6;
   info->estimatedRows = 100'000;
   return SQLITE_OK;

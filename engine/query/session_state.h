@@ -136,8 +136,10 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   // Set while a statement is compiled.
   TransactionControl control = TransactionControl::kNone;
   std::string control_savepoint;
-  std::string misplaced_match;  // The collection whose MATCH would have to be computed row by row.
-  bool plans_nearest = false;   // Full text included.
+  std::string misplaced_match;                       // The collection whose MATCH would have to be computed row by row.
+  bool plans_nearest = false;                        // Full text included.
+  bool calls_models = false;                         // predict() or embed() is in it.
+  std::map<std::string, std::int64_t> planned_rows;  // By plan as EXPLAIN QUERY PLAN has it, where calls_models.
   std::vector<std::uint32_t> text_collections;
   StatementReads* reads = nullptr;  // Set: is told what the statement reads.
 

@@ -39,7 +39,11 @@ void SetBlob(sqlite3_context* context, const ByteString& blob) {
 Result<ByteString> EmbedText(SessionState& session, const std::string& model_name, std::string_view text) {
   FORESHORE_ASSIGN_OR_RETURN(const auto model, session.core.models().Load(model_name));
   std::vector<float> vector(model->info().dimension);
-  FORESHORE_RETURN_IF_ERROR(model->Embed(std::span(&text, 1), vector));
+  InferenceTimer timer(session.core.models().costs(), model_name, 1);
+  if (Status status = model->Embed(std::span(&text, 1), vector); !status.ok()) {
+    timer.Cancel();
+    return status;
+  }
   return BlobFromVector(vector);
 }
 
@@ -84,8 +88,13 @@ Status PredictNumbers(sqlite3_context* context, SessionState& session, const Sta
       return Status::Ok();
     }
   }
-  FORESHORE_ASSIGN_OR_RETURN(const std::string text, known.model->Predict(input, &session));
-  set(text);
+  InferenceTimer timer(session.core.models().costs(), known.name, 1);
+  const auto text = known.model->Predict(input, &session);
+  if (!text.ok()) {
+    timer.Cancel();
+    return text.status();
+  }
+  set(*text);
   if (is_column && known.model->has_independent_rows()) last.cursor->PredictAhead(last.column, known.name, known.model);
   return Status::Ok();
 }
