@@ -66,8 +66,10 @@ int32_t foreshore_close(foreshore_database* database, foreshore_error* error) {
       return Status::Busy("database: " + std::to_string(open_count) +
                           " statements or transactions are open, expected none");
     }
+    Status closed = database->database->Close();
+    if (closed.code() == foreshore::ErrorCode::kConflict) return closed;
     const std::unique_ptr<foreshore_database> owned(database);
-    return owned->database->Close();
+    return closed;
   });
 }
 

@@ -23,6 +23,10 @@ void Write(JsonWriter& json, const ModelInfo& model) {
   json.Key("adapters").BeginArray();
   for (const std::string& adapter : model.adapters) json.Text(adapter);
   json.EndArray();
+  if (model.architecture == "runtime") {
+    json.Key("runtime_version").Text(model.runtime_version);
+    json.Key("is_registered").Bool(model.is_registered);
+  }
   json.EndObject();
 }
 

@@ -50,6 +50,7 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path, const 
 }
 
 Status Database::Close() {
+  FORESHORE_RETURN_IF_ERROR(core_->RefuseInsideRuntime("closing the database"));
   sql_->live.Stop();
   return core_->Close();
 }
@@ -292,6 +293,15 @@ Result<ModelInfo> Database::GetModel(const std::string& name) {
 
 Status Database::RemoveModel(const std::string& name) {
   return core_->models().Remove(name);
+}
+
+Result<ModelInfo> Database::RegisterRuntime(const std::string& name, const RuntimeOptions& options,
+                                            RuntimeCallback callback) {
+  return core_->models().Register(name, options, std::move(callback));
+}
+
+Status Database::UnregisterRuntime(const std::string& name) {
+  return core_->models().Unregister(name);
 }
 
 Result<ModelQuantizeReport> Database::QuantizeModel(const std::string& name, const std::string& as,

@@ -284,7 +284,7 @@ Status DatabaseCore::Close() {
     status = SaveIndexes(true);
     if (const Status checkpointed = store_->Checkpoint(); status.ok()) status = checkpointed;
   }
-  models_.reset();
+  if (models_) models_->Release();  // Itself it stays, for calls that come too late.
   {
     const std::lock_guard lock(catalog_mutex_);
     derived_.clear();
@@ -336,6 +336,7 @@ Result<std::unique_ptr<ReadView>> DatabaseCore::BeginRead() {
 Result<std::unique_ptr<WriteView>> DatabaseCore::BeginWrite(std::chrono::milliseconds timeout, std::string_view purpose,
                                                             Cancellation* cancellation) {
   FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
+  FORESHORE_RETURN_IF_ERROR(RefuseInsideRuntime("writing"));
   Status stopped;
   std::function<bool()> should_stop;
   if (cancellation != nullptr) should_stop = [&] { return !(stopped = cancellation->Check()).ok(); };

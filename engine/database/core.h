@@ -157,6 +157,8 @@ class DatabaseCore {
   RescueKeyspaces rescue_keyspaces() const { return rescue_; }
 
   ModelRegistry& models() { return *models_; }
+  // kConflict inside a callback of one of this database's runtimes; `what` says what is refused: "writing".
+  Status RefuseInsideRuntime(std::string_view what) const;
   BlobStore& blobs() { return *blobs_; }
   BlobIndex& blob_index() { return *blob_index_; }
   // Removes blobs that nothing refers to and no snapshot can see; kAll looks at every file, for what a crash left.

@@ -23,6 +23,7 @@ constexpr std::int64_t kTrimEntryCount = 10'000;  // Per transaction, so that tr
 
 Status DatabaseCore::WaitEmbedded(std::chrono::milliseconds timeout,
                                   const std::function<void(std::uint64_t)>& progress) {
+  FORESHORE_RETURN_IF_ERROR(RefuseInsideRuntime("waiting for vectors"));
   const std::int64_t deadline_us = clock_->NowMonotonicUs() + timeout.count() * 1000;
   std::int64_t reported_us = 0;
   while (true) {

@@ -1,4 +1,5 @@
-// DatabaseCore::QuantizeModel(): the texts of the database's own documents, for a model's quantizer.
+// DatabaseCore::QuantizeModel(): the texts of the database's own documents, for a model's quantizer. What a runtime's
+// callback may not do.
 #include <algorithm>
 #include <random>
 #include <string>
@@ -9,6 +10,7 @@
 #include "engine/document/document_text.h"
 #include "engine/document/json.h"
 #include "engine/model/model_registry.h"
+#include "engine/model/runtime.h"
 
 namespace foreshore {
 namespace {
@@ -16,6 +18,12 @@ namespace {
 constexpr std::size_t kSampleCountMax = 100'000;
 
 }  // namespace
+
+Status DatabaseCore::RefuseInsideRuntime(std::string_view what) const {
+  if (!Runtime::IsInside(models_.get())) return Status::Ok();
+  return Status::Conflict("database \"" + path() + "\": " + std::string(what) +
+                          " inside a runtime's callback, which may only read");
+}
 
 Result<ModelQuantizeReport> DatabaseCore::QuantizeModel(const std::string& name, const std::string& as,
                                                         const ModelQuantizeOptions& options) {

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "engine/database/core.h"
+#include "foreshore/bytes.h"
 
 namespace foreshore {
 
@@ -52,6 +53,17 @@ Status CollectionModelRows::Delete(const std::string& name) {
   const Status deleted = view->Delete(*models, name);
   if (deleted.code() == ErrorCode::kNotFound) return missing;
   FORESHORE_RETURN_IF_ERROR(deleted);
+  return view->Commit();
+}
+
+Result<std::string> CollectionModelRows::GetRegistered(const std::string& name) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto version, core_.GetSetting("runtime." + name));
+  return version.value_or(std::string());
+}
+
+Status CollectionModelRows::PutRegistered(const std::string& name, std::string_view version) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite());
+  FORESHORE_RETURN_IF_ERROR(view->PutSetting("runtime." + name, Bytes(version)));
   return view->Commit();
 }
 

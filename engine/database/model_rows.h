@@ -17,6 +17,9 @@ class CollectionModelRows : public ModelRows {
   Status Put(const std::string& name, std::string_view body) override;
   // kConflict where a vector field uses the model.
   Status Delete(const std::string& name) override;
+  // A setting of this directory, which is not synced.
+  Result<std::string> GetRegistered(const std::string& name) override;
+  Status PutRegistered(const std::string& name, std::string_view version) override;
 
  private:
   DatabaseCore& core_;

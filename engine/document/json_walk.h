@@ -47,6 +47,31 @@ inline std::size_t SkipStringToken(std::string_view text, std::size_t begin) {
   return text.size();
 }
 
+// The first quote or bracket from `cursor` on, among what lies inside an array or object; the text's size where none
+// is.
+inline std::size_t FindQuoteOrBracket(std::string_view text, std::size_t cursor) {
+#if defined(__SSE2__)
+  // Arrays of numbers are passed 16 bytes at a time. A bit of 0x20 is all that '[' and '{', ']' and '}' differ in.
+  const __m128i quotes = _mm_set1_epi8('"');
+  const __m128i bit = _mm_set1_epi8(0x20);
+  const __m128i opening = _mm_set1_epi8('{');
+  const __m128i closing = _mm_set1_epi8('}');
+  for (; cursor + 16 <= text.size(); cursor += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + cursor));
+    const __m128i folded = _mm_or_si128(bytes, bit);
+    const __m128i found = _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes),
+                                       _mm_or_si128(_mm_cmpeq_epi8(folded, opening), _mm_cmpeq_epi8(folded, closing)));
+    const int marks = _mm_movemask_epi8(found);
+    if (marks != 0) return cursor + static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(marks)));
+  }
+#endif
+  for (; cursor < text.size(); ++cursor) {
+    const char c = text[cursor];
+    if (c == '"' || c == '{' || c == '[' || c == '}' || c == ']') return cursor;
+  }
+  return text.size();
+}
+
 // The position after the value that begins at `begin`.
 inline std::size_t SkipValueToken(std::string_view text, std::size_t begin) {
   std::size_t cursor = begin;
@@ -57,7 +82,7 @@ inline std::size_t SkipValueToken(std::string_view text, std::size_t begin) {
       cursor = SkipStringToken(text, cursor);
     } else if (c == '{' || c == '[') {
       ++depth;
-      ++cursor;
+      cursor = FindQuoteOrBracket(text, cursor + 1);
       continue;
     } else if (c == '}' || c == ']') {
       if (depth == 0) return cursor;
@@ -66,7 +91,7 @@ inline std::size_t SkipValueToken(std::string_view text, std::size_t begin) {
     } else if (c == ',' && depth == 0) {
       return cursor;
     } else {
-      ++cursor;
+      cursor = depth > 0 ? FindQuoteOrBracket(text, cursor + 1) : cursor + 1;
       continue;
     }
     if (depth == 0) return cursor;

@@ -13,40 +13,37 @@
 #include <vector>
 
 #include "engine/inference/graph/graph_executor.h"
+#include "engine/inference/graph/row_independence.h"
+#include "engine/model/model_registry.h"
 #include "storage/base/cancellation.h"
 #include "storage/base/file.h"
 
 namespace foreshore {
 
-class GraphModel {
+class GraphModel : public NumberModel {
  public:
   // `name` is what messages call the model; `file` is an ONNX file.
   static Result<std::shared_ptr<GraphModel>> Open(const std::string& name, std::unique_ptr<MappedFile> file);
 
-  // Takes {"input name": values, …}, or the values alone where the graph has one input. Values are numbers nested as
-  // the tensor is, or a flat list that fills the declared shape, with at most one open size. Gives the values nested,
-  // or
-  // {"output name": values, …} where the graph has several outputs; what is no finite number is null.
-  // `cancellation`, which may be null, is asked while the call waits for its turn and while it runs.
-  Result<std::string> Predict(std::string_view input_json, Cancellation* cancellation = nullptr);
-
-  // How many numbers a row of the one float input has, where its first size is open and the others are known, and the
-  // graph has one float output: such a graph takes many rows in one call. Absent for any other graph.
-  std::optional<std::size_t> row_width() const;
-  // `rows` rows side by side; appends to `out` the output's numbers, as many for each row, and says how many.
-  // kUnsupported where the output's first size is not `rows`.
-  Result<std::size_t> PredictRows(std::span<const float> values, std::size_t rows, std::vector<float>& out,
-                                  Cancellation* cancellation = nullptr);
+  Result<std::string> Predict(std::string_view input_json, Cancellation* cancellation) override;
+  std::optional<std::size_t> row_width() const override;
+  Status PredictRows(std::span<const float> values, std::size_t rows, RowOutput& out,
+                     Cancellation* cancellation) override;
+  bool has_independent_rows() const override { return has_independent_rows_; }
 
  private:
   // Runs when its turn has come.
   Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs, Cancellation* cancellation);
 
   GraphModel(std::unique_ptr<MappedFile> file, graph::Graph graph)
-      : file_(std::move(file)), graph_(std::move(graph)), executor_(graph_) {}
+      : file_(std::move(file)),
+        graph_(std::move(graph)),
+        has_independent_rows_(graph::HasIndependentRows(graph_)),
+        executor_(graph_) {}
 
   std::unique_ptr<MappedFile> file_;
   graph::Graph graph_;
+  bool has_independent_rows_;
   std::timed_mutex mutex_;
   graph::GraphExecutor executor_;  // Guarded by mutex_.
 };

@@ -5,6 +5,7 @@
 
 #include "engine/document/json.h"
 #include "engine/inference/json_reader.h"
+#include "engine/model/runtime.h"
 #include "storage/base/coding.h"
 
 namespace foreshore {
@@ -71,6 +72,60 @@ Result<ModelManifest> DecodeGraph(simdjson::dom::object root) {
   return manifest;
 }
 
+Status DecodeSizes(simdjson::dom::object object, std::string_view key, std::vector<std::int64_t>& sizes) {
+  const auto array = JsonArray(object, key);
+  if (!array) return Status::Ok();
+  for (const simdjson::dom::element element : *array) {
+    std::int64_t size = 0;
+    if (element.get(size) != simdjson::SUCCESS || sizes.size() == kTensorRankMax) {
+      return Damaged("runtime." + std::string(key) + " is no shape");
+    }
+    sizes.push_back(size);
+  }
+  return Status::Ok();
+}
+
+Result<ModelManifest> DecodeRuntime(simdjson::dom::object root) {
+  ModelManifest manifest;
+  manifest.architecture = "runtime";
+  manifest.quantization = "none";
+  const auto runtime = JsonObject(root, "runtime");
+  const auto version = runtime ? JsonString(*runtime, "version") : std::nullopt;
+  const auto dimension = runtime ? JsonUnsigned(*runtime, "dimension").value_or(0) : 0;
+  if (!version || dimension > UINT32_MAX) return Damaged("the runtime names no version");
+  manifest.runtime.version = *version;
+  manifest.runtime.dimension = static_cast<std::uint32_t>(dimension);
+  FORESHORE_RETURN_IF_ERROR(DecodeSizes(*runtime, "input_shape", manifest.runtime.input_shape));
+  FORESHORE_RETURN_IF_ERROR(DecodeSizes(*runtime, "output_shape", manifest.runtime.output_shape));
+  const Status valid = ValidateRuntimeOptions("", manifest.runtime);
+  if (!valid.ok()) return Damaged(valid.message());
+  return manifest;
+}
+
+template <typename Size>
+std::string SizesJson(const std::vector<Size>& sizes) {
+  std::string json = "[";
+  for (std::size_t i = 0; i < sizes.size(); ++i) json += (i == 0 ? "" : ",") + std::to_string(sizes[i]);
+  return json + "]";
+}
+
+std::string EncodeRuntime(const ModelManifest& manifest) {
+  std::string runtime = "{";
+  AppendMember(runtime, "version", manifest.runtime.version, true);
+  if (manifest.runtime.dimension != 0) {
+    AppendMember(runtime, "dimension", std::to_string(manifest.runtime.dimension), false);
+  } else {
+    AppendMember(runtime, "input_shape", SizesJson(manifest.runtime.input_shape), false);
+    AppendMember(runtime, "output_shape", SizesJson(manifest.runtime.output_shape), false);
+  }
+  std::string out = "{";
+  AppendMember(out, "format", "1", false);
+  AppendMember(out, "architecture", manifest.architecture, true);
+  AppendMember(out, "quantization", manifest.quantization, true);
+  AppendMember(out, "runtime", runtime + "}", false);
+  return out + "}";
+}
+
 }  // namespace
 
 Result<BlobId> ParseBlobId(std::string_view hex) {
@@ -90,6 +145,7 @@ void SetFormat(ModelManifest& manifest, const WeightFormat& format) {
 }
 
 std::string EncodeManifest(const ModelManifest& manifest) {
+  if (manifest.is_runtime()) return EncodeRuntime(manifest);
   if (manifest.is_graph()) {
     std::string out = "{";
     AppendMember(out, "format", "1", false);
@@ -121,13 +177,10 @@ std::string EncodeManifest(const ModelManifest& manifest) {
   AppendMember(out, "tokenizer", "{\"$blob\":\"" + ToHex(AsBytes(manifest.tokenizer)) + "\"}", false);
   std::string tensors = "[";
   for (const ModelManifest::TensorEntry& entry : manifest.tensors) {
-    std::string shape = "[";
-    for (std::size_t i = 0; i < entry.shape.size(); ++i) shape += (i == 0 ? "" : ",") + std::to_string(entry.shape[i]);
-    shape.push_back(']');
     std::string tensor = "{";
     AppendMember(tensor, "name", entry.name, true);
     AppendMember(tensor, "type", TensorTypeName(entry.type), true);
-    AppendMember(tensor, "shape", shape, false);
+    AppendMember(tensor, "shape", SizesJson(entry.shape), false);
     AppendMember(tensor, "blob", ToHex(AsBytes(entry.blob)), true);
     tensor.push_back('}');
     if (tensors.size() > 1) tensors.push_back(',');
@@ -148,9 +201,11 @@ Result<ModelManifest> DecodeManifest(Bytes json) {
   const auto architecture = JsonString(root, "architecture");
   if (!format || !architecture) return Damaged("format or architecture is missing");
   if (*format == 1 && *architecture == "graph") return DecodeGraph(root);
+  if (*format == 1 && *architecture == "runtime") return DecodeRuntime(root);
   if (*format != 1 || *architecture != "bert") {
     return Status::Unsupported("model manifest: format " + std::to_string(*format) + " of architecture \"" +
-                               std::string(*architecture) + "\", expected format 1 of \"bert\" or \"graph\"");
+                               std::string(*architecture) +
+                               "\", expected format 1 of \"bert\", \"graph\" or \"runtime\"");
   }
   const auto quantization = JsonString(root, "quantization");
   const auto config = JsonObject(root, "config");

@@ -5,7 +5,10 @@
 //   with "group_size" and "ordered" after "quantization" where that is gptq4 or gptq3
 //   {"format":1,"architecture":"graph","quantization":"none","graph":{"$blob":"…"}}
 //
-// A general graph is kept as the ONNX file that it came as.
+//   {"format":1,"architecture":"runtime","quantization":"none","runtime":{"version":"…","dimension":384}}
+//   or, of a model of numbers, with "input_shape":[…],"output_shape":[…] for "dimension"
+//
+// A general graph is kept as the ONNX file that it came as. A model that the application runs has no weights here.
 // Threads: free functions, safe from any thread.
 #pragma once
 
@@ -13,6 +16,7 @@
 #include <vector>
 
 #include "engine/inference/bert.h"
+#include "foreshore/runtime.h"
 #include "foreshore/status.h"
 #include "storage/blob_store.h"
 
@@ -27,15 +31,17 @@ struct ModelManifest {
     std::vector<std::uint64_t> shape;
     BlobId blob{};
   };
-  std::string architecture = "bert";  // Or "graph".
+  std::string architecture = "bert";  // Or "graph", or "runtime".
   std::string quantization;
   WeightFormat format;  // What `quantization` says of a text model's weights.
   BertConfig config;
   BlobId tokenizer{};
   std::vector<TensorEntry> tensors;
-  BlobId graph{};  // Of a graph, which has none of the four before.
+  BlobId graph{};          // Of a graph, which has none of the four before.
+  RuntimeOptions runtime;  // Of a runtime: version, dimension and shapes, and nothing else of all this.
 
   bool is_graph() const { return architecture == "graph"; }
+  bool is_runtime() const { return architecture == "runtime"; }
 };
 
 // Sets quantization and format.

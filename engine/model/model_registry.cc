@@ -13,6 +13,7 @@
 #include "engine/model/graph_model.h"
 #include "engine/model/model_manifest.h"
 #include "engine/model/model_row.h"
+#include "engine/model/runtime_model.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
 
@@ -20,8 +21,9 @@ namespace foreshore {
 struct ModelRegistry::Loaded {
   std::string version;
   // One of them, shared with running calls.
-  std::shared_ptr<BertTextModel> model;
-  std::shared_ptr<GraphModel> graph;
+  std::shared_ptr<BertTextModel> bert;
+  std::shared_ptr<TextModel> texts;  // A runtime.
+  std::shared_ptr<NumberModel> numbers;
 };
 
 ModelRegistry::ModelRegistry(ModelRows& rows, BlobStore& blobs, std::string derived_path, unsigned thread_count)
@@ -114,6 +116,7 @@ Status ModelRegistry::Activate(const ModelManifest& manifest, ModelInfo& info) {
     info.adapters = row.info.adapters;
   }
   row.info = info;
+  costs_.Forget(info.name);
   return rows_.Put(info.name, EncodeModelRow(row));
 }
 
@@ -125,6 +128,7 @@ Result<std::vector<ModelInfo>> ModelRegistry::List() {
     ModelInfo& info = row.info;
     FORESHORE_ASSIGN_OR_RETURN(const std::size_t missing, MissingBlobCount(body));
     info.is_complete = missing == 0;
+    info.is_registered = FindRuntime(info).ok();
     infos.push_back(std::move(info));
   }
   return infos;
@@ -141,11 +145,13 @@ Result<ModelInfo> ModelRegistry::Get(const std::string& name) {
   FORESHORE_ASSIGN_OR_RETURN(ModelRow row, DecodeModelRow(body));
   FORESHORE_ASSIGN_OR_RETURN(const std::size_t missing, MissingBlobCount(body));
   row.info.is_complete = missing == 0;
+  row.info.is_registered = FindRuntime(row.info).ok();
   return std::move(row.info);
 }
 
 Status ModelRegistry::Remove(const std::string& name) {
   FORESHORE_RETURN_IF_ERROR(rows_.Delete(name));
+  if (const Status status = Unregister(name); !status.ok() && status.code() != ErrorCode::kNotFound) return status;
   const std::lock_guard lock(mutex_);
   loaded_.erase(name);
   std::erase_if(adapters_, [&](const auto& entry) { return entry.first.first == name; });
@@ -176,13 +182,16 @@ Result<std::vector<BlobId>> ModelRegistry::BlobsOfVersion(std::string_view versi
   if (!blobs_.Contains(version)) return blobs;
   FORESHORE_ASSIGN_OR_RETURN(const auto file, blobs_.Open(version));
   FORESHORE_ASSIGN_OR_RETURN(const ModelManifest manifest, DecodeManifest(file->bytes()));
+  if (manifest.is_runtime()) return blobs;
   blobs.push_back(manifest.is_graph() ? manifest.graph : manifest.tokenizer);
   for (const ModelManifest::TensorEntry& entry : manifest.tensors) blobs.push_back(entry.blob);
   return blobs;
 }
 
 Result<std::shared_ptr<TextModel>> ModelRegistry::Load(const std::string& name, const std::string& adapter) {
-  FORESHORE_ASSIGN_OR_RETURN(auto model, LoadBert(name));
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
+  if (loaded->texts && adapter.empty()) return loaded->texts;
+  FORESHORE_ASSIGN_OR_RETURN(auto model, BertOf(name, *loaded));
   if (adapter.empty()) return std::shared_ptr<TextModel>(std::move(model));
   FORESHORE_ASSIGN_OR_RETURN(auto low_rank, LoadAdapter(name, adapter, model->packed().config()));
   return std::shared_ptr<TextModel>(std::make_shared<AdaptedTextModel>(std::move(model), std::move(low_rank)));
@@ -190,20 +199,33 @@ Result<std::shared_ptr<TextModel>> ModelRegistry::Load(const std::string& name, 
 
 Result<std::shared_ptr<BertTextModel>> ModelRegistry::LoadBert(const std::string& name) {
   FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
-  if (loaded->model) return loaded->model;
+  return BertOf(name, *loaded);
+}
+
+Result<std::shared_ptr<BertTextModel>> ModelRegistry::BertOf(const std::string& name, const Loaded& loaded) {
+  if (loaded.bert) return loaded.bert;
+  if (loaded.texts) {
+    return Status::Unsupported("model \"" + name + "\": runs in the application, expected one with weights here");
+  }
   return Status::Unsupported("model \"" + name + "\": is a general graph, expected one that embeds texts");
 }
 
-Result<std::shared_ptr<GraphModel>> ModelRegistry::LoadGraph(const std::string& name) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
-  if (loaded->graph) return loaded->graph;
+Result<std::shared_ptr<NumberModel>> ModelRegistry::LoadNumbers(const std::string& name) {
+  FORESHORE_ASSIGN_OR_RETURN(auto numbers, LoadNumbersOrNull(name));
+  if (numbers) return numbers;
   return Status::Unsupported("model \"" + name + "\": embeds texts, expected a general graph");
+}
+
+Result<std::shared_ptr<NumberModel>> ModelRegistry::LoadNumbersOrNull(const std::string& name) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
+  return loaded->numbers;
 }
 
 Result<std::shared_ptr<ModelRegistry::Loaded>> ModelRegistry::LoadVersion(const std::string& name) {
   FORESHORE_ASSIGN_OR_RETURN(const std::string body, RequireRow(name));
   FORESHORE_ASSIGN_OR_RETURN(const ModelRow row, DecodeModelRow(body));
   const ModelInfo& info = row.info;
+  if (info.architecture == "runtime") return LoadRuntime(info);
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Loaded>& slot = loaded_[name];
   if (slot && slot->version == info.version) return slot;
@@ -211,14 +233,28 @@ Result<std::shared_ptr<ModelRegistry::Loaded>> ModelRegistry::LoadVersion(const 
   if (missing > 0) {
     return Status::Busy("model \"" + name + "\": " + std::to_string(missing) + " blobs are still on their way");
   }
-  Loaded loaded{info.version, nullptr, nullptr};
+  Loaded loaded;
+  loaded.version = info.version;
   if (info.architecture == "graph") {
-    FORESHORE_ASSIGN_OR_RETURN(loaded.graph, OpenGraph(info));
+    FORESHORE_ASSIGN_OR_RETURN(loaded.numbers, OpenGraph(info));
   } else {
-    FORESHORE_ASSIGN_OR_RETURN(loaded.model, OpenVersion(info));
+    FORESHORE_ASSIGN_OR_RETURN(loaded.bert, OpenVersion(info));
   }
   slot = std::make_shared<Loaded>(std::move(loaded));
   return slot;
+}
+
+// Not kept: whether it is registered is asked each time.
+Result<std::shared_ptr<ModelRegistry::Loaded>> ModelRegistry::LoadRuntime(const ModelInfo& info) {
+  FORESHORE_ASSIGN_OR_RETURN(auto runtime, FindRuntime(info));
+  auto loaded = std::make_shared<Loaded>();
+  loaded->version = info.version;
+  if (runtime->input_width() == 0) {
+    loaded->texts = std::make_shared<RuntimeTextModel>(info, std::move(runtime));
+  } else {
+    loaded->numbers = std::make_shared<RuntimeNumberModel>(info.name, std::move(runtime));
+  }
+  return loaded;
 }
 
 Result<ModelManifest> ModelRegistry::ManifestOf(const ModelInfo& info) {
@@ -227,13 +263,14 @@ Result<ModelManifest> ModelRegistry::ManifestOf(const ModelInfo& info) {
   return DecodeManifest(file->bytes());
 }
 
-Result<std::shared_ptr<GraphModel>> ModelRegistry::OpenGraph(const ModelInfo& info) {
+Result<std::shared_ptr<NumberModel>> ModelRegistry::OpenGraph(const ModelInfo& info) {
   FORESHORE_ASSIGN_OR_RETURN(const ModelManifest manifest, ManifestOf(info));
   if (!manifest.is_graph()) {
     return Status::Corruption("model \"" + info.name + "\": its row says graph, its manifest " + manifest.architecture);
   }
   FORESHORE_ASSIGN_OR_RETURN(auto file, blobs_.Open(manifest.graph));
-  return GraphModel::Open("model \"" + info.name + "\"", std::move(file));
+  FORESHORE_ASSIGN_OR_RETURN(auto graph, GraphModel::Open("model \"" + info.name + "\"", std::move(file)));
+  return std::shared_ptr<NumberModel>(std::move(graph));
 }
 
 Result<std::shared_ptr<BertTextModel>> ModelRegistry::OpenVersion(const ModelInfo& info) {
@@ -279,11 +316,11 @@ Status ModelRegistry::PackTo(const ModelManifest& manifest, const std::string& p
 Result<std::string> ModelRegistry::Predict(const std::string& name, std::string_view input_json,
                                            const std::string& adapter, Cancellation* cancellation) {
   FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
-  if (loaded->graph && !adapter.empty()) {
+  if (loaded->numbers && !adapter.empty()) {
     return Status::Unsupported("model \"" + name + "\": is a general graph, expected a text model to use adapter \"" +
                                adapter + "\" with");
   }
-  if (loaded->graph) return loaded->graph->Predict(input_json, cancellation);
+  if (loaded->numbers) return loaded->numbers->Predict(input_json, cancellation);
   FORESHORE_ASSIGN_OR_RETURN(const std::string input, NormaliseValue(input_json));
   std::string_view token = input;
   if (!input.empty() && input.front() == '{') token = FindValue(input, "text");

@@ -20,9 +20,11 @@
 #include <vector>
 
 #include "engine/inference/tensor.h"
+#include "engine/model/inference_costs.h"
 #include "engine/model/model_pin.h"
 #include "foreshore/bytes.h"
 #include "foreshore/model.h"
+#include "foreshore/runtime.h"
 #include "foreshore/status.h"
 #include "storage/base/cancellation.h"
 #include "storage/base/file.h"
@@ -33,7 +35,7 @@ namespace foreshore {
 
 class BertAdapter;
 class BertTextModel;
-class GraphModel;
+class Runtime;
 struct BertConfig;
 struct BertModel;
 struct ModelManifest;
@@ -47,6 +49,9 @@ class ModelRows {
   virtual Result<std::vector<std::string>> List() = 0;                          // Bodies, by name.
   virtual Status Put(const std::string& name, std::string_view body) = 0;
   virtual Status Delete(const std::string& name) = 0;  // kNotFound
+  // The version that this database's application registered last for a model; stays here. Empty: never.
+  virtual Result<std::string> GetRegistered(const std::string& name) = 0;
+  virtual Status PutRegistered(const std::string& name, std::string_view version) = 0;
 };
 
 // A text model ready to run.
@@ -56,6 +61,34 @@ class TextModel {
   virtual const ModelInfo& info() const = 0;
   // Embeddings of `texts`, row by row into `out` ([texts.size()][dimension]). Longer texts are truncated.
   virtual Status Embed(std::span<const std::string_view> texts, std::span<float> out) = 0;
+};
+
+// What rows became: side by side, each of `width` numbers that are nested as `shape`.
+struct RowOutput {
+  std::vector<float> values;
+  std::vector<std::int64_t> shape;
+  std::size_t width = 0;
+};
+
+// A model of numbers ready to run.
+class NumberModel {
+ public:
+  virtual ~NumberModel() = default;
+  // Takes {"input name": values, …}, or the values alone where the model has one input. Values are numbers nested as
+  // the tensor is, or a flat list that fills the declared shape, with at most one open size. Gives the values nested,
+  // or {"output name": values, …} where the model has several outputs; what is no finite number is null.
+  // `cancellation`, which may be null, is asked while the call waits for its turn and while it runs.
+  virtual Result<std::string> Predict(std::string_view input_json, Cancellation* cancellation) = 0;
+
+  // How many numbers a row of the one float input has, where its first size is open and the others are known, and
+  // there is one float output: such a model takes many rows in one call. Absent for any other.
+  virtual std::optional<std::size_t> row_width() const = 0;
+  // `rows` rows side by side, at least one. `out` may be that of an earlier call. kUnsupported where the output's first
+  // size is not `rows`.
+  virtual Status PredictRows(std::span<const float> values, std::size_t rows, RowOutput& out,
+                             Cancellation* cancellation) = 0;
+  // Whether a row becomes the same, bit for bit, alone and beside others.
+  virtual bool has_independent_rows() const = 0;
 };
 
 class ModelRegistry {
@@ -88,8 +121,22 @@ class ModelRegistry {
   // `cancellation`, which may be null, stops a graph that runs.
   Result<std::string> Predict(const std::string& name, std::string_view input_json, const std::string& adapter = {},
                               Cancellation* cancellation = nullptr);
-  // The same for a general graph alone; kUnsupported for a text model.
-  Result<std::shared_ptr<GraphModel>> LoadGraph(const std::string& name);
+  // The same for a model of numbers alone; kUnsupported for a text model.
+  Result<std::shared_ptr<NumberModel>> LoadNumbers(const std::string& name);
+  // The same, with null for a text model.
+  Result<std::shared_ptr<NumberModel>> LoadNumbersOrNull(const std::string& name);
+
+  // Makes `callback` what runs the model of that name, in place of an earlier one. The row becomes that of the options
+  // where there is none, and where they name another version than was registered here last: a version that came by
+  // sync stays until the application asks for another one. kAlreadyExists for the name of a model of another kind.
+  Result<ModelInfo> Register(const std::string& name, const RuntimeOptions& options, RuntimeCallback callback);
+  // Waits for calls that run. The row stays. kNotFound where nothing is registered.
+  Status Unregister(const std::string& name);
+
+  InferenceCosts& costs() { return costs_; }
+
+  // Drops what is loaded and registered, once no callback runs.
+  void Release();
 
   // The weights that the model's row names now, or that `row_body` names. kNotFound also for an adapter.
   Result<ModelPin> PinNow(const std::string& name, const std::string& adapter);
@@ -113,6 +160,8 @@ class ModelRegistry {
   // Tensors into blobs, manifest and row. Everything of `info` but what follows from these is the caller's.
   Status ActivateBert(const BertModel& model, const WeightFormat& format, const BlobId& tokenizer, ModelInfo& info);
   Result<ModelManifest> ManifestOf(const ModelInfo& info);
+  Result<std::shared_ptr<Loaded>> LoadRuntime(const ModelInfo& info);
+  static Result<std::shared_ptr<BertTextModel>> BertOf(const std::string& name, const Loaded& loaded);
   Result<std::shared_ptr<BertTextModel>> LoadBert(const std::string& name);
   Result<std::shared_ptr<const BertAdapter>> LoadAdapter(const std::string& name, const std::string& adapter,
                                                          const BertConfig& config);
@@ -130,7 +179,8 @@ class ModelRegistry {
   Result<std::shared_ptr<BertTextModel>> LoadPinnedBase(const ModelPin& pin);
   Result<std::shared_ptr<TextModel>> WithPinnedAdapter(std::shared_ptr<BertTextModel> base, const ModelPin& pin);
   Result<std::shared_ptr<BertTextModel>> OpenVersion(const ModelInfo& info);
-  Result<std::shared_ptr<GraphModel>> OpenGraph(const ModelInfo& info);
+  Result<std::shared_ptr<NumberModel>> OpenGraph(const ModelInfo& info);
+  Result<std::shared_ptr<Runtime>> FindRuntime(const ModelInfo& info);
   Status PackTo(const ModelManifest& manifest, const std::string& packed_path);
 
   ModelRows& rows_;
@@ -145,6 +195,9 @@ class ModelRegistry {
   // Guarded by mutex_, by version, and by version and adapter's version; shared with running calls.
   std::map<std::string, std::shared_ptr<BertTextModel>> pinned_;
   std::map<std::pair<std::string, std::string>, std::shared_ptr<const BertAdapter>> pinned_adapters_;
+  InferenceCosts costs_;
+  std::mutex register_mutex_;                                 // Held while a registration is made.
+  std::map<std::string, std::shared_ptr<Runtime>> runtimes_;  // Guarded by mutex_; shared with running calls.
 };
 
 }  // namespace foreshore

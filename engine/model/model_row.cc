@@ -48,6 +48,7 @@ std::string EncodeModelRow(const ModelRow& row) {
   number("tensor_bytes", info.tensor_bytes);
   text("licence", info.licence);
   text("origin", info.origin);
+  if (!info.runtime_version.empty()) text("runtime_version", info.runtime_version);
   out += ",\"manifest\":{\"$blob\":\"" + info.version + "\"}";
   if (!row.adapters.empty()) {
     out += ",\"adapters\":{";
@@ -80,6 +81,7 @@ Result<ModelRow> DecodeModelRow(std::string_view body) {
   info.tensor_bytes = JsonUnsigned(root, "tensor_bytes").value_or(0);
   info.licence = JsonString(root, "licence").value_or("");
   info.origin = JsonString(root, "origin").value_or("");
+  info.runtime_version = JsonString(root, "runtime_version").value_or("");
   if (info.name.empty() || !ParseBlobId(info.version).ok()) {
     return Status::Corruption("model row: name or version is missing, expected both");
   }

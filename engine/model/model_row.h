@@ -13,7 +13,7 @@
 namespace foreshore {
 
 struct ModelRow {
-  ModelInfo info;                               // Its adapters are the names below; is_complete is not stored.
+  ModelInfo info;  // Its adapters are the names below; is_complete, is_registered are not stored.
   std::map<std::string, std::string> adapters;  // Name to blob, in hexadecimal.
 };
 

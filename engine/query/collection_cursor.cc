@@ -33,6 +33,7 @@ CollectionCursor::CollectionCursor(CollectionTable& table)
 
 CollectionCursor::~CollectionCursor() {
   table_.session.text_cursors.erase(text_number_);
+  if (table_.session.last_array.cursor == this) table_.session.last_array = {};
 }
 
 std::uint64_t CollectionCursor::write_count() const {
@@ -62,6 +63,7 @@ Status CollectionCursor::StandOn(std::int64_t docid) {
 Status CollectionCursor::Filter(const ScanPlan& plan, std::string_view text, sqlite3_value** arguments) {
   FORESHORE_ASSIGN_OR_RETURN(view_, table_.session.View());
   scan_.reset();
+  window_.reset();
   field_scan_.reset();
   sorted_.clear();
   nearest_.reset();
@@ -474,7 +476,62 @@ Status CollectionCursor::MoveIdOrder() {
   return NextInIdOrder();
 }
 
+void CollectionCursor::PredictAhead(int column, const std::string& model_name,
+                                    const std::shared_ptr<NumberModel>& model) {
+  if (!scan_ || can_be_written()) return;
+  if (!window_) {
+    window_ = std::make_unique<RowWindow>();
+    // The row that the scan stands on must outlive the scan's moves; predict() is at it now.
+    copy_.assign(id_);
+    copy_.append(body_);
+    const std::size_t id_bytes = id_.size();
+    SetRow(docid_, std::string_view(copy_).substr(0, id_bytes), std::string_view(copy_).substr(id_bytes));
+  }
+  if (window_->FeedOf(column, model_name) != nullptr) return;
+  window_->feeds().push_back(std::make_unique<PredictFeed>(model_name, model, column));
+}
+
+const std::string* CollectionCursor::Predicted(int column, std::string_view model_name) {
+  PredictFeed* feed = window_ && !window_->rows().empty() ? window_->FeedOf(column, model_name) : nullptr;
+  return feed != nullptr ? feed->ResultOf(window_->at()) : nullptr;
+}
+
+std::string_view CollectionCursor::FieldToken(const TableColumn& column) {
+  if (column.kind == ColumnKind::kPath) return FindValue(body_, column.path);
+  if (!has_fields_) {
+    fields_.SetBody(body_);
+    has_fields_ = true;
+  }
+  return fields_.Find(static_cast<std::size_t>(column.field_number));
+}
+
+// The tokens of the window's rows to those who predict from them.
+void CollectionCursor::FillFeeds() {
+  auto& feeds = window_->feeds();
+  for (const auto& feed : feeds) feed->Begin();
+  for (const RowWindow::Row& row : window_->rows()) {
+    SetRow(row.docid, row.id, row.body);
+    for (const auto& feed : feeds) {
+      if (feed->is_on()) feed->AddRow(FieldToken(table_.columns[static_cast<std::size_t>(feed->column())]));
+    }
+  }
+  for (const auto& feed : feeds) feed->Run(table_.session.core.models().costs(), &table_.session);
+}
+
+Status CollectionCursor::NextAhead() {
+  if (!window_->Next()) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool found, window_->Fill(*scan_));
+    at_end_ = !found;
+    if (!found) return Status::Ok();
+    FillFeeds();
+  }
+  const RowWindow::Row& row = window_->rows()[window_->at()];
+  SetRow(row.docid, row.id, row.body);
+  return Status::Ok();
+}
+
 Status CollectionCursor::NextScanned() {
+  if (window_) return NextAhead();
   if (was_written()) {
     seen_write_count_ = write_count();
     FORESHORE_ASSIGN_OR_RETURN(scan_, view_->Scan(*definition_, docid_ + 1));
@@ -561,6 +618,15 @@ Status CollectionCursor::VectorColumn(sqlite3_context* context, const TableColum
   return Status::Ok();
 }
 
+std::string_view CollectionCursor::TokenOf(const TableColumn& column, int number) {
+  if (window_ && !window_->rows().empty()) {
+    for (const auto& feed : window_->feeds()) {
+      if (feed->column() == number && feed->HasRow(window_->at())) return feed->TokenOf(window_->at());
+    }
+  }
+  return FieldToken(column);
+}
+
 Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& column) {
   // An UPDATE that leaves the column alone: xUpdate sees that and keeps what is there, type and all.
   if (table_.session.running->writes && sqlite3_vtab_nochange(context)) return Status::Ok();
@@ -605,15 +671,10 @@ Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& col
     sqlite3_result_subtype(context, kJsonSubtype);
     return Status::Ok();
   }
-  if (column.kind == ColumnKind::kPath) {
-    SetResultFromJson(context, FindValue(body_, column.path));
-    return Status::Ok();
-  }
-  if (!has_fields_) {
-    fields_.SetBody(body_);
-    has_fields_ = true;
-  }
-  SetResultFromJson(context, fields_.Find(static_cast<std::size_t>(column.field_number)));
+  const auto number = static_cast<int>(&column - table_.columns.data());
+  const std::string_view token = TokenOf(column, number);
+  if (token.starts_with('[')) table_.session.last_array = {this, number, token};
+  SetResultFromJson(context, token);
   return Status::Ok();
 }
 

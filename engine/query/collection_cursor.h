@@ -19,6 +19,7 @@
 #include "engine/query/collection_plan.h"
 #include "engine/query/collection_table.h"
 #include "engine/query/field_terms.h"
+#include "engine/query/predict_ahead.h"
 #include "engine/query/row_fields.h"
 #include "engine/query/text_scan.h"
 
@@ -38,11 +39,20 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   std::int64_t docid() const { return docid_; }
   Status Column(sqlite3_context* context, const TableColumn& column);
   CollectionTable& table() { return table_; }
+  // predict() by `model` was asked of the column's text, which this scan gave out last: further rows of a full scan are
+  // predicted ahead, where nothing can write meanwhile.
+  void PredictAhead(int column, const std::string& model_name, const std::shared_ptr<NumberModel>& model);
+  // Of the row that the scan stands on, whose text of the column was given out; nullptr where it was not predicted.
+  const std::string* Predicted(int column, std::string_view model_name);
   // nullptr where this scan is of another kind.
   TextScan* text() { return text_.get(); }
 
  private:
   Status StartFull();
+  Status NextAhead();
+  void FillFeeds();
+  std::string_view TokenOf(const TableColumn& column, int number);
+  std::string_view FieldToken(const TableColumn& column);
   Status NextListed();
   Status NextScanned();
   Status StartField(std::string_view text, sqlite3_value** arguments);
@@ -93,6 +103,7 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   const DocumentRestriction* only_ = nullptr;  // Set: all that this scan may yield.
   std::size_t only_position_ = 0;
   std::unique_ptr<DocumentCursor> scan_;
+  std::unique_ptr<RowWindow> window_;                  // Rows of scan_ that were read ahead.
   const FieldIndexDefinition* field_index_ = nullptr;  // Of field_scan_.
   std::unique_ptr<FieldScanCursor> field_scan_;
   std::vector<int> field_parts_;  // By column: which of the index's paths it is; -1: none.

@@ -209,6 +209,9 @@ void Planner::Finish(const ScanPlan& plan, double cost, double rows, const std::
   info_.needToFreeIdxStr = 1;
   info_.estimatedCost = cost;
   info_.estimatedRows = std::max<sqlite3_int64>(1, static_cast<sqlite3_int64>(std::ceil(rows)));
+  if (table_.session.calls_models) {
+    table_.session.planned_rows[std::to_string(info_.idxNum) + ":" + text] = info_.estimatedRows;
+  }
 }
 
 // A secondary index that finds so few of the documents that to search among them may be quicker than to stream

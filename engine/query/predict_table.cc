@@ -4,8 +4,9 @@
 #include <cmath>
 #include <vector>
 
-#include "engine/model/graph_model.h"
+#include "engine/document/json_floats.h"
 #include "engine/model/model_registry.h"
+#include "engine/query/explain_inference.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/sqlite_callback.h"
 
@@ -41,8 +42,9 @@ class PredictCursor : public sqlite3_vtab_cursor {
     row_id_ = 0;
     is_done_ = false;
     statement_.reset();
-    const std::string name(TextOf(model));
-    FORESHORE_ASSIGN_OR_RETURN(model_, table_.session.core.models().LoadGraph(name));
+    model_name_ = TextOf(model);
+    const std::string& name = model_name_;
+    FORESHORE_ASSIGN_OR_RETURN(model_, table_.session.core.models().LoadNumbers(name));
     const auto width = model_->row_width();
     if (!width) {
       return Status::Unsupported("predict_batch: model \"" + name +
@@ -64,14 +66,14 @@ class PredictCursor : public sqlite3_vtab_cursor {
   void Column(sqlite3_context* context, int column) const {
     if (column == kKeyColumn) return sqlite3_result_value(context, keys_[at_].get());
     if (column != kOutputColumn) return;
-    const float* first = outputs_.data() + at_ * output_width_;
-    if (output_width_ == 1) {
+    const float* first = outputs_.values.data() + at_ * outputs_.width;
+    if (outputs_.width == 1) {
       if (std::isfinite(*first)) sqlite3_result_double(context, static_cast<double>(*first));
       return;  // What is no finite number is NULL.
     }
     std::string text = "[";
     char digits[32];
-    for (std::size_t i = 0; i < output_width_; ++i) {
+    for (std::size_t i = 0; i < outputs_.width; ++i) {
       if (i > 0) text.push_back(',');
       if (std::isfinite(first[i])) {
         text.append(digits, std::to_chars(digits, digits + sizeof digits, first[i]).ptr);
@@ -104,9 +106,11 @@ class PredictCursor : public sqlite3_vtab_cursor {
     // The snapshot of the statement around was taken without its full-text states.
     if (searches_text) return Status::Unsupported("predict_batch: query searches full text");
     const auto columns = static_cast<std::size_t>(sqlite3_column_count(compiled));
-    if (columns == width_ + 1) return Status::Ok();
+    takes_arrays_ = columns == 2 && width_ != 1;
+    if (columns == width_ + 1 || takes_arrays_) return Status::Ok();
     return Status::InvalidArgument("predict_batch: query has " + std::to_string(columns) +
-                                   " columns, expected a key and " + std::to_string(width_) + " numbers");
+                                   " columns, expected a key and " + std::to_string(width_) +
+                                   " numbers, or a key and an array of them");
   }
 
   // The next rows of the query through the model.
@@ -114,7 +118,6 @@ class PredictCursor : public sqlite3_vtab_cursor {
     at_ = row_count_ = 0;
     keys_.clear();
     inputs_.clear();
-    outputs_.clear();
     while (row_count_ < kBatchRows && !is_done_) {
       const int code = sqlite3_step(statement_.get());
       if (code == SQLITE_DONE) {
@@ -126,21 +129,45 @@ class PredictCursor : public sqlite3_vtab_cursor {
       }
     }
     if (row_count_ == 0) return Status::Ok();
-    FORESHORE_ASSIGN_OR_RETURN(output_width_, model_->PredictRows(inputs_, row_count_, outputs_, &table_.session));
-    return Status::Ok();
+    InferenceTimer timer(table_.session.core.models().costs(), model_name_, row_count_);
+    Status status = model_->PredictRows(inputs_, row_count_, outputs_, &table_.session);
+    if (!status.ok()) timer.Cancel();
+    return status;
   }
 
-  Status TakeRow() {
+  std::string Where(int column) const {
+    return "predict_batch: row " + std::to_string(row_id_ + static_cast<std::int64_t>(row_count_)) + ", column " +
+           std::to_string(column);
+  }
+
+  Status TakeArray() {
+    inputs_.resize(inputs_.size() + width_);
+    sqlite3_value* value = sqlite3_column_value(statement_.get(), 1);
+    const std::string_view text = sqlite3_value_type(value) == SQLITE_TEXT ? TextOf(value) : std::string_view();
+    if (ReadFloatArray(text, std::span(inputs_).last(width_))) return Status::Ok();
+    const int type = sqlite3_value_type(value);
+    return Status::InvalidArgument(Where(1) + " is " +
+                                   (type == SQLITE_NULL   ? "null"
+                                    : type == SQLITE_TEXT ? std::string(text.substr(0, 80))
+                                                          : "no array") +
+                                   ", expected an array of " + std::to_string(width_) + " numbers");
+  }
+
+  Status TakeNumbers() {
     for (std::size_t i = 0; i < width_; ++i) {
       const int column = static_cast<int>(i) + 1;
       const int type = sqlite3_column_type(statement_.get(), column);
       if (type != SQLITE_INTEGER && type != SQLITE_FLOAT) {
-        return Status::InvalidArgument(
-            "predict_batch: row " + std::to_string(row_id_ + static_cast<std::int64_t>(row_count_)) + ", column " +
-            std::to_string(column) + " is " + (type == SQLITE_NULL ? "null" : "no number") + ", expected a number");
+        return Status::InvalidArgument(Where(column) + " is " + (type == SQLITE_NULL ? "null" : "no number") +
+                                       ", expected a number");
       }
       inputs_.push_back(static_cast<float>(sqlite3_column_double(statement_.get(), column)));
     }
+    return Status::Ok();
+  }
+
+  Status TakeRow() {
+    FORESHORE_RETURN_IF_ERROR(takes_arrays_ ? TakeArray() : TakeNumbers());
     keys_.emplace_back(sqlite3_value_dup(sqlite3_column_value(statement_.get(), 0)));
     if (!keys_.back()) return Status::Limit("predict_batch: no memory for a key");
     ++row_count_;
@@ -148,13 +175,14 @@ class PredictCursor : public sqlite3_vtab_cursor {
   }
 
   PredictTable& table_;
-  std::shared_ptr<GraphModel> model_;
+  std::string model_name_;
+  std::shared_ptr<NumberModel> model_;
   std::unique_ptr<sqlite3_stmt, StatementDeleter> statement_;
   std::size_t width_ = 0;
-  std::size_t output_width_ = 0;
+  bool takes_arrays_ = false;  // Of all numbers of a row, in place of a column for each.
   std::vector<std::unique_ptr<sqlite3_value, ValueDeleter>> keys_;
   std::vector<float> inputs_;
-  std::vector<float> outputs_;
+  RowOutput outputs_;
   std::size_t row_count_ = 0;
   std::size_t at_ = 0;
   std::int64_t row_id_ = 0;
@@ -200,6 +228,14 @@ int BestIndex(sqlite3_vtab* table, sqlite3_index_info* info) {
   }
   info->aConstraintUsage[model] = {1, 1};
   info->aConstraintUsage[query] = {2, 1};
+  SessionState& session = static_cast<PredictTable*>(table)->session;
+  std::string text = std::to_string(kBatchRows) + " rows of the query in one call";
+  sqlite3_value* name = nullptr;
+  if (sqlite3_vtab_rhs_value(info, model, &name) == SQLITE_OK && name != nullptr) {
+    text += " of " + std::string(TextOf(name)) + ", " + InferenceCostText(session, std::string(TextOf(name)), true);
+  }
+  info->idxStr = sqlite3_mprintf("%s", text.c_str());
+  info->needToFreeIdxStr = 1;
   info->estimatedCost = 1e6;
   info->estimatedRows = 100'000;
   return SQLITE_OK;

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "engine/query/collection_table.h"
+#include "engine/query/explain_inference.h"
 #include "engine/query/predict_table.h"
 #include "engine/query/readings_table.h"
 #include "engine/query/sql_functions.h"
@@ -49,6 +50,20 @@ bool MayConvert(std::string_view sql) {
   return std::any_of(std::begin(kWords), std::end(kWords), [&](std::string_view word) {
     return std::search(sql.begin(), sql.end(), word.begin(), word.end(), equal) != sql.end();
   });
+}
+
+// What EXPLAIN QUERY PLAN explains.
+std::string BehindExplain(std::string_view sql) {
+  std::string upper(sql);
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 0x20) : c; });
+  std::size_t at = 0;
+  for (const std::string_view word : {"EXPLAIN", "QUERY", "PLAN"}) {
+    at = upper.find(word, at);
+    if (at == std::string::npos) return {};
+    at += word.size();
+  }
+  return std::string(sql.substr(at));
 }
 
 const char* ActionName(int action) {
@@ -176,6 +191,8 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   control_savepoint.clear();
   misplaced_match.clear();
   plans_nearest = false;
+  calls_models = false;
+  planned_rows.clear();
   preparing_converts = MayConvert(sql);
   text_collections.clear();
   sqlite3_stmt* compiled = nullptr;
@@ -197,6 +214,9 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   auto statement =
       std::make_unique<SqlStatement>(shared_from_this(), compiled, control, control_savepoint, preparing_converts);
   static_cast<void>(owner.release());
+  if (calls_models && sqlite3_stmt_isexplain(compiled) == 2) {
+    statement->AddPlanSteps(ExplainInference(*this, BehindExplain(sql.substr(0, used))));
+  }
   if (!misplaced_match.empty()) {
     return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +
                                    "\" must be an AND term of WHERE or of a join's ON, not under OR or NOT, not in the "
@@ -428,6 +448,9 @@ int SessionState::Authorize(void* self, int action, const char* first, const cha
     case SQLITE_READ:
     case SQLITE_RECURSIVE: return SQLITE_OK;
     case SQLITE_FUNCTION:
+      if (second && (EqualsIgnoringCase(second, "predict") || EqualsIgnoringCase(second, "embed"))) {
+        session.calls_models = true;
+      }
       if (second && EqualsIgnoringCase(second, "load_extension")) return session.Refuse("load_extension is refused");
       return SQLITE_OK;
     case SQLITE_TRANSACTION:

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/database/core.h"
+#include "engine/model/model_registry.h"
 #include "engine/query/sql_transaction.h"
 #include "engine/query/statement_reads.h"
 #include "foreshore/sql.h"
@@ -45,6 +46,13 @@ struct DocumentRestriction {
 };
 
 // The state of one statement between its first Step and its end.
+// A model of numbers as one run of a statement sees it: the same for all of its rows.
+struct StatementModel {
+  std::string name;
+  std::shared_ptr<NumberModel> model;  // Null: a text model, which calls ask for themselves.
+  std::size_t row_width = 0;           // Where it takes rows; else 0.
+};
+
 struct StatementRun {
   bool writes = false;              // Decided at prepare.
   bool in_transaction = false;      // Shares the session's transaction.
@@ -57,6 +65,7 @@ struct StatementRun {
   int opened_cursor_count = 0;                  // Of collections.
   bool has_savepoint = false;           // Made before its first write in a transaction; gone when the step ends.
   bool rolls_transaction_back = false;  // It failed under OR ROLLBACK.
+  std::vector<StatementModel> models;   // That predict() has met.
   bool has_yielded = false;             // A row was handed out: a writing statement has written everything by then.
 
   // See SessionState::Check.
@@ -127,14 +136,24 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   // Set while a statement is compiled.
   TransactionControl control = TransactionControl::kNone;
   std::string control_savepoint;
-  std::string misplaced_match;  // The collection whose MATCH would have to be computed row by row.
-  bool plans_nearest = false;   // Full text included.
+  std::string misplaced_match;                       // The collection whose MATCH would have to be computed row by row.
+  bool plans_nearest = false;                        // Full text included.
+  bool calls_models = false;                         // predict() or embed() is in it.
+  std::map<std::string, std::int64_t> planned_rows;  // By plan as EXPLAIN QUERY PLAN has it, where calls_models.
   std::vector<std::uint32_t> text_collections;
   StatementReads* reads = nullptr;  // Set: is told what the statement reads.
 
   // Of SQLite's functions; "max" and "min" count, although with two arguments they are none.
   bool IsAggregate(const std::string& function);
   bool preparing_converts = false;
+
+  // The array that a scan of a collection gave out last, for predict(): is it what the argument was made of?
+  struct LastArray {
+    CollectionCursor* cursor = nullptr;
+    int column = 0;
+    std::string_view token = {};  // Valid while the cursor stays on its row.
+  };
+  LastArray last_array;
 
   // Open full-text searches by their numbers, for functions that look at their rows.
   std::map<std::uintptr_t, CollectionCursor*> text_cursors;

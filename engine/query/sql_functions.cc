@@ -5,6 +5,7 @@
 
 #include "engine/model/model_registry.h"
 #include "engine/query/array_contains.h"
+#include "engine/query/collection_cursor.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/sqlite_callback.h"
 #include "engine/query/vector_argument.h"
@@ -42,7 +43,11 @@ Result<ByteString> EmbedText(SessionState& session, const std::string& model_nam
   FORESHORE_ASSIGN_OR_RETURN(const ReadView* view, session.View());
   FORESHORE_ASSIGN_OR_RETURN(const auto model, session.core.LoadForSearch(view->catalog(), model_name, adapter));
   std::vector<float> vector(model->info().dimension);
-  FORESHORE_RETURN_IF_ERROR(model->Embed(std::span(&text, 1), vector));
+  InferenceTimer timer(session.core.models().costs(), model_name, 1);
+  if (Status status = model->Embed(std::span(&text, 1), vector); !status.ok()) {
+    timer.Cancel();
+    return status;
+  }
   return BlobFromVector(vector);
 }
 
@@ -62,9 +67,55 @@ void Embed(sqlite3_context* context, int count, sqlite3_value** arguments) {
                       [](void* kept) { delete static_cast<CachedEmbedding*>(kept); });
 }
 
+// The model for all rows of the statement.
+Result<const StatementModel*> FindStatementModel(SessionState& session, std::string_view name) {
+  for (const StatementModel& known : session.running->models) {
+    if (known.name == name) return &known;
+  }
+  FORESHORE_ASSIGN_OR_RETURN(auto model, session.core.models().LoadNumbersOrNull(std::string(name)));
+  const std::size_t width = model ? model->row_width().value_or(0) : 0;
+  session.running->models.push_back({std::string(name), std::move(model), width});
+  return &session.running->models.back();
+}
+
+// By a model of numbers. The argument may be a row that a scan has predicted ahead.
+Status PredictNumbers(sqlite3_context* context, SessionState& session, const StatementModel& known,
+                      std::string_view input) {
+  const auto set = [&](const std::string& text) {
+    sqlite3_result_text64(context, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+    sqlite3_result_subtype(context, kJsonSubtype);
+  };
+  const SessionState::LastArray& last = session.last_array;
+  const bool is_column = known.row_width > 0 && last.cursor != nullptr && last.token == input;
+  if (is_column) {
+    if (const std::string* text = last.cursor->Predicted(last.column, known.name)) {
+      set(*text);
+      return Status::Ok();
+    }
+  }
+  InferenceTimer timer(session.core.models().costs(), known.name, 1);
+  const auto text = known.model->Predict(input, &session);
+  if (!text.ok()) {
+    timer.Cancel();
+    return text.status();
+  }
+  set(*text);
+  if (is_column && known.model->has_independent_rows()) last.cursor->PredictAhead(last.column, known.name, known.model);
+  return Status::Ok();
+}
+
 void Predict(sqlite3_context* context, int count, sqlite3_value** arguments) {
   if (AnyNull(count, arguments)) return;
   SessionState& session = SessionOf(context);
+  if (session.running != nullptr && (count < 3 || TextOf(arguments[2]).empty())) {
+    const auto known = FindStatementModel(session, TextOf(arguments[0]));
+    if (!known.ok()) return session.FailFunction(context, known.status());
+    if ((*known)->model) {
+      const Status status = PredictNumbers(context, session, **known, TextOf(arguments[1]));
+      if (!status.ok()) session.FailFunction(context, status);
+      return;
+    }
+  }
   const std::string adapter = count > 2 ? std::string(TextOf(arguments[2])) : std::string();
   const auto result =
       session.core.models().Predict(std::string(TextOf(arguments[0])), TextOf(arguments[1]), adapter, &session);

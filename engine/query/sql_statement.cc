@@ -4,6 +4,11 @@
 #include <iterator>
 
 namespace foreshore {
+namespace {
+
+constexpr std::size_t kPlanStepIdMin = 1'000'000;  // Above those of SQLite's own steps.
+
+}  // namespace
 
 SqlStatement::SqlStatement(std::shared_ptr<SessionState> session, sqlite3_stmt* statement, TransactionControl control,
                            std::string savepoint, bool converts)
@@ -89,9 +94,11 @@ void SqlStatement::Start() {
 
 void SqlStatement::EndRun() {
   has_row_ = false;
+  plan_step_ = 0;
   if (statement_) sqlite3_reset(statement_);
   run_.view.reset();
   run_.shared_view = nullptr;
+  run_.models.clear();
   session_->sharing.erase(this);
 }
 
@@ -108,6 +115,7 @@ Result<bool> SqlStatement::Step() {
     return false;
   }
   if (phase_ == Phase::kReady) Start();
+  if (plan_step_ > 0) return NextPlanStep();
   const int code = StepOnce();
   if (const int count = sqlite3_stmt_status(statement_, SQLITE_STMTSTATUS_REPREPARE, 0); count != reprepare_count_) {
     reprepare_count_ = count;  // The tables were declared anew: "*" may mean more columns now.
@@ -119,15 +127,23 @@ Result<bool> SqlStatement::Step() {
     run_.rolls_transaction_back = true;
     return Fail(std::move(settled));
   }
-  if (code == SQLITE_DONE) return Finish();
+  if (code == SQLITE_DONE) return plan_steps_.empty() ? Finish() : NextPlanStep();
   run_.has_yielded = true;
   has_row_ = true;
   return true;
 }
 
+// Behind SQLite's own rows of EXPLAIN QUERY PLAN.
+Result<bool> SqlStatement::NextPlanStep() {
+  has_row_ = plan_step_ < plan_steps_.size();
+  ++plan_step_;
+  return has_row_ ? Result<bool>(true) : Finish();
+}
+
 int SqlStatement::StepOnce() {
   has_row_ = false;
   session_->ClearError();
+  session_->last_array = {};
   session_->running = &run_;
   const bool is_timed = session_->options.time_limit.count() != 0;
   if (is_timed) run_.step_begun = std::chrono::steady_clock::now();
@@ -181,6 +197,11 @@ Status SqlStatement::Reset() {
 }
 
 SqlValue SqlStatement::Column(int index) const {
+  if (has_row_ && plan_step_ > 0) {
+    // id, parent, notused, detail.
+    if (index == 3) return plan_steps_[plan_step_ - 1];
+    return static_cast<std::int64_t>(index == 0 ? kPlanStepIdMin + plan_step_ : 0);
+  }
   if (!has_row_ || index < 0 || index >= sqlite3_data_count(statement_)) return SqlValue();
   switch (sqlite3_column_type(statement_, index)) {
     case SQLITE_INTEGER: return static_cast<std::int64_t>(sqlite3_column_int64(statement_, index));

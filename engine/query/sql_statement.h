@@ -35,7 +35,13 @@ class SqlStatement : public Statement {
   // The session's transaction goes: nothing of this statement may touch it any more.
   void AbortRun(const Status& why);
 
+  // Further rows of EXPLAIN QUERY PLAN, by their details.
+  void AddPlanSteps(std::vector<std::string> details) { plan_steps_ = std::move(details); }
+
  private:
+  Result<bool> NextPlanStep();
+  std::vector<std::string> plan_steps_;
+  std::size_t plan_step_ = 0;  // How many of them were given out; above 0: the row is one of them.
   enum class Phase : std::uint8_t { kReady, kRunning, kDone, kFailed };
   void Start();
   void StartWatch();  // From here on the run can be stopped.

@@ -567,6 +567,77 @@ static void test_live(foreshore_database* db) {
   CHECK_OK(foreshore_delete(db, "notes", "live2", &error));
 }
 
+/* a - b of each row; 7 in the first place asks for a failure. */
+static int32_t subtract(const foreshore_runtime_batch* batch, float* output, size_t output_count,
+                        foreshore_error* failure, void* context) {
+  size_t row = 0;
+  ++*(int*)context;
+  CHECK(batch->texts == NULL && output_count == batch->row_count && batch->value_count == 2 * batch->row_count);
+  for (row = 0; row < batch->row_count; ++row) {
+    if (batch->values[row * 2] == 7) {
+      strcpy(failure->message, "seven");
+      return FORESHORE_LIMIT;
+    }
+    if (batch->values[row * 2] == 8) return 1000;
+    output[row] = batch->values[row * 2] - batch->values[row * 2 + 1];
+  }
+  return FORESHORE_OK;
+}
+
+static int32_t text_sizes(const foreshore_runtime_batch* batch, float* output, size_t output_count,
+                          foreshore_error* failure, void* context) {
+  size_t row = 0;
+  (void)failure;
+  (void)context;
+  CHECK(batch->values == NULL && output_count == 2 * batch->row_count);
+  for (row = 0; row < batch->row_count; ++row) {
+    CHECK(strlen(batch->texts[row]) == batch->text_bytes[row]);
+    output[row * 2] = (float)batch->text_bytes[row];
+    output[row * 2 + 1] = 1;
+  }
+  return FORESHORE_OK;
+}
+
+static void test_runtimes(foreshore_database* db) {
+  foreshore_runtime_options options = {0};
+  const int64_t two[] = {2};
+  const int64_t one[] = {1};
+  int call_count = 0;
+  char* json = NULL;
+  float vector[2];
+  size_t count = 0;
+  options.size_bytes = sizeof options;
+  options.version = "1";
+  options.input_shape = two;
+  options.input_rank = 1;
+  CHECK_CODE(foreshore_runtime_register(db, "scores", &options, subtract, &call_count, NULL, &error),
+             FORESHORE_INVALID_ARGUMENT);
+  options.output_shape = one;
+  options.output_rank = 1;
+  CHECK_CODE(foreshore_runtime_register(db, "scores", &options, NULL, NULL, NULL, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK_OK(foreshore_runtime_register(db, "scores", &options, subtract, &call_count, &json, &error));
+  CHECK(contains(json, "\"runtime_version\":\"1\""));
+  foreshore_free(json);
+  CHECK_OK(foreshore_predict(db, "scores", "[3,1]", 5, &json, &error));
+  CHECK(strcmp(json, "[[2]]") == 0 && call_count == 1);
+  foreshore_free(json);
+  CHECK_CODE(foreshore_predict(db, "scores", "[7,1]", 5, &json, &error), FORESHORE_LIMIT);
+  CHECK(contains(error.message, "model \"scores\"") && contains(error.message, "seven"));
+  CHECK_CODE(foreshore_predict(db, "scores", "[8,1]", 5, &json, &error), FORESHORE_INTERNAL);
+  CHECK(contains(error.message, "1000"));
+  CHECK_OK(foreshore_runtime_unregister(db, "scores", &error));
+  CHECK_CODE(foreshore_runtime_unregister(db, "scores", &error), FORESHORE_NOT_FOUND);
+  CHECK_CODE(foreshore_predict(db, "scores", "[3,1]", 5, &json, &error), FORESHORE_UNSUPPORTED);
+
+  memset(&options, 0, sizeof options);
+  options.size_bytes = sizeof options;
+  options.version = "1";
+  options.dimension = 2;
+  CHECK_OK(foreshore_runtime_register(db, "sizes", &options, text_sizes, NULL, NULL, &error));
+  CHECK_OK(foreshore_embed(db, "sizes", "four", 4, vector, 2, &count, &error));
+  CHECK(count == 2 && vector[0] == 4 && vector[1] == 1);
+}
+
 int main(int argc, char** argv) {
   char path[4096];
   char backup[4096];
@@ -588,6 +659,7 @@ int main(int argc, char** argv) {
   test_indexes(db);
   test_vectors(db);
   test_models(db, argc > 2 ? argv[2] : NULL);
+  test_runtimes(db);
   test_care(db, backup);
   test_error_text(db);
   CHECK_OK(foreshore_close(db, &error));

@@ -25,8 +25,9 @@
 #ifndef FORESHORE_H_
 #define FORESHORE_H_
 
-#include "foreshore/c_sql.h"   /* SQL and live queries. */
-#include "foreshore/c_types.h" /* Codes, errors and handles. */
+#include "foreshore/c_runtime.h" /* Models that the application runs. */
+#include "foreshore/c_sql.h"     /* SQL and live queries. */
+#include "foreshore/c_types.h"   /* Codes, errors and handles. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,7 +52,8 @@ typedef struct foreshore_open_options {
 /* `options` may be NULL. FORESHORE_BUSY names the process that has the directory open. */
 FORESHORE_API int32_t foreshore_open(const char* path, const foreshore_open_options* options,
                                      foreshore_database** database, foreshore_error* error);
-/* Gives up the handle whatever is returned, except for FORESHORE_BUSY while statements or transactions are open. */
+/* Gives up the handle whatever is returned, except for FORESHORE_BUSY while statements or transactions are open,
+ * and FORESHORE_CONFLICT inside the callback of a runtime. */
 FORESHORE_API int32_t foreshore_close(foreshore_database* database, foreshore_error* error);
 
 FORESHORE_API int32_t foreshore_create_collection(foreshore_database* database, const char* collection,

@@ -77,6 +77,23 @@ class QuantizeOptions(ctypes.Structure):
                 ("overlap_min", ctypes.c_double)]
 
 
+class RuntimeBatch(ctypes.Structure):
+    _fields_ = [("row_count", ctypes.c_size_t), ("texts", ctypes.POINTER(ctypes.c_void_p)),
+                ("text_bytes", ctypes.POINTER(ctypes.c_size_t)), ("values", ctypes.POINTER(ctypes.c_float)),
+                ("value_count", ctypes.c_size_t)]
+
+
+RuntimeCallback = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(RuntimeBatch), ctypes.c_void_p, ctypes.c_size_t,
+                                   ctypes.POINTER(Error), ctypes.c_void_p)
+
+
+class RuntimeOptions(ctypes.Structure):
+    _fields_ = [("size_bytes", ctypes.c_uint32), ("dimension", ctypes.c_uint32), ("version", ctypes.c_char_p),
+                ("input_shape", ctypes.POINTER(ctypes.c_int64)), ("output_shape", ctypes.POINTER(ctypes.c_int64)),
+                ("input_rank", ctypes.c_size_t), ("output_rank", ctypes.c_size_t),
+                ("row_count_max", ctypes.c_uint32), ("is_concurrent", ctypes.c_int32)]
+
+
 class SyncProgress(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in (
         "documents_pushed", "documents_pulled", "blobs_sent", "blobs_received", "bytes_sent", "bytes_received",
@@ -175,6 +192,8 @@ _CALLS = {
     "predict": [_HANDLE, _TEXT, _TEXT, _SIZE, _OUT],
     "predict_with_adapter": [_HANDLE, _TEXT, _TEXT, _SIZE, _TEXT, _OUT],
     "model_quantize": [_HANDLE, _TEXT, _TEXT, ctypes.POINTER(QuantizeOptions), _OUT],
+    "runtime_register": [_HANDLE, _TEXT, ctypes.POINTER(RuntimeOptions), RuntimeCallback, ctypes.c_void_p, _OUT],
+    "runtime_unregister": [_HANDLE, _TEXT],
     "adapter_add": [_HANDLE, _TEXT, _TEXT, _TEXT, _OUT],
     "adapter_remove": [_HANDLE, _TEXT, _TEXT],
     "sync_once": [_HANDLE, ctypes.POINTER(SyncOptions), _OUT],

@@ -13,6 +13,7 @@ from .errors import Error, error_for
 from .live import Changes, Subscription
 from .rows import (Json, Row, SqlValue, _call, _document_bytes, _encoded, _from_value, _lib, _optional, _taken,
                    _text, _to_value)
+from .runtimes import RuntimesMixin
 
 
 _main_thread = threading.main_thread().ident
@@ -313,7 +314,7 @@ class Connection:
             self.close()
 
 
-class Database(AttachmentsMixin, _Writer):
+class Database(AttachmentsMixin, RuntimesMixin, _Writer):
     """One directory. Made by foreshore.open()."""
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], *, create: bool = False, storage: str = "sqlite",
@@ -323,6 +324,7 @@ class Database(AttachmentsMixin, _Writer):
         self._statements: set = set()
         self._subscriptions: set = set()
         self._connections: set = set()
+        self._runtimes: Dict[str, Any] = {}  # Functions that the library may call until it is closed.
         # Seconds that a statement of sql() may run and wait, then Cancelled; None: as long as it takes.
         self.timeout: Optional[float] = None
         storages, durabilities = {"sqlite": 1, "rocksdb": 2}, {"full": 1, "normal": 2}
@@ -348,6 +350,7 @@ class Database(AttachmentsMixin, _Writer):
         """Ends open statements, writes the indexes' snapshots and gives up the lock."""
         if self._handle is None:
             return
+        self._refuse_inside_callback("closing")
         for subscription in list(self._subscriptions):
             subscription.close()
         for rows in list(self._statements):
@@ -357,10 +360,11 @@ class Database(AttachmentsMixin, _Writer):
         try:
             _call("close", self._handle)
         except BaseException as error:
-            if getattr(error, "code", None) != 8:  # Busy keeps the handle: a transaction is open.
+            if getattr(error, "code", None) not in (8, 9):  # Busy and conflict keep the handle.
                 self._handle = None
             raise
         self._handle = None
+        self._runtimes.clear()
 
     def __enter__(self) -> "Database":
         return self
@@ -543,6 +547,7 @@ class Database(AttachmentsMixin, _Writer):
 
     def remove_model(self, name: str) -> None:
         _call("model_remove", self._open_handle(), _encoded(name, "model"))
+        self._runtimes.pop(name, None)
 
     def embed(self, model: str, text: str) -> List[float]:
         raw = text.encode("utf-8")

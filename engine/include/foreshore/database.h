@@ -23,6 +23,7 @@
 #include "foreshore/collection.h"
 #include "foreshore/hnswlib_import.h"
 #include "foreshore/model.h"
+#include "foreshore/runtime.h"
 #include "foreshore/sql.h"
 #include "foreshore/status.h"
 #include "foreshore/storage_options.h"
@@ -337,6 +338,15 @@ class Database {
   // number is not finite.
   Result<ModelQuantizeReport> QuantizeModel(const std::string& name, const std::string& as,
                                             const ModelQuantizeOptions& options);
+  // A model that `callback` runs (foreshore/runtime.h), from now on and in place of an earlier callback. Its row is
+  // made where there is none, and replaced where the options name another version or other shapes than this database's
+  // application registered last; a version that came by sync stays otherwise, and calls are kConflict until it is
+  // registered. kAlreadyExists for the name of a model with weights, kInvalidArgument for shapes that are none,
+  // kConflict inside a callback.
+  Result<ModelInfo> RegisterRuntime(const std::string& name, const RuntimeOptions& options, RuntimeCallback callback);
+  // Waits for calls that run; after it none begins, and the callback may go. The model's row, and vectors that it made,
+  // stay. kNotFound where nothing is registered, kConflict inside a callback.
+  Status UnregisterRuntime(const std::string& name);
   // A LoRA adapter as PEFT saves it: a folder with adapter_config.json and adapter_model.safetensors. It is kept beside
   // the model and takes the place of one of the same name; kInvalidArgument and kUnsupported name all that does not
   // fit.

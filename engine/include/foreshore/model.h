@@ -22,7 +22,7 @@ struct ModelImportOptions {
 struct ModelInfo {
   std::string name;
   std::string version;          // Hexadecimal SHA-256 of the manifest.
-  std::string architecture;     // "bert" or "graph"
+  std::string architecture;     // "bert", "graph", or "runtime": one that the application runs (foreshore/runtime.h)
   std::string quantization;     // "none", "int8", "gptq4", "gptq3" or "nf4"
   std::uint32_t dimension = 0;  // Of the embedding; 0 for a graph.
   std::uint32_t token_count_max = 0;
@@ -32,6 +32,8 @@ struct ModelInfo {
   std::string origin;
   bool is_complete = true;            // False while blobs of a synced model are still on their way.
   std::vector<std::string> adapters;  // Names of its LoRA adapters, in order.
+  std::string runtime_version;        // Of a runtime: the version that its row asks for.
+  bool is_registered = false;         // Of a runtime: that version is registered in this process.
 };
 
 struct ModelQuantizeOptions {

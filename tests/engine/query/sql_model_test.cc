@@ -229,6 +229,11 @@ TEST_CASE_FIXTURE(GraphFixture, "predict_batch: every row of a query, in its ord
                            " AS p JOIN points AS q ON q.id = p.key WHERE json_array(json(p.output)) = "
                            "predict('classes', json_array(json_array(q.a / 100.0, q.b)))") == "600");
   CHECK(Rows(*session, "SELECT key FROM " + batch + " LIMIT 2 OFFSET 300") == "p1300; p1301");
+  // An array of a row's numbers is as good as a column for each.
+  CHECK(
+      Rows(*session, "SELECT count(*) FROM " + batch +
+                         " AS p JOIN predict_batch('classes', 'SELECT id, json_array(a / 100.0, b) FROM points') AS q "
+                         "ON p.key = q.key AND p.output = q.output") == "600");
   CHECK(Rows(*session, "SELECT count(*) FROM predict_batch('classes', 'SELECT id, a, b FROM points WHERE a < 0')") ==
         "0");
   // One model for each outer row.
@@ -246,7 +251,14 @@ TEST_CASE_FIXTURE(GraphFixture, "predict_batch: what is no query of numbers for 
     CHECK_MESSAGE(status.message().find("predict_batch") != std::string::npos, status.message());
     return status.message();
   };
-  CHECK(failure("classes", "SELECT id, a FROM points").find("2 columns, expected a key and 2 numbers") !=
+  CHECK(failure("classes", "SELECT id FROM points")
+            .find("1 columns, expected a key and 2 numbers, or a key and an array") != std::string::npos);
+  CHECK(failure("classes", "SELECT id, a FROM points").find("row 0, column 1 is no array, expected an array of 2") !=
+        std::string::npos);
+  CHECK(
+      failure("classes", "SELECT id, json_array(a, a, a) FROM points").find("column 1 is [1,1,1], expected an array") !=
+      std::string::npos);
+  CHECK(failure("classes", "SELECT id, NULL FROM points").find("column 1 is null, expected an array") !=
         std::string::npos);
   CHECK(failure("classes", "SELECT id, a, NULL FROM points").find("row 0, column 2 is null") != std::string::npos);
   CHECK(failure("classes", "SELECT id, a, id FROM points").find("no number") != std::string::npos);

@@ -1,0 +1,108 @@
+// The side of bench "predict" that runs ours: a database of documents with an array of numbers, and a line protocol on
+// standard input and output, so that the driver (predict.py) can interleave it with ONNX Runtime.
+//
+//   bench_predict DIRECTORY ROWS MODEL…         each MODEL an ONNX file, added under its name without the suffix; the
+//                                               rows come from standard input, one JSON array a line, before the
+//                                               commands
+//   "sql STATEMENT" -> nanoseconds to step through all of its rows, by the clock and on the processor, and how many
+//   "first STATEMENT" -> its first column, row by row, and an empty line
+#include <time.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "foreshore/database.h"
+
+namespace foreshore {
+namespace {
+
+std::int64_t NowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// Time that the process was given: what a statement costs on a machine that others use as well.
+std::int64_t ProcessorNs() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+Status Fill(Database& database, int rows) {
+  FORESHORE_RETURN_IF_ERROR(database.CreateCollection("rows"));
+  std::string line;
+  std::unique_ptr<Transaction> transaction;
+  for (int i = 0; i < rows; ++i) {
+    if (!std::getline(std::cin, line)) return Status::InvalidArgument("bench_predict: fewer rows than promised");
+    if (!transaction) {
+      FORESHORE_ASSIGN_OR_RETURN(transaction, database.Begin());
+    }
+    const std::string document = "{\"n\":" + std::to_string(i) + ",\"x\":" + line + ",\"site\":\"A\"}";
+    FORESHORE_RETURN_IF_ERROR(transaction->Put("rows", std::to_string(1'000'000 + i), document));
+    if (i % 10'000 == 9'999 || i + 1 == rows) {
+      FORESHORE_RETURN_IF_ERROR(transaction->Commit());
+      transaction.reset();
+    }
+  }
+  return Status::Ok();
+}
+
+Status Answer(Database& database, const std::string& sql, bool prints) {
+  const std::int64_t begun = NowNs();
+  const std::int64_t processor_begun = ProcessorNs();
+  std::int64_t count = 0;
+  FORESHORE_ASSIGN_OR_RETURN(const auto statement, database.Prepare(sql));
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool has_row, statement->Step());
+    if (!has_row) break;
+    ++count;
+    if (!prints) continue;
+    const SqlValue value = statement->Column(0);
+    if (const auto* text = std::get_if<std::string>(&value)) std::printf("%s\n", text->c_str());
+    if (const auto* real = std::get_if<double>(&value)) std::printf("%.9g\n", *real);
+    if (const auto* whole = std::get_if<std::int64_t>(&value)) std::printf("%lld\n", static_cast<long long>(*whole));
+  }
+  if (prints) std::printf("\n");
+  if (!prints) {
+    std::printf("%lld %lld %lld\n", static_cast<long long>(NowNs() - begun),
+                static_cast<long long>(ProcessorNs() - processor_begun), static_cast<long long>(count));
+  }
+  std::fflush(stdout);
+  return Status::Ok();
+}
+
+Status Run(int argument_count, char** arguments) {
+  DatabaseOptions options;
+  options.create = true;
+  options.cache_bytes = 512ULL << 20;
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, Database::Open(arguments[1], options));
+  FORESHORE_RETURN_IF_ERROR(Fill(*database, std::atoi(arguments[2])));
+  for (int i = 3; i < argument_count; ++i) {
+    const std::string path = arguments[i];
+    const std::string file = path.substr(path.rfind('/') + 1);
+    FORESHORE_RETURN_IF_ERROR(database->AddModel(file.substr(0, file.rfind('.')), path).status());
+  }
+  std::printf("ready\n");
+  std::fflush(stdout);
+  for (std::string line; std::getline(std::cin, line);) {
+    const std::string command = line.substr(0, line.find(' '));
+    FORESHORE_RETURN_IF_ERROR(Answer(*database, line.substr(command.size() + 1), command == "first"));
+  }
+  return database->Close();
+}
+
+}  // namespace
+}  // namespace foreshore
+
+int main(int argument_count, char** arguments) {
+  if (argument_count < 4) {
+    std::fprintf(stderr, "usage: bench_predict DIRECTORY ROWS MODEL…\n");
+    return 2;
+  }
+  const foreshore::Status status = foreshore::Run(argument_count, arguments);
+  if (!status.ok()) std::fprintf(stderr, "bench_predict: %s\n", status.ToString().c_str());
+  return status.ok() ? 0 : 1;
+}

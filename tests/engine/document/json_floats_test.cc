@@ -1,0 +1,109 @@
+// ReadFloatArray against simdjson and a cast.
+#include "engine/document/json_floats.h"
+
+#include <doctest/doctest.h>
+#include <simdjson.h>
+
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/document/json_walk.h"
+
+using namespace foreshore;
+
+namespace {
+
+// Bits of each number, as simdjson's tree and a cast give them.
+std::vector<std::uint32_t> Expected(const std::string& json) {
+  simdjson::dom::parser parser;
+  std::vector<std::uint32_t> bits;
+  simdjson::dom::array list;
+  REQUIRE(parser.parse(json).get(list) == simdjson::SUCCESS);
+  for (const simdjson::dom::element item : list) {
+    std::int64_t whole = 0;
+    double number = 0;
+    const bool is_whole = item.get(whole) == simdjson::SUCCESS;
+    if (!is_whole) REQUIRE(item.get(number) == simdjson::SUCCESS);
+    bits.push_back(std::bit_cast<std::uint32_t>(is_whole ? static_cast<float>(whole) : static_cast<float>(number)));
+  }
+  return bits;
+}
+
+bool IsRead(const std::string& json, std::size_t count) {
+  std::vector<float> out(count);
+  return ReadFloatArray(json, out);
+}
+
+void CheckLikeSimdjson(const std::string& json) {
+  CAPTURE(json);
+  const auto expected = Expected(json);
+  std::vector<float> out(expected.size());
+  REQUIRE(ReadFloatArray(json, out));
+  for (std::size_t i = 0; i < out.size(); ++i) CHECK(std::bit_cast<std::uint32_t>(out[i]) == expected[i]);
+}
+
+}  // namespace
+
+TEST_CASE("float arrays: numbers of every form are those of simdjson, bit for bit") {
+  for (const char* json :
+       {"[0]", "[-0]", "[-0.0]", "[1,2,3]", "[0.1,0.25,-3.14159]", "[16777217,33554433,-9007199254740993]",
+        "[123456789012345678]", "[0.123456789012345678,1234567.12345678901]", "[1e5,1E-5,2.5e+10,-1.5e-30,1e-46]",
+        "[0.000000000000000000000000000001]", "[9007199254740993.5]", "[3.4028235e38,1e39,-1e300]",
+        "[0.30000001192092896,7.0064923216240854e-46,1.17549435e-38]", "[12345678,123456789,1234567.8,0.12345678]"}) {
+    CheckLikeSimdjson(json);
+  }
+}
+
+TEST_CASE("float arrays: random numbers of random lengths are those of simdjson, bit for bit") {
+  constexpr unsigned kSeed = 7;
+  CAPTURE(kSeed);
+  std::mt19937_64 random(kSeed);
+  for (int round = 0; round < 2000; ++round) {
+    std::string json = "[";
+    for (int i = 0; i < 20; ++i) {
+      if (i > 0) json += ',';
+      char digits[64];
+      const auto bits = static_cast<std::uint32_t>(random());
+      const double exact = std::ldexp(static_cast<double>(static_cast<std::int64_t>(random())), -63);
+      switch (random() % 4) {
+        case 0: json.append(digits, std::to_chars(digits, digits + 64, exact).ptr); break;
+        case 1: json += std::to_string(static_cast<std::int32_t>(bits)); break;
+        case 2:
+          json.append(digits, std::to_chars(digits, digits + 64, exact * 1000, std::chars_format::fixed,
+                                            1 + static_cast<int>(random() % 17))
+                                  .ptr);
+          break;
+        default: json.append(digits, std::to_chars(digits, digits + 64, static_cast<float>(exact)).ptr);
+      }
+    }
+    CheckLikeSimdjson(json + "]");
+  }
+}
+
+TEST_CASE("float arrays: what is no array of that many numbers is not read") {
+  for (const char* json :
+       {"",        "[",       "]",       "[]",    "[1",    "1]",    "[1,2]",  "[,1]",    "[1,]",
+        "[ 1]",    "[1 ]",    "[01]",    "[-]",   "[1.]",  "[.5]",  "[+1]",   "[1e]",    "[1e+]",
+        "[true]",  "[null]",  "[\"1\"]", "[[1]]", "[nan]", "[inf]", "[0x10]", "[1e999]", "[1234567890123456789]",
+        "[-01.5]", "[1.5.5]", "{1}"}) {
+    CAPTURE(json);
+    CHECK_FALSE(IsRead(json, 1));
+  }
+  CHECK(IsRead("[1,2]", 2));
+  CHECK_FALSE(IsRead("[1,2]", 3));
+  CHECK_FALSE(IsRead("[]", 0));
+}
+
+TEST_CASE("a value's end is found behind nested arrays of any length") {
+  for (std::size_t size = 0; size < 70; ++size) {
+    std::string inner = "[[" + std::string(size, '1') + "],{\"a]}\\\"\":[" + std::string(size, '2') + "]}]";
+    const std::string text = "{\"x\":" + inner + ",\"y\":1}";
+    CAPTURE(text);
+    CHECK(SkipValueToken(text, 5) == 5 + inner.size());
+    CHECK(SkipValueToken(text, 0) == text.size());
+  }
+}
