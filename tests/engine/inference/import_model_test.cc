@@ -50,7 +50,7 @@ TEST_CASE("import: safetensors and both ONNX forms give the same model, bit for 
   const auto safetensors = ImportModel(kTiny);
   REQUIRE_MESSAGE(safetensors.ok(), safetensors.status().message());
   CHECK(safetensors->format == "safetensors");
-  CHECK(safetensors->origin == "foreshore/bert-tiny");
+  CHECK(safetensors->provenance.origin == "foreshore/bert-tiny");
   CHECK(safetensors->model.config.hidden_size == 8);
   CHECK(safetensors->model.config.token_count_max == 12);
   CHECK(safetensors->tokenizer.config().token_count_max == 12);
@@ -95,9 +95,9 @@ TEST_CASE("import: sentence settings bound the length and switch normalisation o
 TEST_CASE("import: the model card's licence is kept") {
   ModelCopy copy;
   copy.Write("README.md", "---\nlanguage: en\nlicense: apache-2.0\n---\nlicense: other\n");
-  CHECK(ImportModel(copy.path())->licence == "apache-2.0");
+  CHECK(ImportModel(copy.path())->provenance.licence == "apache-2.0");
   copy.Write("README.md", "---\nlanguage: en\n---\nlicense: other\n");
-  CHECK(ImportModel(copy.path())->licence.empty());
+  CHECK(ImportModel(copy.path())->provenance.licence.empty());
 }
 
 TEST_CASE("import: other pooling is refused by name") {
@@ -163,8 +163,8 @@ TEST_CASE("import: missing files are named") {
   TemporaryDirectory directory;
   CHECK(ImportModel(directory.path()).status().code() == ErrorCode::kNotFound);
   CHECK(ImportModel(directory.path() + "/none").status().code() == ErrorCode::kNotFound);
-  REQUIRE(WriteFileAtomic(directory.path() + "/model.gguf", "x").ok());
-  CHECK(ImportModel(directory.path() + "/model.gguf").status().code() == ErrorCode::kUnsupported);
+  REQUIRE(WriteFileAtomic(directory.path() + "/model.pt", "x").ok());
+  CHECK(ImportModel(directory.path() + "/model.pt").status().code() == ErrorCode::kUnsupported);
 }
 
 TEST_CASE("import: cut and bit-flipped weights are errors or a model, never a crash") {
