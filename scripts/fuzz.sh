@@ -26,20 +26,26 @@ while [ $# -gt 0 ]; do
 done
 
 cmake --preset fuzz >/dev/null
-cmake --build build/fuzz --target foreshore_fuzz
-fuzzer=$PWD/build/fuzz/tests/fuzz/foreshore_fuzz
+cmake --build build/fuzz --target foreshore_fuzz -j "$(nproc)"
 # The loader and simdjson keep what they allocate once; a leak of an input is found all the same.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:allocator_may_return_null=1}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$PWD/tests/sanitizers/leaks.txt:print_suppressions=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
-known=$(FORESHORE_FUZZ_TARGET='' "$fuzzer" 2>&1 | sed -n 's/.*expected one of //p' || true)
+declare -A fuzzer_of
+known=
+for fuzzer in build/fuzz/tests/fuzz/foreshore_fuzz_*; do
+  [ -x "$fuzzer" ] || continue
+  of_this=$(FORESHORE_FUZZ_TARGET='' "$fuzzer" 2>&1 | sed -n 's/.*expected one of //p' || true)
+  for target in $of_this; do fuzzer_of[$target]=$fuzzer; done
+  known+=${known:+ }$of_this
+done
 if [ "$mode" = list ]; then
   tr ' ' '\n' <<<"$known"
   exit 0
 fi
 if [ "$mode" = run ]; then
-  FORESHORE_FUZZ_TARGET=${targets[0]} "$fuzzer" "${files[@]}"
+  FORESHORE_FUZZ_TARGET=${targets[0]} "${fuzzer_of[${targets[0]}]}" "${files[@]}"
   exit 0
 fi
 [ ${#targets[@]} -gt 0 ] || read -ra targets <<<"$known"
@@ -50,6 +56,7 @@ for target in "${targets[@]}"; do
     *" $target "*) ;;
     *) echo "fuzz: found target \"$target\", expected one of $known" >&2; exit 2 ;;
   esac
+  fuzzer=${fuzzer_of[$target]}
   corpus=build/fuzz/corpus/$target
   findings=build/fuzz/findings/$target
   mkdir -p "$corpus" "$findings"

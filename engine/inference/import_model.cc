@@ -36,6 +36,22 @@ Result<std::optional<ByteString>> ReadOptional(const std::string& path, std::siz
   return std::optional<ByteString>(std::move(content));
 }
 
+// What the files of a model ask for and this library cannot do, gathered over all of them, so that nobody has to mend
+// one to hear of the next. Another error ends the import.
+class Unsupported {
+ public:
+  // Ok where the import may go on: `status` is, or names what is not supported, which is kept.
+  Status Keep(const Status& status) {
+    if (status.code() != ErrorCode::kUnsupported) return status;
+    text_ += (text_.empty() ? "" : "; ") + std::string(status.message());
+    return Status::Ok();
+  }
+  Status Everything() const { return text_.empty() ? Status::Ok() : Status::Unsupported(text_); }
+
+ private:
+  std::string text_;
+};
+
 // How sentence-transformers says to make one vector of the hidden states.
 struct SentenceSettings {
   std::optional<std::uint32_t> token_count_max;
@@ -102,10 +118,10 @@ Status CheckPooling(const std::string& directory, const std::string& pooling_pat
                              ", expected pooling_mode_mean_tokens alone");
 }
 
-Result<SentenceSettings> ReadSentenceSettings(const std::string& directory) {
+Result<SentenceSettings> ReadSentenceSettings(const std::string& directory, Unsupported& unsupported) {
   SentenceSettings settings;
-  FORESHORE_RETURN_IF_ERROR(ReadModules(directory, settings));
-  FORESHORE_RETURN_IF_ERROR(CheckPooling(directory, settings.pooling_path));
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(ReadModules(directory, settings)));
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(CheckPooling(directory, settings.pooling_path)));
   const std::string path = directory + "/sentence_bert_config.json";
   FORESHORE_ASSIGN_OR_RETURN(const auto text, ReadOptional(path, kSmallJsonBytesMax));
   if (!text.has_value()) return settings;
@@ -143,19 +159,23 @@ struct Weights {
   std::optional<WordPieceTokenizer> tokenizer = std::nullopt;  // Where the file brings its own.
 };
 
-Result<Weights> LoadSafetensors(const std::string& path, const std::string& directory) {
+Result<Weights> LoadSafetensors(const std::string& path, const std::string& directory, Unsupported& unsupported) {
   const std::string config_path = directory + "/config.json";
   FORESHORE_ASSIGN_OR_RETURN(const ByteString config_text, ReadFile(config_path, kSmallJsonBytesMax));
-  FORESHORE_ASSIGN_OR_RETURN(BertConfigFile config, ReadBertConfigJson(config_path, config_text));
+  const Result<BertConfigFile> config = ReadBertConfigJson(config_path, config_text);
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(config.status()));
   FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
-  FORESHORE_ASSIGN_OR_RETURN(const SafetensorsFile tensors, ReadSafetensors(path, file->bytes()));
-  ModelProvenance provenance{"", config.origin};
-  provenance.Complete(ProvenanceOf({tensors.metadata.begin(), tensors.metadata.end()}));
-  if (config.gptq) {
-    FORESHORE_ASSIGN_OR_RETURN(GptqCheckpoint gptq, BertFromGptq(path, config.config, *config.gptq, tensors.tensors));
+  const Result<SafetensorsFile> tensors = ReadSafetensors(path, file->bytes());
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(tensors.status()));
+  FORESHORE_RETURN_IF_ERROR(unsupported.Everything());
+  ModelProvenance provenance{"", config->origin};
+  provenance.Complete(ProvenanceOf({tensors->metadata.begin(), tensors->metadata.end()}));
+  if (config->gptq) {
+    FORESHORE_ASSIGN_OR_RETURN(GptqCheckpoint gptq,
+                               BertFromGptq(path, config->config, *config->gptq, tensors->tensors));
     return Weights{std::move(gptq.model), std::move(provenance), gptq.format};
   }
-  FORESHORE_ASSIGN_OR_RETURN(BertModel model, BertFromSafetensors(path, config.config, tensors.tensors));
+  FORESHORE_ASSIGN_OR_RETURN(BertModel model, BertFromSafetensors(path, config->config, tensors->tensors));
   return Weights{std::move(model), std::move(provenance)};
 }
 
@@ -223,15 +243,16 @@ Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& 
   if (!is_onnx && !is_gguf && !weights_path.ends_with(".safetensors")) {
     return Status::Unsupported(weights_path + ": unknown kind of model file, expected .safetensors, .onnx or .gguf");
   }
+  Unsupported unsupported;
   // An ONNX file is read first: one of another kind needs no tokenizer, and none is asked for. A GGUF file has its own.
-  std::optional<Weights> weights_read;
+  std::optional<Weights> weights;
   if (is_onnx || is_gguf) {
     auto loaded = is_onnx ? LoadOnnx(weights_path) : LoadGguf(weights_path);
     if (!loaded.ok()) {
       if (is_other_graph != nullptr) *is_other_graph = is_onnx;
       return loaded.status();
     }
-    weights_read = std::move(loaded).value();
+    weights = std::move(loaded).value();
   }
   // What belongs to the tokenizer lies with it: its length limit and the pooling after the encoder.
   std::string settings_directory = directory;
@@ -239,24 +260,24 @@ Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& 
     const std::string& place = options.tokenizer_path;
     settings_directory = IsDirectory(place) ? place : DirectoryOf(place);
   }
-  FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(settings_directory));
-  const bool is_own_tokenizer = weights_read && weights_read->tokenizer && options.tokenizer_path.empty();
+  FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(settings_directory, unsupported));
+  const bool is_own_tokenizer = weights && weights->tokenizer && options.tokenizer_path.empty();
   std::optional<WordPieceTokenizer> tokenizer;
   if (is_own_tokenizer) {
-    tokenizer = std::move(weights_read->tokenizer);
+    tokenizer = std::move(weights->tokenizer);
   } else {
-    FORESHORE_ASSIGN_OR_RETURN(tokenizer, FindTokenizer(directory, options.tokenizer_path));
+    auto found = FindTokenizer(directory, options.tokenizer_path);
+    FORESHORE_RETURN_IF_ERROR(unsupported.Keep(found.status()));
+    if (found.ok()) tokenizer = std::move(found).value();
   }
-  if (!weights_read) {
-    FORESHORE_ASSIGN_OR_RETURN(weights_read, LoadSafetensors(weights_path, directory));
+  if (!weights) {
+    FORESHORE_ASSIGN_OR_RETURN(weights, LoadSafetensors(weights_path, directory, unsupported));
   }
-  Weights weights = std::move(*weights_read);
-  weights.provenance.Complete({LicenceBeside(directory), ""});
-  ImportedModel imported{std::move(weights.model), weights.format, std::move(*tokenizer),
-                         is_onnx   ? "onnx"
-                         : is_gguf ? "gguf"
-                                   : "safetensors",
-                         std::move(weights.provenance)};
+  FORESHORE_RETURN_IF_ERROR(unsupported.Everything());
+  weights->provenance.Complete({LicenceBeside(directory), ""});
+  const char* const format = is_onnx ? "onnx" : is_gguf ? "gguf" : "safetensors";
+  ImportedModel imported{std::move(weights->model), weights->format, std::move(*tokenizer), format,
+                         std::move(weights->provenance)};
   FORESHORE_RETURN_IF_ERROR(AgreeOnLength(path, settings, is_own_tokenizer, imported));
   return imported;
 }

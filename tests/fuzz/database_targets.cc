@@ -1,9 +1,11 @@
-// Keys of secondary indexes, the file of full text, and SQL.
+// Keys of secondary indexes, the file of full text, rows and manifests of models, and SQL.
 #include <memory>
 #include <string>
 
 #include "engine/database/core.h"
 #include "engine/database/field_key.h"
+#include "engine/model/model_manifest.h"
+#include "engine/model/model_row.h"
 #include "engine/query/sql_session.h"
 #include "index/full_text_file.h"
 #include "storage/base/file.h"
@@ -153,12 +155,45 @@ std::vector<ByteString> SqlSeeds() {
           "'[2,3]'), x FROM c"};
 }
 
+bool RunManifest(Bytes input) {
+  const auto manifest = DecodeManifest(input);
+  if (manifest.ok()) {
+    const auto again = DecodeManifest(EncodeManifest(*manifest));
+    FuzzCheck(again.ok() && EncodeManifest(*again) == EncodeManifest(*manifest), "a manifest comes back");
+  }
+  return DecodeModelRow(input).ok() || manifest.ok();
+}
+
+std::vector<ByteString> ManifestSeeds() {
+  ModelManifest text;
+  SetFormat(text, WeightFormat::Gptq(4, 64));
+  text.config.hidden_size = 32;
+  text.config.layer_count = 1;
+  text.config.head_count = 2;
+  text.config.intermediate_size = 32;
+  text.config.vocabulary_size = 8;
+  text.config.position_count = 8;
+  text.config.type_count = 2;
+  text.config.token_count_max = 8;
+  text.tensors.push_back({"a", TensorType::kI8, {2, 3}, BlobId{}});
+  ModelManifest general;
+  general.architecture = "graph";
+  general.quantization = "none";
+  ModelRow row;
+  row.info.name = "m";
+  row.info.version = std::string(64, 'a');
+  row.info.licence = "mit";
+  row.adapters["a"] = std::string(64, 'b');
+  return {EncodeManifest(text), EncodeManifest(general), EncodeModelRow(row)};
+}
+
 }  // namespace
 
 std::vector<FuzzTarget> DatabaseFuzzTargets() {
   return {
       {"field_key", KeySeeds, RunKey, 0, 10'000},
       {"full_text_file", TextFileSeeds, RunTextFile, 0, 100},
+      {"manifest", ManifestSeeds, RunManifest},
       {"sql", SqlSeeds, RunSql, 0, 500, 4'096},
   };
 }

@@ -10,10 +10,10 @@
 
 namespace foreshore {
 
+// Which groups an executable has is the build's to say (CMakeLists.txt).
 std::vector<FuzzTarget> AllFuzzTargets() {
   std::vector<FuzzTarget> all;
-  for (auto* const some :
-       {InferenceFuzzTargets, TokenizerFuzzTargets, IndexFuzzTargets, DocumentFuzzTargets, DatabaseFuzzTargets}) {
+  for (auto* const some : {FORESHORE_FUZZ_GROUPS}) {
     std::vector<FuzzTarget> targets = some();
     std::move(targets.begin(), targets.end(), std::back_inserter(all));
   }

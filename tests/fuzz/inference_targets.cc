@@ -1,4 +1,4 @@
-// Model files: ONNX, safetensors, GGUF, GPTQ checkpoints, LoRA adapters, manifests and packed weights.
+// Model files: ONNX, safetensors, GGUF, GPTQ checkpoints, LoRA adapters and packed weights.
 #include "engine/inference/bert_adapter.h"
 #include "engine/inference/bert_packed.h"
 #include "engine/inference/bert_packed_layout.h"
@@ -10,8 +10,6 @@
 #include "engine/inference/peft_adapter.h"
 #include "engine/inference/safetensors.h"
 #include "engine/inference/safetensors_bert.h"
-#include "engine/model/model_manifest.h"
-#include "engine/model/model_row.h"
 #include "storage/base/checksum.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
@@ -169,31 +167,6 @@ bool RunBertConfig(Bytes input) {
   return config.ok();
 }
 
-bool RunManifest(Bytes input) {
-  const auto manifest = DecodeManifest(input);
-  if (manifest.ok()) {
-    const auto again = DecodeManifest(EncodeManifest(*manifest));
-    FuzzCheck(again.ok() && EncodeManifest(*again) == EncodeManifest(*manifest), "a manifest comes back");
-  }
-  return DecodeModelRow(input).ok() || manifest.ok();
-}
-
-std::vector<ByteString> ManifestSeeds() {
-  ModelManifest text;
-  SetFormat(text, WeightFormat::Gptq(4, 64));
-  text.config = TinyConfig();
-  text.tensors.push_back({"a", TensorType::kI8, {2, 3}, BlobId{}});
-  ModelManifest general;
-  general.architecture = "graph";
-  general.quantization = "none";
-  ModelRow row;
-  row.info.name = "m";
-  row.info.version = std::string(64, 'a');
-  row.info.licence = "mit";
-  row.adapters["a"] = std::string(64, 'b');
-  return {EncodeManifest(text), EncodeManifest(general), EncodeModelRow(row)};
-}
-
 // Both checksums are made right, so that what lies behind them is met.
 bool RunPacked(Bytes input) {
   ByteString bytes(input);
@@ -241,7 +214,6 @@ std::vector<FuzzTarget> InferenceFuzzTargets() {
                                             Golden("bert_tiny/config.json").substr(1)};
        },
        RunBertConfig},
-      {"manifest", ManifestSeeds, RunManifest},
       {"packed_bert", PackedSeeds, RunPacked, 0, 500, 256 * 1024},
   };
 }
