@@ -62,7 +62,7 @@ for target in "${targets[@]}"; do
   mkdir -p "$corpus" "$findings"
   FORESHORE_FUZZ_TARGET=$target FORESHORE_FUZZ_SEEDS=$corpus "$fuzzer"
   printf 'fuzz: %s for %s s\n' "$target" "$seconds"
-  # An input of 64 KiB may not take more than a second of these or 2 GiB.
+  # An input of 64 KiB may take neither 20 s, on a machine that others share, nor 2 GiB.
   if ! FORESHORE_FUZZ_TARGET=$target "$fuzzer" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
       -max_len=65536 -print_final_stats=1 -artifact_prefix="$findings/" "$corpus" >"$findings/log" 2>&1; then
     tail -n 60 "$findings/log"

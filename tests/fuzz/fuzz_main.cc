@@ -27,10 +27,12 @@ const foreshore::FuzzTarget& Chosen() {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) int LLVMFuzzerInitialize(int* /*argc*/, char*** /*argv*/) {
+  // Here, since an exit inside of an input would pass for a finding.
+  const foreshore::FuzzTarget& target = Chosen();
   const char* folder = std::getenv("FORESHORE_FUZZ_SEEDS");
   if (folder == nullptr) return 0;
   int index = 0;
-  for (const foreshore::ByteString& seed : Chosen().seeds()) {
+  for (const foreshore::ByteString& seed : target.seeds()) {
     const std::string path = std::string(folder) + "/seed-" + std::to_string(index++);
     if (!foreshore::WriteFileAtomic(path, seed).ok()) std::exit(1);
   }

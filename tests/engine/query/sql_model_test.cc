@@ -56,7 +56,8 @@ TEST_CASE_FIXTURE(ModelFixture, "model: a GGUF file embeds as its safetensors do
   CHECK(Rows(*session, "SELECT count(*) FROM notes WHERE embed('gguf', text) = embed('tiny', text)") == "2");
 }
 
-TEST_CASE_FIXTURE(SqlTestDatabase, "model: a general graph keeps the licence and origin of its metadata, else those given") {
+TEST_CASE_FIXTURE(SqlTestDatabase,
+                  "model: a general graph keeps the licence and origin of its metadata, else those given") {
   TemporaryDirectory files;
   OnnxWriter writer;
   writer.Input("x", {2}, 1);
