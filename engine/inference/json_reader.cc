@@ -64,6 +64,8 @@ Status JsonReader::Parse(std::string_view name, Bytes text, std::size_t size_byt
     return Status::Limit(object + ": " + std::to_string(text.size()) + " bytes of JSON, at most " +
                          std::to_string(size_bytes_max) + " are allowed");
   }
+  // The parser would copy no bytes from a null pointer, which is undefined.
+  if (text.empty()) return Status::Corruption(object + ": not valid JSON: empty");
   if (parser_.allocate(std::max<std::size_t>(text.size(), 64), kDepthMax) != simdjson::SUCCESS) {
     return Status::Limit(object + ": no memory to parse " + std::to_string(text.size()) + " bytes of JSON");
   }

@@ -110,15 +110,6 @@ Result<BertModel> TakeWeights(const std::string& file, const OnnxGraph& graph, c
   return model;
 }
 
-std::string Origin(const OnnxModel& model) {
-  for (const auto& [key, value] : model.metadata) {
-    if (key == "origin" || key == "source" || key == "model_name" || key == "_name_or_path") {
-      return std::string(value.substr(0, 256));
-    }
-  }
-  return "";
-}
-
 }  // namespace
 
 Result<OnnxBert> ImportOnnxBert(std::string_view name, Bytes bytes) {
@@ -143,7 +134,7 @@ Result<OnnxBert> ImportOnnxBert(std::string_view name, Bytes bytes) {
     for (const Tensor& tensor : bert.tensors) views.push_back(tensor.view());
     const Status valid = ValidateBertTensors(bert.config, false, views);
     if (!valid.ok()) return valid.WithContext(file);
-    return OnnxBert{std::move(bert), Origin(model)};
+    return OnnxBert{std::move(bert), ProvenanceOf(model.metadata)};
   }
   return first_failure;
 }

@@ -3,18 +3,18 @@
 // Threads: a pure function.
 #pragma once
 
-#include <string>
 #include <string_view>
 
 #include "engine/inference/bert.h"
+#include "engine/inference/model_provenance.h"
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
 
 namespace foreshore {
 
 struct OnnxBert {
-  BertModel model;     // F32; token_count_max = position_count; normalise = true.
-  std::string origin;  // The file's producer and metadata, where it names itself; may be empty.
+  BertModel model;             // F32; token_count_max = position_count; normalise = true.
+  ModelProvenance provenance;  // As metadata_props say it.
 };
 
 // Takes the encoder's last hidden states; what the graph computes from them (a pooled output) is left out. The whole

@@ -228,7 +228,13 @@ Status Parser::ReadNode(Bytes bytes, std::size_t depth, OnnxNode& node) {
     }
   }
   if (node.domain == "ai.onnx") node.domain = "";
-  return Finish(reader, where);
+  FORESHORE_RETURN_IF_ERROR(Finish(reader, where));
+  std::vector<std::string_view> names;
+  for (const OnnxAttribute& attribute : node.attributes) names.push_back(attribute.name);
+  std::sort(names.begin(), names.end());
+  const auto twin = std::adjacent_find(names.begin(), names.end());
+  if (twin == names.end()) return Status::Ok();
+  return Status::Corruption(where + ": attribute \"" + std::string(twin->substr(0, 128)) + "\" appears twice");
 }
 
 Status Parser::ReadAttribute(Bytes bytes, const std::string& where, std::size_t depth, OnnxAttribute& attribute) {

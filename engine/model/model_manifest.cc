@@ -56,6 +56,8 @@ Result<ModelManifest::TensorEntry> DecodeTensor(simdjson::dom::object object) {
     }
     entry.shape.push_back(value);
   }
+  const Status size = TensorByteCount(entry.type, entry.shape).status();
+  if (!size.ok()) return size.WithContext("model manifest: tensor \"" + entry.name + "\"");
   FORESHORE_ASSIGN_OR_RETURN(entry.blob, ParseBlobId(*blob));
   return entry;
 }

@@ -81,7 +81,8 @@ Result<std::shared_ptr<BertTextModel>> ModelRegistry::LoadPinnedBase(const Model
   info.version = pin.version;
   FORESHORE_ASSIGN_OR_RETURN(const ModelManifest manifest, ManifestOf(info));
   if (manifest.is_runtime()) {
-    return Status::Busy(NameOf(pin) + ": the application has registered another version; its vectors are being made anew");
+    return Status::Busy(NameOf(pin) +
+                        ": the application has registered another version; its vectors are being made anew");
   }
   if (manifest.is_graph()) return Status::Unsupported(NameOf(pin) + ": is a general graph, expected a text model");
   info.architecture = manifest.architecture;

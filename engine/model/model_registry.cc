@@ -26,6 +26,17 @@ struct ModelRegistry::Loaded {
   std::shared_ptr<NumberModel> numbers;
 };
 
+namespace {
+
+// What the files say counts; the caller's words stand in where they say nothing.
+void SetProvenance(ModelInfo& info, ModelProvenance provenance, const ModelImportOptions& options) {
+  provenance.Complete({options.licence, options.origin});
+  info.licence = std::move(provenance.licence);
+  info.origin = std::move(provenance.origin);
+}
+
+}  // namespace
+
 ModelRegistry::ModelRegistry(ModelRows& rows, BlobStore& blobs, std::string derived_path, unsigned thread_count)
     : rows_(rows),
       blobs_(blobs),
@@ -58,8 +69,7 @@ Result<ModelInfo> ModelRegistry::Add(const std::string& name, const std::string&
   const BlobHold hold = blobs_.Hold();  // Until the row refers to what is written here.
   ModelInfo info;
   info.name = name;
-  info.licence = imported.licence.empty() ? options.licence : imported.licence;
-  info.origin = imported.origin.empty() ? options.origin : imported.origin;
+  SetProvenance(info, std::move(imported.provenance), options);
   FORESHORE_ASSIGN_OR_RETURN(const BlobId tokenizer, blobs_.Put(imported.tokenizer.Serialise()));
   FORESHORE_RETURN_IF_ERROR(ActivateBert(imported.model, format, tokenizer, info));
   return info;
@@ -91,8 +101,9 @@ Result<ModelInfo> ModelRegistry::AddGraph(const std::string& name, const std::st
   info.name = name;
   info.tensor_count = onnx.initializers.size();
   for (const OnnxTensor& tensor : onnx.initializers) info.tensor_bytes += tensor.bytes().size();
-  info.licence = options.licence;
-  info.origin = options.origin;
+  ModelProvenance provenance = ProvenanceOf(onnx.metadata);
+  provenance.Complete({LicenceBeside(DirectoryOf(path)), ""});
+  SetProvenance(info, std::move(provenance), options);
   FORESHORE_RETURN_IF_ERROR(graph::Graph::Build(path, std::move(onnx)).status());
   const BlobHold hold = blobs_.Hold();  // Until the row refers to what is written here.
   ModelManifest manifest;

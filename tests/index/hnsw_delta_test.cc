@@ -23,8 +23,6 @@ namespace foreshore {
 namespace {
 
 constexpr std::uint32_t kDimension = 8;
-constexpr std::size_t kDeltaHeaderBytes = 32;
-constexpr std::size_t kRecordHeaderBytes = 48;
 
 // Without the syncs of WriteFileAtomic(), which there would be thousands of.
 void WriteQuickly(const std::string& path, Bytes bytes) {
@@ -232,11 +230,10 @@ TEST_CASE("hnsw delta: damage under right checksums is refused or harmless") {
     CAPTURE(round);
     ByteString bytes = good;
     for (int change = 0; change < 1 + static_cast<int>(random() % 3); ++change) {
-      const std::size_t range = random() % 5 == 0 ? kRecordHeaderBytes : bytes.size() - kDeltaHeaderBytes;
+      const std::size_t range = random() % 5 == 0 ? kDeltaRecordHeaderBytes : bytes.size() - kDeltaHeaderBytes;
       bytes[kDeltaHeaderBytes + random() % range] = static_cast<char>(random() % 3 == 0 ? 0xFF : random());
     }
-    Overwrite(bytes, kDeltaHeaderBytes + 40, Crc32c(Bytes(bytes).substr(kDeltaHeaderBytes + kRecordHeaderBytes)));
-    Overwrite(bytes, kDeltaHeaderBytes + 44, Crc32c(Bytes(bytes).substr(kDeltaHeaderBytes, 44)));
+    RepairDeltaSums(bytes);
     WriteQuickly(changed.delta_path(), bytes);
     const auto loaded = LoadHnswIndex(changed.index().config(), changed.path());
     if (!loaded.ok()) {

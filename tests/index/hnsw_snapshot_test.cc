@@ -62,20 +62,7 @@ HnswLayout LayoutOf(Bytes bytes, VectorPrecision precision) {
 }
 
 void RepairChecksums(ByteString& bytes, VectorPrecision precision) {
-  const HnswLayout layout = LayoutOf(bytes, precision);
-  if (layout.file_bytes() == bytes.size()) {
-    for (int i = 0; i < kHnswAreaCount; ++i) {
-      const HnswLayout::Area& area = layout[static_cast<HnswArea>(i)];
-      for (std::uint64_t group = 0; group < area.group_count(); ++group) {
-        const std::uint64_t first = group << area.group_shift;
-        const std::uint64_t end = std::min(area.row_count, (group + 1) << area.group_shift);
-        const Bytes rows = Bytes(bytes).substr(area.offset + first * area.row_bytes, (end - first) * area.row_bytes);
-        Overwrite(bytes, layout.sums_offset() + 4 * (area.first_group + group), Crc32c(rows));
-      }
-    }
-    Overwrite(bytes, 64, Crc32c(Bytes(bytes).substr(layout.sums_offset(), 4 * layout.sum_count())));
-  }
-  Overwrite(bytes, 68, Crc32c(Bytes(bytes).substr(0, 68)));
+  RepairSnapshotSums(bytes, kGraphConfig, precision);
 }
 
 // Whether the byte lies in the header, the sums or an area.

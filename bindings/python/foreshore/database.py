@@ -531,7 +531,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
     def add_model(self, name: str, path: Union[str, "os.PathLike[str]"], *, quantize: str = "int8",
                   vocabulary: Optional[str] = None, licence: Optional[str] = None,
                   origin: Optional[str] = None) -> Json:
-        """Imports an ONNX file or a folder with safetensors; returns the model's description."""
+        """Imports an ONNX or GGUF file or a folder with safetensors; returns the model's description."""
         quantizations = {"int8": 0, "none": 1}
         if quantize not in quantizations:
             raise error_for(10, f"quantize {quantize!r}: this version knows {', '.join(quantizations)}")

@@ -176,7 +176,10 @@ Status Graph::DeclareBranches(GraphStep& step) {
 
 Status Graph::TakeInitializer(const OnnxTensor& tensor, GraphValue& value) {
   if (!Contains(kAllTypes, tensor.type)) {
-    return Status::Unsupported(file_ + ": initializer " + Quoted(tensor.name) + " holds " + TypeName(tensor.type));
+    // Named together with the nodes that cannot run, before anyone looks at its data.
+    unsupported_.push_back(&tensor);
+    value.is_constant = true;
+    return Status::Ok();
   }
   TensorInfo info{tensor.type, Shape(tensor.dims.begin(), tensor.dims.end())};
   const Bytes bytes = tensor.bytes();
@@ -258,6 +261,12 @@ Status Graph::Order() {
 }
 
 void Graph::CollectUnsupported(std::string& named, std::size_t& count) const {
+  for (const OnnxTensor* tensor : unsupported_) {
+    if (++count <= kNamedMax) {
+      named +=
+          (named.empty() ? "" : ", ") + ("initializer " + Quoted(tensor->name)) + ": holds " + TypeName(tensor->type);
+    }
+  }
   for (const GraphStep& step : steps_) {
     const std::string reason = UnsupportedReason(*step.node, step.op, opset_);
     if (!reason.empty() && ++count <= kNamedMax) {

@@ -117,6 +117,7 @@ class Graph {
   std::vector<GraphStep> steps_;
   std::vector<GraphPort> inputs_;
   std::vector<GraphPort> outputs_;
+  std::vector<const OnnxTensor*> unsupported_;  // Initializers of types that no operator takes; only while building.
   std::vector<OwnedTensor> owned_;
   std::vector<std::unique_ptr<OnnxNode>> made_nodes_;  // Of steps that stand for several nodes of the file.
   const VectorKernels* kernels_ = nullptr;

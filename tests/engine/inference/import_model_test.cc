@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include "storage/base/coding.h"
 #include "storage/base/file.h"
+#include "tests/engine/inference/onnx_writer.h"
 #include "tests/temporary_directory.h"
 
 namespace foreshore {
@@ -50,7 +52,7 @@ TEST_CASE("import: safetensors and both ONNX forms give the same model, bit for 
   const auto safetensors = ImportModel(kTiny);
   REQUIRE_MESSAGE(safetensors.ok(), safetensors.status().message());
   CHECK(safetensors->format == "safetensors");
-  CHECK(safetensors->origin == "foreshore/bert-tiny");
+  CHECK(safetensors->provenance.origin == "foreshore/bert-tiny");
   CHECK(safetensors->model.config.hidden_size == 8);
   CHECK(safetensors->model.config.token_count_max == 12);
   CHECK(safetensors->tokenizer.config().token_count_max == 12);
@@ -95,9 +97,9 @@ TEST_CASE("import: sentence settings bound the length and switch normalisation o
 TEST_CASE("import: the model card's licence is kept") {
   ModelCopy copy;
   copy.Write("README.md", "---\nlanguage: en\nlicense: apache-2.0\n---\nlicense: other\n");
-  CHECK(ImportModel(copy.path())->licence == "apache-2.0");
+  CHECK(ImportModel(copy.path())->provenance.licence == "apache-2.0");
   copy.Write("README.md", "---\nlanguage: en\n---\nlicense: other\n");
-  CHECK(ImportModel(copy.path())->licence.empty());
+  CHECK(ImportModel(copy.path())->provenance.licence.empty());
 }
 
 TEST_CASE("import: other pooling is refused by name") {
@@ -134,6 +136,62 @@ TEST_CASE("import: every setting of config.json that is not BERT's is named at o
   copy.CheckRefused(ErrorCode::kCorruption, "num_hidden_layers, num_attention_heads, intermediate_size, vocab_size");
 }
 
+TEST_CASE("import: what is not supported in any of the files is named at once") {
+  ModelCopy copy;
+  copy.Replace("config.json", "\"bert\"", "\"roberta\"");
+  copy.Write("modules.json", R"([{"type":"x.models.Dense"},{"type":"x.Pooling","path":"1_Pooling"}])");
+  copy.WriteIn("1_Pooling", "config.json", R"({"pooling_mode_cls_token": true})");
+  copy.Write("tokenizer.json", R"({"model":{"type":"BPE"}})");
+  copy.Replace("model.safetensors", "\"F32\"", "\"F64\"");
+  const Status status = ImportModel(copy.path()).status();
+  CAPTURE(status.message());
+  CHECK(status.code() == ErrorCode::kUnsupported);
+  for (const char* part :
+       {"modules.json: modules x.models.Dense", "config.json: pooling is pooling_mode_cls_token",
+        "tokenizer.json: tokenizer model is BPE", "config.json: model_type is \"roberta\"", "of type F64"}) {
+    CAPTURE(part);
+    CHECK(status.message().find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("import: licence and origin come from the weights' metadata where nothing else says them") {
+  ModelCopy copy;
+  const ByteString file = copy.Read("model.safetensors");
+  const auto header_bytes = LoadFixed<std::uint64_t>(file.data());
+  std::string header(file, 8, header_bytes);
+  const std::string metadata = R"("__metadata__":{)";
+  const std::size_t place = header.find(metadata);
+  REQUIRE(place != std::string::npos);
+  header.insert(place + metadata.size(), R"("license":"mit","source":"https://example.org/m",)");
+  ByteString changed;
+  AppendFixed(changed, static_cast<std::uint64_t>(header.size()));
+  copy.Write("model.safetensors", changed + header + file.substr(8 + header_bytes));
+  const auto imported = ImportModel(copy.path());
+  REQUIRE_MESSAGE(imported.ok(), imported.status().ToString());
+  CHECK(imported->provenance.licence == "mit");
+  CHECK(imported->provenance.origin == "foreshore/bert-tiny");  // config.json comes first.
+  copy.Write("README.md", "---\nlicense: apache-2.0\n---\n");
+  CHECK(ImportModel(copy.path())->provenance.licence == "mit");
+  copy.Write("model.safetensors", file);
+  CHECK(ImportModel(copy.path())->provenance.licence == "apache-2.0");
+}
+
+TEST_CASE("import: an ONNX file's metadata says licence and origin") {
+  ModelCopy copy;
+  ByteString file = *ReadFile(kTiny + "/opset17.onnx");
+  for (const auto& [key, value] : {std::pair{"License", "mit"}, {"source_url", "https://example.org/m"}}) {
+    ByteString pair;
+    PutBytes(pair, 1, key);
+    PutBytes(pair, 2, value);
+    PutBytes(file, 14, pair);
+  }
+  copy.Write("a.onnx", file);
+  const auto imported = ImportModel(copy.path() + "/a.onnx");
+  REQUIRE_MESSAGE(imported.ok(), imported.status().ToString());
+  CHECK(imported->provenance.licence == "mit");
+  CHECK(imported->provenance.origin == "https://example.org/m");
+}
+
 TEST_CASE("import: tensors that are missing, too many or of another shape are all named") {
   ModelCopy copy;
   copy.Replace("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
@@ -163,8 +221,8 @@ TEST_CASE("import: missing files are named") {
   TemporaryDirectory directory;
   CHECK(ImportModel(directory.path()).status().code() == ErrorCode::kNotFound);
   CHECK(ImportModel(directory.path() + "/none").status().code() == ErrorCode::kNotFound);
-  REQUIRE(WriteFileAtomic(directory.path() + "/model.gguf", "x").ok());
-  CHECK(ImportModel(directory.path() + "/model.gguf").status().code() == ErrorCode::kUnsupported);
+  REQUIRE(WriteFileAtomic(directory.path() + "/model.pt", "x").ok());
+  CHECK(ImportModel(directory.path() + "/model.pt").status().code() == ErrorCode::kUnsupported);
 }
 
 TEST_CASE("import: cut and bit-flipped weights are errors or a model, never a crash") {

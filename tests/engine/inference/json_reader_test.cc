@@ -29,6 +29,14 @@ TEST_CASE("json reader: keys that come twice are refused at any depth") {
   CHECK(reader.Parse("f", R"({"a":1,"\u0061":2})", 1000).code() == ErrorCode::kCorruption);
 }
 
+TEST_CASE("json reader: no bytes at all are no JSON, wherever they do not lie") {
+  for (const Bytes text : {Bytes(), Bytes("")}) {
+    const Status status = JsonReader().Parse("j", text, 100);
+    CHECK(status.code() == ErrorCode::kCorruption);
+    CHECK(status.message() == "j: not valid JSON: empty");
+  }
+}
+
 TEST_CASE("json reader: what is large, deep, or no object is refused") {
   JsonReader reader;
   CHECK(reader.Parse("f", "{\"a\":1}", 6).code() == ErrorCode::kLimit);

@@ -44,6 +44,43 @@ TEST_CASE_FIXTURE(ModelFixture, "embed: a text finds the document that holds it"
             .find("error") == 0);  // The text of the row that is searched for is not known before.
 }
 
+TEST_CASE_FIXTURE(ModelFixture, "model: a GGUF file embeds as its safetensors do, and keeps its licence and origin") {
+  ModelImportOptions options;
+  options.licence = "said by hand";
+  options.origin = "said by hand";
+  const auto added = core->models().Add("gguf", FORESHORE_GOLDEN_DIR "/gguf/bert_tiny.gguf", options);
+  REQUIRE_MESSAGE(added.ok(), added.status().ToString());
+  CHECK(added->licence == "apache-2.0");
+  CHECK(added->origin == "https://example.org/bert_tiny");
+  CHECK(core->models().Get("gguf")->licence == "apache-2.0");
+  CHECK(Rows(*session, "SELECT count(*) FROM notes WHERE embed('gguf', text) = embed('tiny', text)") == "2");
+}
+
+TEST_CASE_FIXTURE(SqlTestDatabase,
+                  "model: a general graph keeps the licence and origin of its metadata, else those given") {
+  TemporaryDirectory files;
+  OnnxWriter writer;
+  writer.Input("x", {2}, 1);
+  writer.Output(writer.Node("Relu", {"x"}, {}, "y"), {2});
+  ByteString file = writer.Finish();
+  ModelImportOptions options;
+  options.licence = "said by hand";
+  const std::string path = files.path() + "/relu.onnx";
+  REQUIRE(WriteFileAtomic(path, file).ok());
+  CHECK(core->models().Add("relu", path, options)->licence == "said by hand");
+  for (const auto& [key, value] : {std::pair{"license", "mit"}, {"source", "https://example.org/relu"}}) {
+    ByteString pair;
+    PutBytes(pair, 1, key);
+    PutBytes(pair, 2, value);
+    PutBytes(file, 14, pair);
+  }
+  REQUIRE(WriteFileAtomic(path, file).ok());
+  const auto added = core->models().Add("relu", path, options);
+  REQUIRE_MESSAGE(added.ok(), added.status().ToString());
+  CHECK(added->licence == "mit");
+  CHECK(added->origin == "https://example.org/relu");
+}
+
 TEST_CASE_FIXTURE(ModelFixture, "embed: a blob of floats, one per dimension, by row and by constant alike") {
   const std::string size = std::to_string(dimension * 4);
   CHECK(Rows(*session, "SELECT typeof(e), length(e) FROM (SELECT embed('tiny', 'hot') AS e)") == "blob|" + size);

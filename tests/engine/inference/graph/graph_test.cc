@@ -141,6 +141,29 @@ TEST_CASE("graph: every node that cannot run is named at once, with the reason")
         "set 17");
 }
 
+TEST_CASE("graph: initializers of types that nothing takes are named with the nodes that cannot run") {
+  OnnxWriter writer;
+  writer.Input("x", {2}, kFloat);
+  ByteString graph = writer.Graph();
+  for (const char* name : {"w1", "w2"}) PutBytes(graph, 5, TensorMessage(name, 14, {1}, ByteString(8, '\0')));
+  OnnxWriter nodes;
+  nodes.Node("Unheard", {"x", "w1"}, {}, "y");
+  nodes.Output("y", {});
+  graph += nodes.Graph();
+  ByteString model;
+  PutInt(model, 1, 8);
+  PutBytes(model, 7, graph);
+  ByteString set;
+  PutInt(set, 2, 16);
+  PutBytes(model, 8, set);
+  const Status status = RunGraph(model, {}).status();
+  CHECK(status.code() == ErrorCode::kUnsupported);
+  CAPTURE(status.message());
+  for (const char* part : {"initializer \"w1\": holds", "initializer \"w2\": holds", "node \"node_y\" (Unheard)"}) {
+    CHECK(status.message().find(part) != std::string::npos);
+  }
+}
+
 TEST_CASE("graph: an operator set outside those known is refused") {
   for (const std::int64_t opset : {6, 19}) {
     OnnxWriter writer;
