@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "engine/inference/graph/operators_codes.h"
+
 namespace foreshore::graph {
 
 Status GraphOptimiser::Run() {
@@ -260,7 +262,7 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
   GraphStep& step = graph_.steps_[index];
   const std::string_view name = step.op->name;
   const bool is_codes =
-      name == "QLinearConv" || name == "QLinearMatMul" || name == "ConvInteger" || name == "MatMulInteger";
+      name == "CodeConv" || name == "QLinearConv" || name == "QLinearMatMul" || name == "ConvInteger" || name == "MatMulInteger";
   const bool is_matrix = name == "MatMul" || name == "Gemm";
   const bool is_convolution = name == "Conv" || name == "ConvTranspose";
   if (step.outputs.size() != 1 || (!is_matrix && !is_convolution && !is_codes)) return Status::Ok();
@@ -273,6 +275,7 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
   }
   const auto make = [&](const TensorRef& bias, const Activation& activation) -> StepKernelResult {
     const KernelSource source{*step.node, graph_.opset_, refs, *graph_.kernels_, activation};
+    if (name == "CodeConv") return MakeCodeConvKernel(source, BytesLeft());
     if (is_codes) return MakeCodesKernel(source, BytesLeft());
     if (is_matrix) return MakeMatrixKernel(source, bias, BytesLeft());
     return name == "Conv" ? MakeConvKernel(source, BytesLeft()) : MakeConvTransposeKernel(source, BytesLeft());
