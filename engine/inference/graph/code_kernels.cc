@@ -89,8 +89,8 @@ DepthwiseCodeWeights PackDepthwise(const CodeKernels& kernels, const std::int8_t
 }
 
 const CodeKernels& CodeKernelsScalar() {
-  static constexpr CodeKernels kKernels = {
-      CpuLevel::kScalar, kCodeBlock, 1, 2, Multiply, Depthwise, AddCodes, MulCodes, Map, AddCodeRows, SumsToCodes};
+  static constexpr CodeKernels kKernels = {CpuLevel::kScalar, kCodeBlock, 1,   2,          Multiply,    Depthwise,
+                                           AddCodes,          MulCodes,   Map, RaiseCodes, AddCodeRows, SumsToCodes};
   return kKernels;
 }
 

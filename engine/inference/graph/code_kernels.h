@@ -1,4 +1,5 @@
-// Arithmetic of channels-last 8-bit codes by vectors: products, depthwise windows, sums and products of elements, tables.
+// Arithmetic of channels-last 8-bit codes by vectors: products, depthwise windows, sums and products of elements,
+// tables.
 //
 // Activations are unsigned codes, weights signed ones with zero point 0. Sums are exact 32-bit integers: a window of
 // n terms stays within n · 255 · 128, so that 65,536 terms fit. What a sum becomes is
@@ -34,8 +35,8 @@ struct CodeColumns {
   CodeRange range;
 };
 
-// rows · weights: `row_count` rows of 4 · step_count codes, row_step apart; weights [columns / 16][step_count][16][4], filled
-// up with zeros.
+// rows · weights: `row_count` rows of 4 · step_count codes, row_step apart; weights [columns / 16][step_count][16][4],
+// filled up with zeros.
 struct CodeProduct {
   const std::uint8_t* rows = nullptr;
   std::ptrdiff_t row_step = 0;
@@ -48,8 +49,8 @@ struct CodeProduct {
   std::ptrdiff_t out_step = 0;
 };
 
-// Weights of a depthwise convolution, repeated so that vectors may begin at any multiple of the block: of a row of outputs
-// [x][channel], element i has the weights of i mod period.
+// Weights of a depthwise convolution, repeated so that vectors may begin at any multiple of the block: of a row of
+// outputs [x][channel], element i has the weights of i mod period.
 struct DepthwiseCodeWeights {
   std::size_t period = 0;            // A multiple of the block and of the channels, or of the block alone (one pixel).
   std::vector<std::uint8_t> codes;   // As the level's kernel reads them.
@@ -92,6 +93,8 @@ struct CodeKernels {
               std::uint8_t* out);
   // out[i] = table[in[i]]; `table` has 256 codes; out may be in.
   void (*map)(const std::uint8_t* in, std::size_t count, const std::uint8_t* table, std::uint8_t* out);
+  // out[i] = max(out[i], in[i]).
+  void (*raise)(const std::uint8_t* in, std::size_t count, std::uint8_t* out);
   // sums[c] += Σ rows[r][c].
   void (*add_rows)(const std::uint8_t* rows, std::size_t row_count, std::size_t column_count, std::uint32_t* sums);
   // out[i] of `count` sums with biases and factors of their own.

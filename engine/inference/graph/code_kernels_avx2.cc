@@ -68,8 +68,7 @@ void MultiplyTile(const CodeProduct& product, std::size_t first_row, std::size_t
     for (std::size_t half = 0; half < 2; ++half) {
       const std::size_t at = first + half * 8;
       const __m256i sum = _mm256_add_epi32(Load(whole + half * 8), Load(product.columns.biases + at));
-      const __m256i code =
-          Requantize(sum, _mm256_loadu_ps(product.columns.factors + at), product.columns.range);
+      const __m256i code = Requantize(sum, _mm256_loadu_ps(product.columns.factors + at), product.columns.range);
       const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
       _mm_storel_epi64(reinterpret_cast<__m128i*>(codes + half * 8), _mm_packus_epi16(words, words));
     }
@@ -151,8 +150,8 @@ void Map(const std::uint8_t* in, std::size_t count, const std::uint8_t* table, s
 namespace foreshore::graph {
 
 const CodeKernels& CodeKernelsAvx2() {
-  static constexpr CodeKernels kKernels = {CpuLevel::kAvx2, 32,       2,   2,           Multiply,   Depthwise,
-                                           AddCodes,        MulCodes, Map, AddCodeRows, SumsToCodes};
+  static constexpr CodeKernels kKernels = {CpuLevel::kAvx2, 32,       2,   2,          Multiply,    Depthwise,
+                                           AddCodes,        MulCodes, Map, RaiseCodes, AddCodeRows, SumsToCodes};
   return kKernels;
 }
 

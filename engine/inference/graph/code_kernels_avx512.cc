@@ -169,7 +169,8 @@ void MapShuffled(const std::uint8_t* in, std::size_t count, const std::uint8_t* 
     const __m512i low = _mm512_and_si512(codes, _mm512_set1_epi8(15));
     __m512i found = _mm512_setzero_si512();
     for (int part = 0; part < 16; ++part) {
-      const __m512i values = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * part)));
+      const __m512i values =
+          _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * part)));
       const __mmask64 here = _mm512_cmpeq_epi8_mask(high, _mm512_set1_epi8(static_cast<char>(part)));
       found = _mm512_mask_shuffle_epi8(found, here, values, low);
     }
@@ -178,9 +179,9 @@ void MapShuffled(const std::uint8_t* in, std::size_t count, const std::uint8_t* 
 }
 
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]] void MapPermuted(const std::uint8_t* in,
-                                                                                 std::size_t count,
-                                                                                 const std::uint8_t* table,
-                                                                                 std::uint8_t* out) {
+                                                                                  std::size_t count,
+                                                                                  const std::uint8_t* table,
+                                                                                  std::uint8_t* out) {
   const __m512i parts[4] = {_mm512_loadu_si512(table), _mm512_loadu_si512(table + 64), _mm512_loadu_si512(table + 128),
                             _mm512_loadu_si512(table + 192)};
   for (std::size_t i = 0; i < count; i += 64) {
@@ -205,8 +206,9 @@ void Map(const std::uint8_t* in, std::size_t count, const std::uint8_t* table, s
 namespace foreshore::graph {
 
 const CodeKernels& CodeKernelsAvx512() {
-  static constexpr CodeKernels kKernels = {CpuLevel::kAvx512Vnni, 64,       4,   1,           Multiply,   Depthwise,
-                                           AddCodes,              MulCodes, Map, AddCodeRows, SumsToCodes};
+  static constexpr CodeKernels kKernels = {
+      CpuLevel::kAvx512Vnni, 64,         4, 1, Multiply, Depthwise, AddCodes, MulCodes, Map, RaiseCodes,
+      AddCodeRows,           SumsToCodes};
   return kKernels;
 }
 

@@ -1,5 +1,6 @@
-// ARM64 with the dot product: SDOT takes signed codes, so rows are shifted by 128 as they are read, and 128 · Σ w is added
-// again. Checked on x86-64 through SIMDe (FORESHORE_KERNELS_ON_SIMDE, tests only), and on ARM64 by scripts/test_arm64.sh.
+// ARM64 with the dot product: SDOT takes signed codes, so rows are shifted by 128 as they are read, and 128 · Σ w is
+// added again. Checked on x86-64 through SIMDe (FORESHORE_KERNELS_ON_SIMDE, tests only), and on ARM64 by
+// scripts/test_arm64.sh.
 #include <algorithm>
 #include <cstring>
 
@@ -119,8 +120,8 @@ FORESHORE_NEON void Map(const std::uint8_t* in, std::size_t count, const std::ui
 const CodeKernels& FORESHORE_KERNEL_NAME();
 
 const CodeKernels& FORESHORE_KERNEL_NAME() {
-  static constexpr CodeKernels kKernels = {CpuLevel::kNeonDot, kCodeBlock, 1,   2,           Multiply,   Depthwise,
-                                           AddCodes,           MulCodes,   Map, AddCodeRows, SumsToCodes};
+  static constexpr CodeKernels kKernels = {CpuLevel::kNeonDot, kCodeBlock, 1,   2,          Multiply,    Depthwise,
+                                           AddCodes,           MulCodes,   Map, RaiseCodes, AddCodeRows, SumsToCodes};
   return kKernels;
 }
 

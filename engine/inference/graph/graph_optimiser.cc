@@ -261,8 +261,8 @@ std::optional<Activation> GraphOptimiser::TakeActivation(std::size_t index) {
 Status GraphOptimiser::AttachKernel(std::size_t index) {
   GraphStep& step = graph_.steps_[index];
   const std::string_view name = step.op->name;
-  const bool is_codes =
-      name == "CodeConv" || name == "QLinearConv" || name == "QLinearMatMul" || name == "ConvInteger" || name == "MatMulInteger";
+  const bool is_codes = name == "CodeConv" || name == "QLinearConv" || name == "QLinearMatMul" ||
+                        name == "ConvInteger" || name == "MatMulInteger";
   const bool is_matrix = name == "MatMul" || name == "Gemm";
   const bool is_convolution = name == "Conv" || name == "ConvTranspose";
   if (step.outputs.size() != 1 || (!is_matrix && !is_convolution && !is_codes)) return Status::Ok();

@@ -19,8 +19,8 @@ class GraphOptimiser {
  public:
   explicit GraphOptimiser(Graph& graph) : graph_(graph) {}
   // Comes before constants are dequantized: a convolution or product between DequantizeLinear and QuantizeLinear, all
-  // with constant scales, becomes QLinearConv or QLinearMatMul; elements in between become steps over codes; and what is
-  // made of unsigned codes keeps the layout in which channels come last.
+  // with constant scales, becomes QLinearConv or QLinearMatMul; elements in between become steps over codes; and what
+  // is made of unsigned codes keeps the layout in which channels come last.
   Status FuseCodes();
   Status Run();
 
@@ -45,6 +45,8 @@ class GraphOptimiser {
   Status FuseElementsAt(std::size_t index);
   Status FuseMapAt(std::size_t index);
   void FuseArithmeticAt(std::size_t index);
+  Status FuseMaxAt(std::size_t index);
+  CodeTable TableOf(const Traced& traced, const GraphStep& end) const;
   std::optional<Traced> Trace(ValueIndex value, int depth) const;
   std::optional<Traced> TraceStep(const GraphStep& step, int depth) const;
   const GraphStep* CodeDequantizer(ValueIndex value) const;

@@ -1,5 +1,5 @@
-// Steps over codes that follow one another stay in channels-last layout: codes are turned where the first of them begins
-// and where anything else needs them.
+// Steps over codes that follow one another stay in channels-last layout: codes are turned where the first of them
+// begins and where anything else needs them.
 #include <algorithm>
 #include <utility>
 
@@ -129,9 +129,14 @@ void GraphOptimiser::LayOutLast() {
     if (IsLastConv(step)) {
       inputs[0] = last != kNoValue ? last : layout.TurnToLast(step.inputs[0], *step.node);
       layout.Push(step, CodeConvOperator(), std::move(inputs), false);
-    } else if (last != kNoValue && (name == "CodeMap" || name == "CodeMean")) {
+    } else if (last != kNoValue && (name == "CodeMap" || name == "CodeMean" || name == "CodeMax")) {
       inputs[0] = last;
-      layout.Push(step, *step.op, std::move(inputs), name == "CodeMean");
+      if (name == "CodeMax" && inputs.size() > 1) {
+        // Once for each code, not for each window that sees it; the convolution before may take it.
+        layout.Push(step, CodeMapOperator(), inputs, false);
+        inputs = {layout.LastOf(step.outputs[0])};
+      }
+      layout.Push(step, *step.op, std::move(inputs), name != "CodeMap");
     } else if (last != kNoValue && (name == "CodeAdd" || name == "CodeMul") &&
                layout.LastOf(step.inputs[3]) != kNoValue) {
       inputs[0] = last;

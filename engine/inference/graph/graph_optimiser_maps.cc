@@ -17,9 +17,9 @@ namespace {
 constexpr int kTraceDepthMax = 8;
 
 bool IsElementwise(std::string_view name) {
-  constexpr std::array kNames{"Abs", "Add",         "Clip",      "Div",  "Elu", "Erf", "Exp",     "Gelu",
-                              "HardSigmoid", "HardSwish", "LeakyRelu", "Max", "Min", "Mul", "Neg", "Pow",
-                              "Relu", "Sigmoid",   "Softplus",  "Sqrt", "Sub", "Tanh"};
+  constexpr std::array kNames{"Abs",         "Add",       "Clip",      "Div",  "Elu", "Erf", "Exp", "Gelu",
+                              "HardSigmoid", "HardSwish", "LeakyRelu", "Max",  "Min", "Mul", "Neg", "Pow",
+                              "Relu",        "Sigmoid",   "Softplus",  "Sqrt", "Sub", "Tanh"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -108,17 +108,22 @@ std::optional<GraphOptimiser::Traced> GraphOptimiser::TraceStep(const GraphStep&
   return result;
 }
 
-// The step at `index` is a QuantizeLinear. Its codes are a function of other codes.
-Status GraphOptimiser::FuseMapAt(std::size_t index) {
-  const GraphStep& end = graph_.steps_[index];
-  const auto scale = Scalar(end.inputs[1]);
-  const auto traced = Trace(end.inputs[0], 0);
-  if (!traced || traced->root == kNoValue) return Status::Ok();
+// What the QuantizeLinear makes of the values.
+GraphOptimiser::CodeTable GraphOptimiser::TableOf(const Traced& traced, const GraphStep& end) const {
+  const float scale = *Scalar(end.inputs[1]);
   const auto zero = static_cast<std::uint8_t>(Constant(end.inputs[2])->data[0]);
   CodeTable table;
   for (std::size_t code = 0; code < table.size(); ++code) {
-    table[code] = Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(traced->values[code] / *scale)) + zero);
+    table[code] = Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(traced.values[code] / scale)) + zero);
   }
+  return table;
+}
+
+// The step at `index` is a QuantizeLinear. Its codes are a function of other codes.
+Status GraphOptimiser::FuseMapAt(std::size_t index) {
+  const auto traced = Trace(graph_.steps_[index].inputs[0], 0);
+  if (!traced || traced->root == kNoValue) return Status::Ok();
+  const CodeTable table = TableOf(*traced, graph_.steps_[index]);
   FORESHORE_ASSIGN_OR_RETURN(const ValueIndex constant, AddTable(table));
   code_maps_[graph_.steps_[index].outputs[0]] = {traced->root, table};
   Replace(index, CodeMapOperator(), {traced->root, constant});
@@ -152,6 +157,20 @@ void GraphOptimiser::FuseArithmeticAt(std::size_t index) {
           std::move(inputs));
 }
 
+// QuantizeLinear keeps order, so that the greatest may be looked for among codes.
+Status GraphOptimiser::FuseMaxAt(std::size_t index) {
+  const std::size_t maker = Maker(graph_.steps_[index].inputs[0], "MaxPool");
+  if (maker == kNoStep) return Status::Ok();
+  const OnnxNode& pool = NodeOf(maker);
+  const OnnxAttribute* kernel = pool.Attribute("kernel_shape");
+  if (kernel == nullptr || kernel->ints.size() != 2 || graph_.steps_[maker].outputs.size() != 1) return Status::Ok();
+  const auto traced = Trace(graph_.steps_[maker].inputs[0], 0);
+  if (!traced || traced->root == kNoValue) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const ValueIndex table, AddTable(TableOf(*traced, graph_.steps_[index])));
+  Replace(index, CodeMaxOperator(), {traced->root, table}).attributes = pool.attributes;
+  return Status::Ok();
+}
+
 Status GraphOptimiser::FuseElementsAt(std::size_t index) {
   const auto is_open = [&] {
     const GraphStep& end = graph_.steps_[index];
@@ -159,6 +178,7 @@ Status GraphOptimiser::FuseElementsAt(std::size_t index) {
            IsOneCode(Constant(end.inputs[2]));
   };
   if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseMapAt(index));
+  if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseMaxAt(index));
   if (is_open()) FuseArithmeticAt(index);
   return Status::Ok();
 }

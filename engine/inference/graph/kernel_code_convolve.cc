@@ -1,6 +1,6 @@
 // Channels-last convolutions of codes. One over a single tap is a product of the input as it lies; other ones gather
-// patches, a block of rows at a time; a depthwise one slides over a copy with its padding, whose rows are split by phase
-// of the stride so that outputs beside each other see inputs beside each other.
+// patches, a block of rows at a time; a depthwise one slides over a copy with its padding, whose rows are split by
+// phase of the stride so that outputs beside each other see inputs beside each other.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -283,7 +283,8 @@ StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t by
   if (!ReadCodeConv(source, conv)) return std::unique_ptr<StepKernel>();
   const std::int64_t groups = source.node.IntAttribute("group", 1);
   std::unique_ptr<StepKernel> kernel;
-  const auto held = static_cast<std::uint64_t>(conv.out_channels) * static_cast<std::uint64_t>(conv.per_group * conv.taps);
+  const auto held =
+      static_cast<std::uint64_t>(conv.out_channels) * static_cast<std::uint64_t>(conv.per_group * conv.taps);
   // Filled up to blocks, and repeated to a common multiple with them.
   if (held * 64 > bytes_max) return kernel;
   if (groups > 1 && groups == conv.out_channels && conv.per_group == 1) {

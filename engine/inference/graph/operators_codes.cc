@@ -9,6 +9,7 @@ namespace foreshore::graph {
 namespace {
 
 constexpr TypeSet kCodes = SetOf(OnnxType::kUint8);
+constexpr std::size_t kRepeatBytesMax = 64 * 1024;
 constexpr std::int64_t kMeanMax = 1 << 23;  // Planes of so many codes have sums within 31 bits.
 
 const CodeKernels& KernelsOf(const NodeContext& context) {
@@ -66,8 +67,8 @@ Status RunCodeConv(const NodeContext& context, std::span<const OutputRef> output
       FORESHORE_RETURN_IF_ERROR(context.Poll());
       const auto* kernel = context.inputs[3].as<std::int8_t>() + out * weights[1] * window.KernelCount();
       const std::int64_t first = out / out_per_group * weights[1];
-      const float factor = *context.inputs[1].as<float>() *
-                           context.inputs[4].as<float>()[scale_count == 1 ? 0 : out] / *context.inputs[6].as<float>();
+      const float factor = *context.inputs[1].as<float>() * context.inputs[4].as<float>()[scale_count == 1 ? 0 : out] /
+                           *context.inputs[6].as<float>();
       const std::int32_t none = 0;
       EachOutput(window, [&](std::int64_t offset, const auto& place) {
         std::int64_t sum = 0;
@@ -142,13 +143,36 @@ Status RunBinary(const NodeContext& context, std::span<const OutputRef> outputs)
     return strides;
   };
   const std::array<Shape, 2> strides{outer_strides(context.ShapeOf(0)), outer_strides(context.ShapeOf(3))};
+  const auto run = kIsSum ? kernels.add : kernels.mul;
+  auto* out = outputs[0].as<std::uint8_t>();
+  // The right one repeated along a row, where the left one goes on: short runs become one.
+  if (!outer.empty() && strides[1].back() == 0 && strides[0].back() == length &&
+      outer.back() * length <= static_cast<std::int64_t>(kRepeatBytesMax)) {
+    const std::int64_t repeats = outer.back();
+    std::vector<std::uint8_t> repeated(static_cast<std::size_t>(repeats * length));
+    outer.pop_back();
+    const std::uint8_t* held = nullptr;
+    std::array<Shape, 2> rest{strides[0], strides[1]};
+    for (Shape& each : rest) each.pop_back();
+    Walk(outer, rest, [&](std::int64_t i, const std::array<std::int64_t, 2>& offsets) {
+      const std::uint8_t* from = right.codes + offsets[1];
+      for (std::int64_t k = 0; k < repeats && from != held; ++k) {
+        std::copy(from, from + length, repeated.begin() + k * length);
+      }
+      held = from;
+      CodeOperand l = left;
+      l.codes += offsets[0];
+      const CodeOperand r{repeated.data(), right.zero, right.factor};
+      run(l, r, repeated.size(), range, out + i * repeats * length);
+    });
+    return Status::Ok();
+  }
   Walk(outer, strides, [&](std::int64_t i, const std::array<std::int64_t, 2>& offsets) {
     CodeOperand l = left;
     CodeOperand r = right;
     l.codes += offsets[0];
     r.codes += offsets[1];
-    (kIsSum ? kernels.add : kernels.mul)(l, r, static_cast<std::size_t>(length), range,
-                                         outputs[0].as<std::uint8_t>() + i * length);
+    run(l, r, static_cast<std::size_t>(length), range, out + i * length);
   });
   return Status::Ok();
 }
@@ -192,12 +216,10 @@ Status RunMean(const NodeContext& context, std::span<const OutputRef> outputs) {
   const std::int64_t planes = is_last ? shape[0] : outputs_count;
   const std::int64_t count = context.inputs[0].count() / outputs_count;
   const CodeKernels& kernels = KernelsOf(context);
-  const float factor =
-      *context.inputs[1].as<float>() / (*context.inputs[3].as<float>() * static_cast<float>(count));
+  const float factor = *context.inputs[1].as<float>() / (*context.inputs[3].as<float>() * static_cast<float>(count));
   const std::vector<float> factors(static_cast<std::size_t>(channels), factor);
-  const std::vector<std::int32_t> biases(
-      static_cast<std::size_t>(channels),
-      static_cast<std::int32_t>(-count * *context.inputs[2].as<std::uint8_t>()));
+  const std::vector<std::int32_t> biases(static_cast<std::size_t>(channels),
+                                         static_cast<std::int32_t>(-count * *context.inputs[2].as<std::uint8_t>()));
   std::vector<std::int32_t> sums(static_cast<std::size_t>(channels));
   for (std::int64_t plane = 0; plane < planes; ++plane) {
     const auto* from = context.inputs[0].as<std::uint8_t>() + plane * count * channels;
@@ -210,6 +232,47 @@ Status RunMean(const NodeContext& context, std::span<const OutputRef> outputs) {
     }
     kernels.to_codes(sums.data(), sums.size(), {biases.data(), factors.data(), RangeOf(context, 4)},
                      outputs[0].as<std::uint8_t>() + plane * channels);
+  }
+  return Status::Ok();
+}
+
+Status InferMax(const NodeContext& context, Infos& outputs) {
+  FORESHORE_RETURN_IF_ERROR(context.Require(0, kCodes));
+  FORESHORE_RETURN_IF_ERROR(context.RequireRank(0, 4));
+  FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanCodeMax(context));
+  Shape shape = context.ShapeOf(0);
+  const std::size_t first = context.Int("last", 0) != 0 ? 1 : 2;
+  shape[first] = window[1].output;
+  shape[first + 1] = window[2].output;
+  outputs.push_back({OnnxType::kUint8, std::move(shape)});
+  return Status::Ok();
+}
+
+// A window that sees padding alone gives the least code.
+Status RunMax(const NodeContext& context, std::span<const OutputRef> outputs) {
+  FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanCodeMax(context));
+  const Shape& shape = context.ShapeOf(0);
+  const bool is_last = context.Int("last", 0) != 0;
+  const std::int64_t channels = is_last ? shape[3] : 1;
+  const std::int64_t planes = is_last ? shape[0] : shape[0] * shape[1];
+  const CodeKernels& kernels = KernelsOf(context);
+  const auto* table = context.Has(1) ? context.inputs[1].as<std::uint8_t>() : nullptr;
+  std::vector<std::uint8_t> mapped(static_cast<std::size_t>(channels));
+  for (std::int64_t plane = 0; plane < planes; ++plane) {
+    FORESHORE_RETURN_IF_ERROR(context.Poll());
+    const auto* from = context.inputs[0].as<std::uint8_t>() + plane * window.InputCount() * channels;
+    auto* to = outputs[0].as<std::uint8_t>() + plane * window.OutputCount() * channels;
+    std::fill(to, to + window.OutputCount() * channels, std::uint8_t{0});
+    EachOutput(window, [&](std::int64_t offset, const auto& place) {
+      EachInWindow(window, place, [&](std::int64_t input, std::int64_t) {
+        const std::uint8_t* codes = from + input * channels;
+        if (table != nullptr) {
+          kernels.map(codes, mapped.size(), table, mapped.data());
+          codes = mapped.data();
+        }
+        kernels.raise(codes, mapped.size(), to + offset * channels);
+      });
+    });
   }
   return Status::Ok();
 }
@@ -245,14 +308,26 @@ Status RunLayout(const NodeContext& context, std::span<const OutputRef> outputs)
   return Status::Ok();
 }
 
+// Windows are planned over [N,C,H,W].
+TensorInfo FirstInfo(const NodeContext& context) {
+  const Shape& x = context.ShapeOf(0);
+  return {OnnxType::kUint8, {x[0], x[3], x[1], x[2]}};
+}
+
 }  // namespace
 
 Result<Window> PlanCodeConv(const NodeContext& context) {
-  const Shape& x = context.ShapeOf(0);
-  const TensorInfo first{OnnxType::kUint8, {x[0], x[3], x[1], x[2]}};
+  const TensorInfo first = FirstInfo(context);
   std::vector<TensorRef> inputs(context.inputs.begin(), context.inputs.end());
   inputs[0] = {&first, nullptr};
   return PlanConv({.node = context.node, .opset = context.opset, .inputs = inputs}, 3);
+}
+
+Result<Window> PlanCodeMax(const NodeContext& context) {
+  const TensorInfo first = context.Int("last", 0) != 0 ? FirstInfo(context) : context.Info(0);
+  const TensorRef input{&first, nullptr};
+  const NodeContext planned{.node = context.node, .opset = context.opset, .inputs = std::span(&input, 1)};
+  return PlanWindow(planned, context.Ints("kernel_shape"));
 }
 
 const Operator& CodeConvOperator() {
@@ -286,6 +361,11 @@ const Operator& CodeMapOperator() {
 const Operator& CodeMeanOperator() {
   static constexpr Operator kOperator{
       .name = "CodeMean", .inputs_min = 5, .inputs_max = 5, .infer = InferMean, .run = RunMean};
+  return kOperator;
+}
+
+const Operator& CodeMaxOperator() {
+  static constexpr Operator kOperator{.name = "CodeMax", .inputs_max = 2, .infer = InferMax, .run = RunMax};
   return kOperator;
 }
 
