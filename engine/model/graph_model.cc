@@ -8,6 +8,7 @@
 
 #include "engine/document/json.h"
 #include "engine/inference/graph/saturate.h"
+#include "engine/inference/graph/tensor_blob.h"
 #include "engine/inference/json_reader.h"
 
 namespace foreshore {
@@ -204,7 +205,33 @@ Result<std::size_t> GraphModel::PredictRows(std::span<const float> values, std::
   return count / rows;
 }
 
+// The one output, or all under their names.
+Result<std::string> GraphModel::Answer(std::span<const TensorRef> inputs, Cancellation* cancellation) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto outputs, Run(inputs, cancellation));
+  if (outputs.size() == 1) {
+    std::string out;
+    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[0], out));
+    return out;
+  }
+  std::string out = "{";
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (i > 0) out.push_back(',');
+    AppendJsonString(out, graph_.outputs()[i].name);
+    out.push_back(':');
+    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[i], out));
+  }
+  return out + "}";
+}
+
+Result<std::string> GraphModel::PredictTensor(Bytes blob, Cancellation* cancellation) {
+  auto tensor = graph::DecodeTensorBlob(blob, graph_.limits().memory_bytes_max);
+  if (!tensor.ok()) return tensor.status().WithContext(graph_.file() + ": input");
+  const TensorRef input = tensor->ref();
+  return Answer(std::span(&input, 1), cancellation);
+}
+
 Result<std::string> GraphModel::Predict(std::string_view input_json, Cancellation* cancellation) {
+  if (graph::IsTensorBlob(input_json)) return PredictTensor(input_json, cancellation);
   const std::vector<GraphPort>& ports = graph_.inputs();
   const std::size_t start = std::min(input_json.find_first_not_of(" \t\r\n"), input_json.size());
   const bool has_names = input_json.substr(start).starts_with('{');
@@ -229,20 +256,7 @@ Result<std::string> GraphModel::Predict(std::string_view input_json, Cancellatio
     inputs.push_back(std::move(input).value());
   }
   for (const OwnedTensor& input : inputs) refs.push_back(input.ref());
-  FORESHORE_ASSIGN_OR_RETURN(const auto outputs, Run(refs, cancellation));
-  if (outputs.size() == 1) {
-    std::string out;
-    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[0], out));
-    return out;
-  }
-  std::string out = "{";
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (i > 0) out.push_back(',');
-    AppendJsonString(out, graph_.outputs()[i].name);
-    out.push_back(':');
-    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[i], out));
-  }
-  return out + "}";
+  return Answer(refs, cancellation);
 }
 
 }  // namespace foreshore

@@ -25,8 +25,8 @@ class GraphModel {
 
   // Takes {"input name": values, …}, or the values alone where the graph has one input. Values are numbers nested as
   // the tensor is, or a flat list that fills the declared shape, with at most one open size. Gives the values nested,
-  // or
-  // {"output name": values, …} where the graph has several outputs; what is no finite number is null.
+  // or {"output name": values, …} where the graph has several outputs; what is no finite number is null.
+  // Instead of JSON, a tensor as bytes (graph/tensor_blob.h) for a graph with one input.
   // `cancellation`, which may be null, is asked while the call waits for its turn and while it runs.
   Result<std::string> Predict(std::string_view input_json, Cancellation* cancellation = nullptr);
 
@@ -41,6 +41,9 @@ class GraphModel {
  private:
   // Runs when its turn has come.
   Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs, Cancellation* cancellation);
+
+  Result<std::string> PredictTensor(Bytes blob, Cancellation* cancellation);
+  Result<std::string> Answer(std::span<const graph::TensorRef> inputs, Cancellation* cancellation);
 
   GraphModel(std::unique_ptr<MappedFile> file, graph::Graph graph)
       : file_(std::move(file)), graph_(std::move(graph)), executor_(graph_) {}
