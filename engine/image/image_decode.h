@@ -20,6 +20,8 @@
 
 namespace foreshore {
 
+inline constexpr std::uint64_t kImageFileBytesMax = 64ULL << 20;  // Of what is read from attachments.
+
 struct ImageLimits {
   std::uint64_t pixel_count_max = 1ULL << 25;  // 32 Mi: 8192 x 4096.
 };

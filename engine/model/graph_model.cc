@@ -205,33 +205,14 @@ Result<std::size_t> GraphModel::PredictRows(std::span<const float> values, std::
   return count / rows;
 }
 
-// The one output, or all under their names.
-Result<std::string> GraphModel::Answer(std::span<const TensorRef> inputs, Cancellation* cancellation) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto outputs, Run(inputs, cancellation));
-  if (outputs.size() == 1) {
-    std::string out;
-    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[0], out));
-    return out;
+Result<std::vector<OwnedTensor>> GraphModel::ReadInputs(std::string_view input_json) const {
+  std::vector<OwnedTensor> inputs;
+  if (graph::IsTensorBlob(input_json)) {
+    auto tensor = graph::DecodeTensorBlob(input_json, graph_.limits().memory_bytes_max);
+    if (!tensor.ok()) return tensor.status().WithContext(graph_.file() + ": input");
+    inputs.push_back(std::move(tensor).value());
+    return inputs;
   }
-  std::string out = "{";
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (i > 0) out.push_back(',');
-    AppendJsonString(out, graph_.outputs()[i].name);
-    out.push_back(':');
-    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[i], out));
-  }
-  return out + "}";
-}
-
-Result<std::string> GraphModel::PredictTensor(Bytes blob, Cancellation* cancellation) {
-  auto tensor = graph::DecodeTensorBlob(blob, graph_.limits().memory_bytes_max);
-  if (!tensor.ok()) return tensor.status().WithContext(graph_.file() + ": input");
-  const TensorRef input = tensor->ref();
-  return Answer(std::span(&input, 1), cancellation);
-}
-
-Result<std::string> GraphModel::Predict(std::string_view input_json, Cancellation* cancellation) {
-  if (graph::IsTensorBlob(input_json)) return PredictTensor(input_json, cancellation);
   const std::vector<GraphPort>& ports = graph_.inputs();
   const std::size_t start = std::min(input_json.find_first_not_of(" \t\r\n"), input_json.size());
   const bool has_names = input_json.substr(start).starts_with('{');
@@ -246,8 +227,6 @@ Result<std::string> GraphModel::Predict(std::string_view input_json, Cancellatio
     return Status::InvalidArgument(graph_.file() + ": input is no object, expected one with " +
                                    std::to_string(ports.size()) + " names");
   }
-  std::vector<OwnedTensor> inputs;
-  std::vector<TensorRef> refs;
   for (const GraphPort& port : ports) {
     const auto value = JsonMember(reader.root(), has_names ? port.name : kOneInput);
     if (!value) return Misfit(port, "nothing").WithContext(graph_.file());
@@ -255,8 +234,27 @@ Result<std::string> GraphModel::Predict(std::string_view input_json, Cancellatio
     if (!input.ok()) return input.status().WithContext(graph_.file());
     inputs.push_back(std::move(input).value());
   }
-  for (const OwnedTensor& input : inputs) refs.push_back(input.ref());
-  return Answer(refs, cancellation);
+  return inputs;
+}
+
+Result<std::string> GraphModel::Predict(std::string_view input, Cancellation* cancellation) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto inputs, ReadInputs(input));
+  std::vector<TensorRef> refs;
+  for (const OwnedTensor& each : inputs) refs.push_back(each.ref());
+  FORESHORE_ASSIGN_OR_RETURN(const auto outputs, Run(refs, cancellation));
+  if (outputs.size() == 1) {
+    std::string out;
+    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[0], out));
+    return out;
+  }
+  std::string out = "{";
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (i > 0) out.push_back(',');
+    AppendJsonString(out, graph_.outputs()[i].name);
+    out.push_back(':');
+    FORESHORE_RETURN_IF_ERROR(AppendOutput(outputs[i], out));
+  }
+  return out + "}";
 }
 
 }  // namespace foreshore

@@ -30,6 +30,10 @@ class GraphModel {
   // `cancellation`, which may be null, is asked while the call waits for its turn and while it runs.
   Result<std::string> Predict(std::string_view input_json, Cancellation* cancellation = nullptr);
 
+  // What Predict() makes of its input, one for each of the graph's.
+  Result<std::vector<graph::OwnedTensor>> ReadInputs(std::string_view input) const;
+  const graph::Graph& graph() const { return graph_; }
+
   // How many numbers a row of the one float input has, where its first size is open and the others are known, and the
   // graph has one float output: such a graph takes many rows in one call. Absent for any other graph.
   std::optional<std::size_t> row_width() const;
@@ -41,9 +45,6 @@ class GraphModel {
  private:
   // Runs when its turn has come.
   Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs, Cancellation* cancellation);
-
-  Result<std::string> PredictTensor(Bytes blob, Cancellation* cancellation);
-  Result<std::string> Answer(std::span<const graph::TensorRef> inputs, Cancellation* cancellation);
 
   GraphModel(std::unique_ptr<MappedFile> file, graph::Graph graph)
       : file_(std::move(file)), graph_(std::move(graph)), executor_(graph_) {}

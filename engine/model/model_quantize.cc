@@ -157,8 +157,9 @@ Result<ModelQuantizeReport> ModelRegistry::Quantize(const std::string& name, con
   FORESHORE_RETURN_IF_ERROR(ValidateModelName("model", as));
   FORESHORE_ASSIGN_OR_RETURN(const WeightFormat format, FormatFor(options));
   FORESHORE_ASSIGN_OR_RETURN(const ModelInfo original, Get(name));
-  if (original.architecture == "graph")
+  if (original.architecture == "graph") {
     return Status::Unsupported(where + ": is a general graph, expected a text model");
+  }
   FORESHORE_ASSIGN_OR_RETURN(const auto running, LoadBert(name));
   const WeightFormat& from = running->packed().format();
   const bool is_finer = from == WeightFormat::Float() || (from == WeightFormat::Int8() && format != from);

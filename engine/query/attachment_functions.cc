@@ -11,8 +11,6 @@ namespace foreshore {
 
 namespace {
 
-constexpr std::uint64_t kContentBytesMax = 64ULL << 20;
-
 SessionState& SessionOf(sqlite3_context* context) {
   return *static_cast<SessionState*>(sqlite3_user_data(context));
 }
@@ -36,14 +34,8 @@ Result<std::optional<ByteString>> Content(SessionState& session, std::string_vie
   const auto found =
       std::find_if(infos.begin(), infos.end(), [&](const AttachmentInfo& info) { return info.name == name; });
   if (found == infos.end()) return std::optional<ByteString>();
-  if (found->size_bytes > kContentBytesMax) {
-    return Status::Limit("attachment: \"" + std::string(name) + "\" has " + std::to_string(found->size_bytes) +
-                         " bytes, expected at most " + std::to_string(kContentBytesMax));
-  }
-  FORESHORE_ASSIGN_OR_RETURN(const auto open, AttachmentAccess::Open(*view, *collection, id, name));
-  ByteString bytes(open->info().size_bytes, '\0');
-  FORESHORE_ASSIGN_OR_RETURN(const std::size_t count, open->ReadAt(0, bytes.data(), bytes.size()));
-  bytes.resize(count);
+  FORESHORE_ASSIGN_OR_RETURN(ByteString bytes,
+                             AttachmentAccess::ReadAll(*view, *collection, id, name, kImageFileBytesMax));
   return std::optional(std::move(bytes));
 }
 
@@ -58,9 +50,9 @@ Result<ByteString> TensorOf(Bytes file, std::string_view options_json) {
   if (!options_json.empty()) {
     FORESHORE_ASSIGN_OR_RETURN(options, ParseImageTensorOptions(options_json));
   }
-  if (file.size() > kContentBytesMax) {
+  if (file.size() > kImageFileBytesMax) {
     return Status::Limit(std::string(kWhat) + ": a file of " + std::to_string(file.size()) +
-                         " bytes, expected at most " + std::to_string(kContentBytesMax));
+                         " bytes, expected at most " + std::to_string(kImageFileBytesMax));
   }
   FORESHORE_ASSIGN_OR_RETURN(const Image image, DecodeImage(kWhat, file));
   FORESHORE_ASSIGN_OR_RETURN(const graph::OwnedTensor tensor, MakeImageTensor(kWhat, image, options));

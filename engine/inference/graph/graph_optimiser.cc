@@ -20,11 +20,19 @@ Status GraphOptimiser::Run() {
     if (!is_dead_[i]) FuseSilu(i);
   }
   RemoveUnused();
-  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
-    if (!is_dead_[i] && graph_.steps_[i].op->name == "Conv") FORESHORE_RETURN_IF_ERROR(FoldIntoConv(i));
-  }
+  FORESHORE_RETURN_IF_ERROR(FoldConvs());
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
     if (!is_dead_[i]) FORESHORE_RETURN_IF_ERROR(AttachKernel(i));
+  }
+  RemoveUnused();
+  return Status::Ok();
+}
+
+Status GraphOptimiser::FoldConvs() {
+  is_dead_.assign(graph_.steps_.size(), false);
+  CountUses();
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
+    if (!is_dead_[i] && graph_.steps_[i].op->name == "Conv") FORESHORE_RETURN_IF_ERROR(FoldIntoConv(i));
   }
   RemoveUnused();
   return Status::Ok();

@@ -23,6 +23,8 @@ class GraphOptimiser {
   // is made of unsigned codes keeps the layout in which channels come last.
   Status FuseCodes();
   Status Run();
+  // Only takes what follows convolutions into their weights.
+  Status FoldConvs();
 
  private:
   // graph_optimiser_codes.cc.
