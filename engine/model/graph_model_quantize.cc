@@ -49,6 +49,18 @@ struct Comparison {
   std::size_t same_count = 0;
   double cosine_sum = 0;
   double least_cosine = 1;
+  // Of all numbers, for outputs of one number, whose cosines say no more than their signs.
+  double number_count = 0;
+  double sum = 0;
+  double square_sum = 0;
+  double gap_square_sum = 0;
+
+  // 1 less the error's part of the variance, at least 0.
+  double Determination() const {
+    const double variance = square_sum - sum * sum / number_count;
+    if (gap_square_sum == 0) return 1;
+    return variance > 0 ? std::max(0.0, 1 - gap_square_sum / variance) : 0;
+  }
 
   // Cosines that all zeros leave open are 1 where both are.
   void Add(const Side& original, const Side& quantized) {
@@ -61,7 +73,12 @@ struct Comparison {
       product += static_cast<double>(a[i]) * static_cast<double>(b[i]);
       left += static_cast<double>(a[i]) * static_cast<double>(a[i]);
       right += static_cast<double>(b[i]) * static_cast<double>(b[i]);
+      const double gap = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+      gap_square_sum += gap * gap;
+      sum += static_cast<double>(a[i]);
     }
+    number_count += static_cast<double>(a.size());
+    square_sum += left;
     const double cosine = left == 0 && right == 0 ? 1 : product / std::sqrt(std::max(left * right, 1e-300));
     cosine_sum += cosine;
     least_cosine = std::min(least_cosine, cosine);
@@ -113,7 +130,7 @@ Status Judge(const GraphModel& original, const graph::Graph& quantized, const Mo
   report.min_cosine = comparison.least_cosine;
   report.top_one_agreement =
       comparison.row_count > 0 ? static_cast<double>(comparison.same_count) / static_cast<double>(comparison.row_count)
-                               : report.mean_cosine;
+                               : comparison.Determination();
   return Status::Ok();
 }
 

@@ -61,7 +61,8 @@ struct ModelQuantizeReport {
   double min_cosine = 0;
   double top_ten_overlap = 0;  // How many of the ten nearest held-out texts are the same, 0..1.
   // Of a graph: the part of held-out rows of its first output in which the same number is the greatest, 0..1; of one
-  // with single numbers, mean_cosine. 0 for a text model.
+  // that gives single numbers the coefficient of determination, 1 − Σ(a − b)² / Σ(a − mean)², at least 0. 0 for a text
+  // model.
   double top_one_agreement = 0;
   double output_error_ratio = 0;  // Of GPTQ: layers' output error against rounding to nearest; 0 with other methods.
   std::size_t calibration_count = 0;

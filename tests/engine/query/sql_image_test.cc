@@ -126,7 +126,9 @@ TEST_CASE_FIXTURE(ImageFixture, "quantize: a graph is calibrated on the database
   CHECK(report->calibration_count == 30);
   CHECK(report->held_out_count == 25);
   CHECK(report->model.quantization == "int8");
-  CHECK(report->top_one_agreement == report->mean_cosine);  // It gives one number.
+  // It gives one number: how much of its variance is kept.
+  CHECK(report->top_one_agreement > 0.99);
+  CHECK(report->top_one_agreement < 1);
   CHECK(report->min_cosine > 0.999);
   CHECK(report->quantized_us > 0);
   CHECK(core->models().Get("scratch8")->architecture == "graph");
@@ -134,7 +136,7 @@ TEST_CASE_FIXTURE(ImageFixture, "quantize: a graph is calibrated on the database
   CHECK(Rows(*session, "SELECT count(*) FROM parts WHERE abs((predict('scratch', " + photo +
                            ") ->> '$[0][0]') - "
                            "(predict('scratch8', " +
-                           photo + ") ->> '$[0][0]')) < 0.02") == "60");
+                           photo + ") ->> '$[0][0]')) < 0.05") == "60");
   CHECK(Rows(*session, "SELECT count(*) FROM parts WHERE predict('scratch8', " + photo + ") ->> '$[0][0]' > 0.5") ==
         "20");
   // No 8 bits are the same to the last digit.
