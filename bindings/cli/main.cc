@@ -238,8 +238,11 @@ void AddModelVerbs(CLI::App& app, Arguments& all) {
       ->check(CLI::IsMember({"int8", "gptq4", "gptq3", "nf4"}))
       ->capture_default_str();
   quantize
-      ->add_option("--calibrate", quantize_arguments.calibration, "COLLECTION.PATH: texts to calibrate and judge by")
+      ->add_option("--calibrate", quantize_arguments.calibration,
+                   "COLLECTION.PATH: texts, of a graph inputs, to calibrate and judge by")
       ->required();
+  quantize->add_option("--image", quantize_arguments.image,
+                       "JSON options of image_tensor(): PATH is then the name of an attachment, for a graph");
   quantize->add_option("--group", quantize_arguments.group_size, "inputs that share a scale, of gptq4 and gptq3")
       ->capture_default_str();
   quantize->add_option("--samples", quantize_arguments.calibration_count, "documents to calibrate on, at most")

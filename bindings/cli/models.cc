@@ -249,6 +249,7 @@ Status RunModelQuantize(const ModelQuantizeArguments& arguments) {
   }
   options.collection = arguments.calibration.substr(0, dot);
   options.path = arguments.calibration.substr(dot + 1);
+  options.image = arguments.image;
   options.group_size = arguments.group_size;
   options.calibration_count = arguments.calibration_count;
   options.held_out_count = arguments.held_out_count;
@@ -263,19 +264,24 @@ Status RunModelQuantize(const ModelQuantizeArguments& arguments) {
     std::snprintf(digits, sizeof digits, format, value);
     return std::string(digits);
   };
-  const bool is_calibrated = report.calibration_token_count > 0;
+  const bool is_calibrated = report.calibration_count > 0;
+  const bool is_graph = report.model.architecture == "graph";
   FORESHORE_RETURN_IF_ERROR(PrintObject(
       stdout, arguments.format, ModelQuantizeJson(report),
       {{"model", report.model.name + ", " + report.model.quantization},
        {"activated", report.is_activated ? "yes" : "no"},
        {"tensors", HumanBytes(report.quantized_bytes) + ", original " + HumanBytes(report.original_bytes)},
-       {"a text takes", number("%.0f us", report.quantized_us) + number(", original %.0f us", report.original_us)},
+       {is_graph ? "a document takes" : "a text takes",
+        number("%.0f us", report.quantized_us) + number(", original %.0f us", report.original_us)},
        {"cosine to the original", number("mean %.4f", report.mean_cosine) + number(", least %.4f", report.min_cosine)},
-       {"ten nearest the same", number("%.3f", report.top_ten_overlap)},
-       {"output error against nearest", is_calibrated ? number("%.3f", report.output_error_ratio) : ""},
-       {"calibrated on", is_calibrated ? std::to_string(report.calibration_count) + " documents, " +
-                                             std::to_string(report.calibration_token_count) + " tokens"
-                                       : ""},
+       is_graph
+           ? std::pair<std::string, std::string>("greatest output the same", number("%.4f", report.top_one_agreement))
+           : std::pair<std::string, std::string>("ten nearest the same", number("%.3f", report.top_ten_overlap)),
+       {"output error against nearest", is_calibrated && !is_graph ? number("%.3f", report.output_error_ratio) : ""},
+       {"calibrated on", is_calibrated
+                             ? std::to_string(report.calibration_count) + " documents" +
+                                   (is_graph ? "" : ", " + std::to_string(report.calibration_token_count) + " tokens")
+                             : ""},
        {"judged by", std::to_string(report.held_out_count) + " other documents"}}));
   return report.is_activated ? Status::Ok() : Status::Conflict(report.refusal);
 }

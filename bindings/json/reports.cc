@@ -137,6 +137,7 @@ std::string ModelQuantizeJson(const ModelQuantizeReport& report) {
   json.Key("mean_cosine").Value(report.mean_cosine);
   json.Key("min_cosine").Value(report.min_cosine);
   json.Key("top_ten_overlap").Value(report.top_ten_overlap);
+  json.Key("top_one_agreement").Value(report.top_one_agreement);
   json.Key("output_error_ratio").Value(report.output_error_ratio);
   json.Key("calibration_count").Count(report.calibration_count);
   json.Key("calibration_token_count").Count(report.calibration_token_count);

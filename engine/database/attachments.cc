@@ -188,6 +188,20 @@ Result<std::unique_ptr<Attachment>> AttachmentAccess::Open(ReadView& view, const
   return std::unique_ptr<Attachment>(std::make_unique<BlobAttachment>(*found, described, std::move(reader).value()));
 }
 
+Result<ByteString> AttachmentAccess::ReadAll(ReadView& view, const CollectionDefinition& collection,
+                                             std::string_view id, std::string_view name, std::uint64_t bytes_max) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto attachment, Open(view, collection, id, name));
+  const std::uint64_t size_bytes = attachment->info().size_bytes;
+  if (size_bytes > bytes_max) {
+    return Status::Limit(Described(collection, id, name) + ": has " + std::to_string(size_bytes) +
+                         " bytes, expected at most " + std::to_string(bytes_max));
+  }
+  ByteString bytes(size_bytes, '\0');
+  FORESHORE_ASSIGN_OR_RETURN(const std::size_t count, attachment->ReadAt(0, bytes.data(), bytes.size()));
+  bytes.resize(count);
+  return bytes;
+}
+
 Status AttachmentAccess::Remove(WriteView& view, const CollectionDefinition& collection, std::string_view id,
                                 std::string_view name) {
   FORESHORE_ASSIGN_OR_RETURN(const auto infos, List(view, collection, id));

@@ -28,6 +28,9 @@ class AttachmentAccess {
                                                   std::string_view id);
   static Result<std::unique_ptr<Attachment>> Open(ReadView& view, const CollectionDefinition& collection,
                                                   std::string_view id, std::string_view name);
+  // The whole content. kLimit for more than `bytes_max`.
+  static Result<ByteString> ReadAll(ReadView& view, const CollectionDefinition& collection, std::string_view id,
+                                    std::string_view name, std::uint64_t bytes_max);
   static Status Remove(WriteView& view, const CollectionDefinition& collection, std::string_view id,
                        std::string_view name);
 };

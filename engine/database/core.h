@@ -129,6 +129,8 @@ class DatabaseCore {
   // Takes the texts and hands them to ModelRegistry::Quantize. kInvalidArgument where too few documents have a text.
   Result<ModelQuantizeReport> QuantizeModel(const std::string& name, const std::string& as,
                                             const ModelQuantizeOptions& options);
+  Result<ModelQuantizeReport> QuantizeGraphModel(const std::string& name, const std::string& as,
+                                                 const ModelQuantizeOptions& options);
   Result<VectorTuningResult> TuneVectorIndex(const std::string& collection, const std::string& field, double recall,
                                              std::size_t sample_count);
   Result<std::vector<IndexInfo>> ListIndexes();

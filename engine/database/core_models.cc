@@ -1,14 +1,17 @@
-// DatabaseCore::QuantizeModel(): the texts of the database's own documents, for a model's quantizer. What a runtime's
-// callback may not do.
+// DatabaseCore::QuantizeModel(): texts, values and images of the database's own documents, for a model's quantizer.
+// What a runtime's callback may not do.
 #include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "engine/database/attachments.h"
 #include "engine/database/core.h"
 #include "engine/database/read_view.h"
 #include "engine/document/document_text.h"
 #include "engine/document/json.h"
+#include "engine/image/image_tensor.h"
+#include "engine/inference/graph/tensor_blob.h"
 #include "engine/model/model_registry.h"
 #include "engine/model/runtime.h"
 
@@ -16,6 +19,37 @@ namespace foreshore {
 namespace {
 
 constexpr std::size_t kSampleCountMax = 100'000;
+
+// A sample of what `take` finds in documents, the same for the same documents (Vitter 1985, algorithm R), in random
+// order.
+template <typename Take>
+Result<std::vector<std::string>> Sample(ReadView& view, const std::string& name, std::size_t wanted, Take take) {
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, view.catalog().Require(name));
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.Scan(*collection));
+  std::vector<std::string> samples;
+  std::mt19937_64 random(1);
+  std::size_t seen_count = 0;
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
+    if (!more) break;
+    std::string sample = take(*cursor);
+    if (sample.empty()) continue;
+    ++seen_count;
+    if (samples.size() < wanted) {
+      samples.push_back(std::move(sample));
+    } else if (const std::size_t place = random() % seen_count; place < wanted) {
+      samples[place] = std::move(sample);
+    }
+  }
+  std::shuffle(samples.begin(), samples.end(), random);
+  return samples;
+}
+
+// Where there are fewer than asked for, those that judge and those that calibrate get their share.
+std::size_t HeldOutCount(std::size_t found, const ModelQuantizeOptions& options) {
+  const std::size_t wanted = options.calibration_count + options.held_out_count;
+  return found < wanted && wanted > 0 ? found * options.held_out_count / wanted : options.held_out_count;
+}
 
 }  // namespace
 
@@ -34,34 +68,22 @@ Result<ModelQuantizeReport> DatabaseCore::QuantizeModel(const std::string& name,
     return Status::InvalidArgument("model \"" + name + "\": overlap_min is " + std::to_string(options.overlap_min) +
                                    ", expected 0..1");
   }
+  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, models_->Get(name));
+  if (model.architecture == "graph") return QuantizeGraphModel(name, as, options);
+  if (!options.image.empty()) {
+    return Status::InvalidArgument("model \"" + name + "\": embeds texts, expected a graph for images");
+  }
   FORESHORE_ASSIGN_OR_RETURN(const std::string path, ParsePath(options.path));
   const TextExtractor extractor({path});
   const std::size_t wanted = options.calibration_count + options.held_out_count;
-  // A sample of the documents that have a text (Vitter 1985, algorithm R), the same for the same documents.
   std::vector<std::string> texts;
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
-    FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, view->catalog().Require(options.collection));
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Scan(*collection));
-    std::mt19937_64 random(1);
-    std::size_t seen_count = 0;
-    while (true) {
-      FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
-      if (!more) break;
-      std::string text = std::move(extractor.Extract(cursor->body()).front());
-      if (text.empty()) continue;
-      ++seen_count;
-      if (texts.size() < wanted) {
-        texts.push_back(std::move(text));
-      } else if (const std::size_t place = random() % seen_count; place < wanted) {
-        texts[place] = std::move(text);
-      }
-    }
-    std::shuffle(texts.begin(), texts.end(), random);
+    FORESHORE_ASSIGN_OR_RETURN(texts, Sample(*view, options.collection, wanted, [&](const auto& cursor) {
+                                 return std::move(extractor.Extract(cursor.body()).front());
+                               }));
   }
-  // Where there are fewer than asked for, both get their share.
-  std::size_t held_out_count = options.held_out_count;
-  if (texts.size() < wanted && wanted > 0) held_out_count = texts.size() * options.held_out_count / wanted;
+  const std::size_t held_out_count = HeldOutCount(texts.size(), options);
   const std::span<const std::string> all(texts);
   return models_->Quantize(name, as, options, all.subspan(held_out_count), all.first(held_out_count));
 }
@@ -72,6 +94,39 @@ Status DatabaseCore::RemoveAdapter(const std::string& model, const std::string& 
                             "\" uses it, drop that first");
   }
   return models_->RemoveAdapter(model, adapter);
+}
+
+// Images are decoded one by one, as their turn comes, in the snapshot that they were sampled in.
+Result<ModelQuantizeReport> DatabaseCore::QuantizeGraphModel(const std::string& name, const std::string& as,
+                                                             const ModelQuantizeOptions& options) {
+  const bool is_image = !options.image.empty();
+  ImageTensorOptions image_options;
+  std::string path = options.path;
+  if (is_image) {
+    FORESHORE_ASSIGN_OR_RETURN(image_options, ParseImageTensorOptions(options.image));
+  } else {
+    FORESHORE_ASSIGN_OR_RETURN(path, ParsePath(options.path));
+  }
+  const auto has_name = [&](const AttachmentInfo& info) { return info.name == path; };
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
+  FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* collection, view->catalog().Require(options.collection));
+  FORESHORE_ASSIGN_OR_RETURN(
+      const auto samples,
+      Sample(*view, options.collection, options.calibration_count + options.held_out_count, [&](const auto& cursor) {
+        if (!is_image) return std::string(FindValue(cursor.body(), path));
+        const auto infos = AttachmentsOf(cursor.body());
+        return std::string(std::any_of(infos.begin(), infos.end(), has_name) ? cursor.id() : std::string_view());
+      }));
+  const auto sample = [&](std::size_t index) -> Result<std::string> {
+    if (!is_image) return samples[index];
+    const std::string what = "attachment \"" + path + "\" of document \"" + samples[index] + "\"";
+    FORESHORE_ASSIGN_OR_RETURN(const ByteString file,
+                               AttachmentAccess::ReadAll(*view, *collection, samples[index], path, kImageFileBytesMax));
+    FORESHORE_ASSIGN_OR_RETURN(const Image image, DecodeImage(what, file));
+    FORESHORE_ASSIGN_OR_RETURN(const auto tensor, MakeImageTensor(what, image, image_options));
+    return graph::EncodeTensorBlob(tensor.ref());
+  };
+  return models_->QuantizeGraph(name, as, options, sample, samples.size(), HeldOutCount(samples.size(), options));
 }
 
 }  // namespace foreshore

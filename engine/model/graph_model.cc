@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "engine/inference/graph/tensor_blob.h"
 #include "engine/model/tensor_json.h"
 
 namespace foreshore {
@@ -68,11 +69,20 @@ Status GraphModel::PredictRows(std::span<const float> values, std::size_t rows, 
   return Status::Ok();
 }
 
-Result<std::string> GraphModel::Predict(std::string_view input_json, Cancellation* cancellation) {
-  FORESHORE_ASSIGN_OR_RETURN(
-      const auto inputs, TensorsFromJson(graph_.file(), graph_.inputs(), input_json, graph_.limits().memory_bytes_max));
+Result<std::vector<OwnedTensor>> GraphModel::ReadInputs(std::string_view input) const {
+  const std::uint64_t bytes_max = graph_.limits().memory_bytes_max;
+  if (!graph::IsTensorBlob(input)) return TensorsFromJson(graph_.file(), graph_.inputs(), input, bytes_max);
+  std::vector<OwnedTensor> inputs;
+  auto tensor = graph::DecodeTensorBlob(input, bytes_max);
+  if (!tensor.ok()) return tensor.status().WithContext(graph_.file() + ": input");
+  inputs.push_back(std::move(tensor).value());
+  return inputs;
+}
+
+Result<std::string> GraphModel::Predict(std::string_view input, Cancellation* cancellation) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto inputs, ReadInputs(input));
   std::vector<TensorRef> refs;
-  for (const OwnedTensor& input : inputs) refs.push_back(input.ref());
+  for (const OwnedTensor& each : inputs) refs.push_back(each.ref());
   FORESHORE_ASSIGN_OR_RETURN(const auto outputs, Run(refs, cancellation));
   return TensorsToJson(graph_.outputs(), outputs);
 }

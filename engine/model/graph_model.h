@@ -25,11 +25,16 @@ class GraphModel : public NumberModel {
   // `name` is what messages call the model; `file` is an ONNX file.
   static Result<std::shared_ptr<GraphModel>> Open(const std::string& name, std::unique_ptr<MappedFile> file);
 
-  Result<std::string> Predict(std::string_view input_json, Cancellation* cancellation) override;
+  // Also takes a tensor as bytes (graph/tensor_blob.h) instead of JSON, for a graph with one input.
+  Result<std::string> Predict(std::string_view input, Cancellation* cancellation) override;
   std::optional<std::size_t> row_width() const override;
   Status PredictRows(std::span<const float> values, std::size_t rows, RowOutput& out,
                      Cancellation* cancellation) override;
   bool has_independent_rows() const override { return has_independent_rows_; }
+
+  // What Predict() makes of its input, one for each of the graph's.
+  Result<std::vector<graph::OwnedTensor>> ReadInputs(std::string_view input) const;
+  const graph::Graph& graph() const { return graph_; }
 
  private:
   // Runs when its turn has come.

@@ -157,8 +157,9 @@ Result<ModelQuantizeReport> ModelRegistry::Quantize(const std::string& name, con
   FORESHORE_RETURN_IF_ERROR(ValidateModelName("model", as));
   FORESHORE_ASSIGN_OR_RETURN(const WeightFormat format, FormatFor(options));
   FORESHORE_ASSIGN_OR_RETURN(const ModelInfo original, Get(name));
-  if (original.architecture == "graph" || original.architecture == "runtime")
+  if (original.architecture == "graph" || original.architecture == "runtime") {
     return Status::Unsupported(where + ": is a " + original.architecture + ", expected a text model with weights here");
+  }
   FORESHORE_ASSIGN_OR_RETURN(const auto running, LoadBert(name));
   const WeightFormat& from = running->packed().format();
   const bool is_finer = from == WeightFormat::Float() || (from == WeightFormat::Int8() && format != from);

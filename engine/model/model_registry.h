@@ -103,6 +103,12 @@ class ModelRegistry {
   Result<ModelQuantizeReport> Quantize(const std::string& name, const std::string& as,
                                        const ModelQuantizeOptions& options, std::span<const std::string> calibration,
                                        std::span<const std::string> held_out);
+  // The same of a general graph to int8 (graph/graph_quantize.h). Samples are what Predict() takes, made when their
+  // turn comes: the first `held_out_count` judge, the other of `sample_count` calibrate.
+  using SampleSource = std::function<Result<std::string>(std::size_t index)>;
+  Result<ModelQuantizeReport> QuantizeGraph(const std::string& name, const std::string& as,
+                                            const ModelQuantizeOptions& options, const SampleSource& sample,
+                                            std::size_t sample_count, std::size_t held_out_count);
   // A LoRA adapter as PEFT saves it (a folder with adapter_config.json and adapter_model.safetensors), for this model;
   // one of the same name is replaced. The model's next versions keep it.
   Result<ModelInfo> AddAdapter(const std::string& name, const std::string& adapter, const std::string& path);

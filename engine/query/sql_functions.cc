@@ -5,6 +5,7 @@
 
 #include "engine/model/model_registry.h"
 #include "engine/query/array_contains.h"
+#include "engine/query/attachment_functions.h"
 #include "engine/query/collection_cursor.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/sqlite_callback.h"
@@ -172,6 +173,9 @@ Status RegisterSqlFunctions(SessionState& session) {
   // All depend on their arguments alone as far as one statement goes, so that constant calls run once.
   constexpr int kFlags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
   constexpr Registration kFunctions[] = {{"array_contains", 2, SqliteCallback<&ArrayContains>},
+                                         {"attachment", 3, SqliteCallback<&AttachmentContent>},
+                                         {"image_tensor", 1, SqliteCallback<&ImageTensor>},
+                                         {"image_tensor", 2, SqliteCallback<&ImageTensor>},
                                          {"embed", 2, SqliteCallback<&Embed>},
                                          {"embed", 3, SqliteCallback<&Embed>},
                                          {"predict", 2, SqliteCallback<&Predict>},

@@ -43,9 +43,12 @@ struct ModelQuantizeOptions {
   // judges does not calibrate.
   std::string collection = {};
   std::string path = {};
+  // Of a general graph the value at `path` is what predict() takes, as JSON; where `image` is not empty, `path` is the
+  // name of an attachment, which image_tensor() takes with these options.
+  std::string image = {};
   std::size_t calibration_count = 256;  // Documents at most.
   std::size_t held_out_count = 256;     // At least 20 are needed.
-  double overlap_min = 0.9;             // Activated only where top_ten_overlap is no less.
+  double overlap_min = 0.9;  // Activated only where top_ten_overlap, of a graph top_one_agreement, is no less.
 };
 
 struct ModelQuantizeReport {
@@ -54,11 +57,15 @@ struct ModelQuantizeReport {
   std::string refusal;        // Why not.
   std::uint64_t original_bytes = 0;  // Of tensors.
   std::uint64_t quantized_bytes = 0;
-  double original_us = 0;  // For a held-out text, on average, on one thread.
+  double original_us = 0;  // For a held-out document, on average, on one thread.
   double quantized_us = 0;
-  double mean_cosine = 0;  // Of the new model's embeddings to the original's, of held-out texts.
+  double mean_cosine = 0;  // Of the new model's embeddings or first outputs to the original's, of held-out documents.
   double min_cosine = 0;
-  double top_ten_overlap = 0;     // How many of the ten nearest held-out texts are the same, 0..1.
+  double top_ten_overlap = 0;  // How many of the ten nearest held-out texts are the same, 0..1.
+  // Of a graph: the part of held-out rows of its first output in which the same number is the greatest, 0..1; of one
+  // that gives single numbers the coefficient of determination, 1 − Σ(a − b)² / Σ(a − mean)², at least 0. 0 for a text
+  // model.
+  double top_one_agreement = 0;
   double output_error_ratio = 0;  // Of GPTQ: layers' output error against rounding to nearest; 0 with other methods.
   std::size_t calibration_count = 0;
   std::size_t calibration_token_count = 0;

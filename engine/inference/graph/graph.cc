@@ -362,7 +362,7 @@ Status Graph::FoldConstants() {
   }
   steps_ = std::move(rest);
   if (kernels_ == nullptr) return Status::Ok();
-  GraphOptimiser(*this).FuseCodes();
+  FORESHORE_RETURN_IF_ERROR(GraphOptimiser(*this).FuseCodes());
   // What was quantized and did not become part of a step over codes is a constant like any other.
   rest.clear();
   for (GraphStep& step : steps_) {

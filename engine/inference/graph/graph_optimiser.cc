@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "engine/inference/graph/operators_codes.h"
+
 namespace foreshore::graph {
 
 Status GraphOptimiser::Run() {
@@ -18,11 +20,19 @@ Status GraphOptimiser::Run() {
     if (!is_dead_[i]) FuseSilu(i);
   }
   RemoveUnused();
-  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
-    if (!is_dead_[i] && graph_.steps_[i].op->name == "Conv") FORESHORE_RETURN_IF_ERROR(FoldIntoConv(i));
-  }
+  FORESHORE_RETURN_IF_ERROR(FoldConvs());
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
     if (!is_dead_[i]) FORESHORE_RETURN_IF_ERROR(AttachKernel(i));
+  }
+  RemoveUnused();
+  return Status::Ok();
+}
+
+Status GraphOptimiser::FoldConvs() {
+  is_dead_.assign(graph_.steps_.size(), false);
+  CountUses();
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
+    if (!is_dead_[i] && graph_.steps_[i].op->name == "Conv") FORESHORE_RETURN_IF_ERROR(FoldIntoConv(i));
   }
   RemoveUnused();
   return Status::Ok();
@@ -259,8 +269,8 @@ std::optional<Activation> GraphOptimiser::TakeActivation(std::size_t index) {
 Status GraphOptimiser::AttachKernel(std::size_t index) {
   GraphStep& step = graph_.steps_[index];
   const std::string_view name = step.op->name;
-  const bool is_codes =
-      name == "QLinearConv" || name == "QLinearMatMul" || name == "ConvInteger" || name == "MatMulInteger";
+  const bool is_codes = name == "CodeConv" || name == "QLinearConv" || name == "QLinearMatMul" ||
+                        name == "ConvInteger" || name == "MatMulInteger";
   const bool is_matrix = name == "MatMul" || name == "Gemm";
   const bool is_convolution = name == "Conv" || name == "ConvTranspose";
   if (step.outputs.size() != 1 || (!is_matrix && !is_convolution && !is_codes)) return Status::Ok();
@@ -273,6 +283,7 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
   }
   const auto make = [&](const TensorRef& bias, const Activation& activation) -> StepKernelResult {
     const KernelSource source{*step.node, graph_.opset_, refs, *graph_.kernels_, activation};
+    if (name == "CodeConv") return MakeCodeConvKernel(source, BytesLeft());
     if (is_codes) return MakeCodesKernel(source, BytesLeft());
     if (is_matrix) return MakeMatrixKernel(source, bias, BytesLeft());
     return name == "Conv" ? MakeConvKernel(source, BytesLeft()) : MakeConvTransposeKernel(source, BytesLeft());

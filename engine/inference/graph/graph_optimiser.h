@@ -5,7 +5,10 @@
 // Invariant: steps stay in an order in which each has its inputs. Threads: used by one, while the graph is built.
 #pragma once
 
+#include <array>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/inference/graph/graph.h"
@@ -16,9 +19,12 @@ class GraphOptimiser {
  public:
   explicit GraphOptimiser(Graph& graph) : graph_(graph) {}
   // Comes before constants are dequantized: a convolution or product between DequantizeLinear and QuantizeLinear, all
-  // with constant scales, becomes QLinearConv or QLinearMatMul.
-  void FuseCodes();
+  // with constant scales, becomes QLinearConv or QLinearMatMul; elements in between become steps over codes; and what
+  // is made of unsigned codes keeps the layout in which channels come last.
+  Status FuseCodes();
   Status Run();
+  // Only takes what follows convolutions into their weights.
+  Status FoldConvs();
 
  private:
   // graph_optimiser_codes.cc.
@@ -28,6 +34,30 @@ class GraphOptimiser {
   // The step of DequantizeLinear with constant scale and zero point that makes the value; kNoStep if there is none.
   std::size_t Dequantizer(ValueIndex value) const;
   const GraphValue* Constant(ValueIndex value) const;
+  // Whether an activation changes nothing that codes of this scale and zero point can tell.
+  static bool IsWithin(const Activation& activation, float scale, const GraphValue& zero);
+
+  // graph_optimiser_maps.cc.
+  using CodeTable = std::array<std::uint8_t, 256>;
+  // Floats that are a function of one value's codes: what they are for each. A constant has no root.
+  struct Traced {
+    ValueIndex root = kNoValue;
+    std::array<float, 256> values;
+  };
+  Status FuseElementsAt(std::size_t index);
+  Status FuseMapAt(std::size_t index);
+  void FuseArithmeticAt(std::size_t index);
+  Status FuseMaxAt(std::size_t index);
+  CodeTable TableOf(const Traced& traced, const GraphStep& end) const;
+  std::optional<Traced> Trace(ValueIndex value, int depth) const;
+  std::optional<Traced> TraceStep(const GraphStep& step, int depth) const;
+  const GraphStep* CodeDequantizer(ValueIndex value) const;
+  Result<ValueIndex> AddTable(const CodeTable& table);
+
+  // graph_optimiser_last.cc.
+  void LayOutLast();
+  void FuseTables();
+  bool IsLastConv(const GraphStep& step) const;
 
   // graph_optimiser_patterns.cc. Each looks whether the step at `index` ends its pattern and puts one step in its
   // place.
@@ -64,6 +94,8 @@ class GraphOptimiser {
   std::vector<std::size_t> makers_;              // By value.
   std::vector<std::vector<std::size_t>> users_;  // By value; the graph's outputs count as users of kNoStep.
   std::vector<bool> is_dead_;                    // By step.
+  // Codes that are a function of other codes, by value.
+  std::unordered_map<ValueIndex, std::pair<ValueIndex, CodeTable>> code_maps_;
 };
 
 }  // namespace foreshore::graph

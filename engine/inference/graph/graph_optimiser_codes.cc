@@ -7,11 +7,16 @@
 
 namespace foreshore::graph {
 
-void GraphOptimiser::FuseCodes() {
+Status GraphOptimiser::FuseCodes() {
   is_dead_.assign(graph_.steps_.size(), false);
   CountUses();
-  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) FuseCodesAt(i);
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
+    FuseCodesAt(i);
+    FORESHORE_RETURN_IF_ERROR(FuseElementsAt(i));
+  }
   RemoveUnused();
+  LayOutLast();
+  return Status::Ok();
 }
 
 const GraphValue* GraphOptimiser::Constant(ValueIndex value) const {
@@ -31,8 +36,9 @@ std::int64_t Count(const GraphValue& value) {
   return ElementCount(value.info.shape);
 }
 
-// Whether an activation changes nothing that codes of this scale and zero point can tell.
-bool IsWithin(const Activation& activation, float scale, const GraphValue& zero) {
+}  // namespace
+
+bool GraphOptimiser::IsWithin(const Activation& activation, float scale, const GraphValue& zero) {
   if (activation.kind != Unary::kClip) return false;
   const bool is_signed = zero.info.type == OnnxType::kInt8;
   const auto bits = static_cast<std::uint8_t>(zero.data[0]);
@@ -41,8 +47,6 @@ bool IsWithin(const Activation& activation, float scale, const GraphValue& zero)
   const float high = ((is_signed ? 127.0F : 255.0F) - at) * scale;
   return low >= activation.a - scale / 2 && high <= activation.b + scale / 2;
 }
-
-}  // namespace
 
 // A bias is added to the sums of codes: rounded to their scale, or the codes that the file has at that scale.
 bool GraphOptimiser::TakeConvBias(ValueIndex bias, const GraphValue& left_scale, const GraphValue& right_scale,

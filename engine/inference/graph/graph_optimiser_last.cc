@@ -1,0 +1,175 @@
+// Steps over codes that follow one another stay in channels-last layout: codes are turned where the first of them
+// begins and where anything else needs them.
+#include <algorithm>
+#include <utility>
+
+#include "engine/inference/graph/graph_optimiser.h"
+#include "engine/inference/graph/operators_codes.h"
+
+namespace foreshore::graph {
+
+namespace {
+
+bool IsType(const GraphValue* value, OnnxType type) {
+  return value != nullptr && value->info.type == type;
+}
+
+// Makes the steps anew, in their order.
+class LastLayout {
+ public:
+  LastLayout(std::vector<GraphValue>& values, std::vector<std::unique_ptr<OnnxNode>>& nodes)
+      : values_(values), nodes_(nodes) {}
+
+  std::vector<GraphStep> TakeSteps() { return std::move(steps_); }
+
+  // The value in channels-last layout, kNoValue where it has none yet.
+  ValueIndex LastOf(ValueIndex value) const {
+    const auto found = last_.find(value);
+    return found == last_.end() ? kNoValue : found->second;
+  }
+  ValueIndex TurnToLast(ValueIndex value, const OnnxNode& reason) {
+    const ValueIndex last = NewValue(value);
+    Push(CodesToLastOperator(), reason, {value}, last, nullptr);
+    is_there_.push_back(value);
+    return last;
+  }
+  // The step over values in channels-last layout, with what the node says beside its inputs.
+  void Push(const GraphStep& step, const Operator& op, std::vector<ValueIndex> inputs, bool is_marked) {
+    const ValueIndex last = NewValue(step.outputs[0]);
+    OnnxNode& node = Push(op, *step.node, std::move(inputs), last, step.node);
+    if (is_marked) {
+      OnnxAttribute& mark = node.attributes.emplace_back();
+      mark.name = "last";
+      mark.i = 1;
+    }
+  }
+  void Keep(GraphStep step) {
+    for (const ValueIndex input : step.inputs) NeedFirst(input, *step.node);
+    steps_.push_back(std::move(step));
+  }
+  void NeedFirst(ValueIndex value, const OnnxNode& reason) {
+    if (value == kNoValue || LastOf(value) == kNoValue) return;
+    if (std::find(is_there_.begin(), is_there_.end(), value) != is_there_.end()) return;
+    Push(CodesToFirstOperator(), reason, {LastOf(value)}, value, nullptr);
+    is_there_.push_back(value);
+  }
+
+ private:
+  ValueIndex NewValue(ValueIndex first) {
+    const auto last = static_cast<ValueIndex>(values_.size());
+    const std::string_view name = values_[first].name;
+    values_.emplace_back().name = name;
+    last_[first] = last;
+    return last;
+  }
+  OnnxNode& Push(const Operator& op, const OnnxNode& reason, std::vector<ValueIndex> inputs, ValueIndex output,
+                 const OnnxNode* attributes) {
+    OnnxNode& node = *nodes_.emplace_back(std::make_unique<OnnxNode>());
+    node.name = reason.name;
+    node.op_type = op.name;
+    node.outputs = reason.outputs;
+    if (attributes != nullptr) node.attributes = attributes->attributes;
+    GraphStep& step = steps_.emplace_back();
+    step.node = &node;
+    step.op = &op;
+    step.node_input_count = inputs.size();
+    step.inputs = std::move(inputs);
+    step.outputs = {output};
+    return node;
+  }
+
+  std::vector<GraphValue>& values_;
+  std::vector<std::unique_ptr<OnnxNode>>& nodes_;
+  std::vector<GraphStep> steps_;
+  std::unordered_map<ValueIndex, ValueIndex> last_;
+  std::vector<ValueIndex> is_there_;  // Of those that have a last layout: what is there in the other one too.
+};
+
+}  // namespace
+
+// Unsigned codes by constant signed ones without zero point, of two spatial axes, whole or depthwise.
+bool GraphOptimiser::IsLastConv(const GraphStep& step) const {
+  if (step.op->name != "QLinearConv") return false;
+  for (std::size_t i = 1; i < step.inputs.size(); ++i) {
+    if (step.inputs[i] != kNoValue && Constant(step.inputs[i]) == nullptr) return false;
+  }
+  const GraphValue* weights = Constant(step.inputs[3]);
+  const GraphValue* zeros = Constant(step.inputs[5]);
+  if (!IsType(Constant(step.inputs[2]), OnnxType::kUint8) || !IsType(Constant(step.inputs[7]), OnnxType::kUint8) ||
+      !IsType(weights, OnnxType::kInt8) || !IsType(zeros, OnnxType::kInt8) || weights->info.shape.size() != 4) {
+    return false;
+  }
+  for (const std::size_t scale : {1, 4, 6}) {
+    if (ConstantFloats(step.inputs[scale]) == nullptr) return false;
+  }
+  const std::int64_t channels = weights->info.shape[0];
+  const auto count = [&](std::size_t input) { return ElementCount(Constant(step.inputs[input])->info.shape); };
+  for (const std::size_t one : {1, 2, 6, 7}) {
+    if (count(one) != 1) return false;
+  }
+  if ((count(4) != 1 && count(4) != channels) || (count(5) != 1 && count(5) != channels)) return false;
+  const bool has_bias = step.inputs.size() > 8 && step.inputs[8] != kNoValue;
+  if (has_bias && (!IsType(Constant(step.inputs[8]), OnnxType::kInt32) || count(8) != channels)) return false;
+  const auto is_zero = [](std::byte zero) { return zero == std::byte{0}; };
+  if (!std::all_of(zeros->data, zeros->data + ElementCount(zeros->info.shape), is_zero)) return false;
+  const std::int64_t groups = step.node->IntAttribute("group", 1);
+  return channels > 0 && (groups == 1 || (groups == channels && weights->info.shape[1] == 1));
+}
+
+void GraphOptimiser::LayOutLast() {
+  LastLayout layout(graph_.values_, graph_.made_nodes_);
+  std::unordered_map<ValueIndex, const OnnxNode*> output_nodes;
+  for (const GraphPort& output : graph_.outputs_) {
+    if (makers_[output.value] != kNoStep) output_nodes[output.value] = graph_.steps_[makers_[output.value]].node;
+  }
+  for (GraphStep& step : graph_.steps_) {
+    const std::string_view name = step.op->name;
+    const ValueIndex last = step.inputs.empty() ? kNoValue : layout.LastOf(step.inputs[0]);
+    std::vector<ValueIndex> inputs = step.inputs;
+    if (IsLastConv(step)) {
+      inputs[0] = last != kNoValue ? last : layout.TurnToLast(step.inputs[0], *step.node);
+      layout.Push(step, CodeConvOperator(), std::move(inputs), false);
+    } else if (last != kNoValue && (name == "CodeMap" || name == "CodeMean" || name == "CodeMax")) {
+      inputs[0] = last;
+      if (name == "CodeMax" && inputs.size() > 1) {
+        // Once for each code, not for each window that sees it; the convolution before may take it.
+        layout.Push(step, CodeMapOperator(), inputs, false);
+        inputs = {layout.LastOf(step.outputs[0])};
+      }
+      layout.Push(step, *step.op, std::move(inputs), name != "CodeMap");
+    } else if (last != kNoValue && (name == "CodeAdd" || name == "CodeMul") &&
+               layout.LastOf(step.inputs[3]) != kNoValue) {
+      inputs[0] = last;
+      inputs[3] = layout.LastOf(step.inputs[3]);
+      layout.Push(step, *step.op, std::move(inputs), false);
+    } else {
+      layout.Keep(std::move(step));
+    }
+  }
+  for (const auto& [value, node] : output_nodes) layout.NeedFirst(value, *node);
+  graph_.steps_ = layout.TakeSteps();
+  is_dead_.assign(graph_.steps_.size(), false);
+  CountUses();
+  FuseTables();
+  RemoveUnused();
+}
+
+// A table that alone uses what a convolution makes is looked up by the convolution.
+void GraphOptimiser::FuseTables() {
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
+    const GraphStep& map = graph_.steps_[i];
+    if (map.op != &CodeMapOperator()) continue;
+    const std::size_t maker = Maker(map.inputs[0], "CodeConv");
+    if (maker == kNoStep || SoleUser(map.inputs[0]) != i) continue;
+    GraphStep& conv = graph_.steps_[maker];
+    if (conv.inputs.size() > 9) continue;
+    conv.inputs.resize(10, kNoValue);
+    conv.inputs[9] = map.inputs[1];
+    conv.node_input_count = conv.inputs.size();
+    conv.outputs[0] = map.outputs[0];
+    makers_[conv.outputs[0]] = maker;
+    is_dead_[i] = true;
+  }
+}
+
+}  // namespace foreshore::graph

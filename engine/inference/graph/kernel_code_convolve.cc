@@ -1,0 +1,298 @@
+// Channels-last convolutions of codes. One over a single tap is a product of the input as it lies; other ones gather
+// patches, a block of rows at a time; a depthwise one slides over a copy with its padding, whose rows are split by
+// phase of the stride so that outputs beside each other see inputs beside each other.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "engine/inference/graph/aligned_bytes.h"
+#include "engine/inference/graph/code_panels.h"
+#include "engine/inference/graph/depthwise_window.h"
+#include "engine/inference/graph/operators_codes.h"
+
+namespace foreshore::graph {
+
+namespace {
+
+constexpr std::int64_t kPatchRows = 48;
+constexpr std::size_t kSlackBytes = 64;                       // What vectors read behind the last element.
+constexpr std::size_t kDepthwiseWeightBytesMax = 256 * 1024;  // Beyond this outputs are done one by one.
+
+std::int64_t RoundUp(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// What both kinds have in common, read from the constants.
+struct CodeConv {
+  const CodeKernels* kernels = nullptr;
+  const std::int8_t* weights = nullptr;  // [out][in of a group][taps].
+  std::int64_t out_channels = 0;
+  std::int64_t per_group = 0;
+  std::int64_t taps = 0;
+  std::uint8_t zero = 0;
+  CodeRange range;
+  const std::uint8_t* table = nullptr;
+  std::vector<std::int32_t> biases;  // −zero · Σ w taken in; filled up to a block.
+  std::vector<float> factors;
+};
+
+class ProductKernel : public StepKernel {
+ public:
+  explicit ProductKernel(CodeConv conv) : conv_(std::move(conv)) {
+    const std::int64_t depth = conv_.per_group * conv_.taps;
+    steps_ = RoundUp(depth, kCodeDepthStep) / static_cast<std::int64_t>(kCodeDepthStep);
+    packed_.resize(conv_.biases.size() * static_cast<std::size_t>(steps_) * kCodeDepthStep);
+    for (std::int64_t n = 0; n < conv_.out_channels; ++n) {
+      for (std::int64_t k = 0; k < depth; ++k) {
+        // Depth goes tap by tap here, channel by channel in the file.
+        const std::int64_t at = n * depth + k % conv_.per_group * conv_.taps + k / conv_.per_group;
+        constexpr auto kBlock = static_cast<std::int64_t>(kCodeBlock);
+        const std::int64_t to = ((n / kBlock * steps_ + k / 4) * kBlock + n % kBlock) * 4 + k % 4;
+        packed_[static_cast<std::size_t>(to)] = conv_.weights[at];
+      }
+    }
+  }
+  std::uint64_t held_bytes() const override { return packed_.size() + conv_.biases.size() * 8; }
+  std::uint64_t WorkspaceBytes(const NodeContext&) const override {
+    return static_cast<std::uint64_t>(kPatchRows * steps_) * kCodeDepthStep;
+  }
+
+  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
+    FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanCodeConv(context));
+    if (outputs[0].count() == 0) return Status::Ok();
+    const auto* input = context.inputs[0].as<std::uint8_t>();
+    auto* patches = reinterpret_cast<std::uint8_t*>(workspace);
+    const bool is_plain = conv_.taps == 1 && window[1].stride == 1 && window[2].stride == 1 &&
+                          window.OutputCount() == window.InputCount() && conv_.per_group % 4 == 0;
+    CodeProduct product;
+    product.step_count = static_cast<std::size_t>(steps_);
+    product.weights = packed_.data();
+    product.column_count = static_cast<std::size_t>(conv_.out_channels);
+    product.columns = {conv_.biases.data(), conv_.factors.data(), conv_.range};
+    product.out_step = conv_.out_channels;
+    Poller poller(context);
+    const std::int64_t rows = outputs[0].count() / conv_.out_channels;
+    for (std::int64_t first = 0; first < rows; first += kPatchRows) {
+      const std::int64_t count = std::min(kPatchRows, rows - first);
+      product.row_count = static_cast<std::size_t>(count);
+      product.out = outputs[0].as<std::uint8_t>() + first * conv_.out_channels;
+      product.rows = is_plain ? input + first * conv_.per_group : patches;
+      product.row_step = is_plain ? conv_.per_group : steps_ * 4;
+      if (!is_plain) Gather(input, window, first, count, patches);
+      conv_.kernels->multiply(product);
+      if (conv_.table != nullptr) {
+        conv_.kernels->map(product.out, static_cast<std::size_t>(count * conv_.out_channels), conv_.table, product.out);
+      }
+      FORESHORE_RETURN_IF_ERROR(poller.Add(count * steps_ * conv_.out_channels));
+    }
+    return Status::Ok();
+  }
+
+ private:
+  void Gather(const std::uint8_t* input, const Window& window, std::int64_t first, std::int64_t count,
+              std::uint8_t* patches) const {
+    const Axis& ys = window[1];
+    const Axis& xs = window[2];
+    const std::int64_t channels = conv_.per_group;
+    for (std::int64_t row = first; row < first + count; ++row) {
+      const std::int64_t x = row % xs.output;
+      const std::int64_t y = row / xs.output % ys.output;
+      const std::uint8_t* image = input + row / window.OutputCount() * window.InputCount() * channels;
+      std::uint8_t* to = patches + (row - first) * steps_ * 4;
+      for (std::int64_t ky = 0; ky < ys.kernel; ++ky) {
+        const std::int64_t from_y = ys.At(y, ky);
+        const bool has_row = from_y >= 0 && from_y < ys.input;
+        // Neighbours in the window are neighbours in the input.
+        const std::int64_t start = has_row ? (xs.dilation == 1 ? xs.First(x) : 0) : xs.kernel;
+        const std::int64_t end = has_row ? (xs.dilation == 1 ? xs.End(x) : 0) : xs.kernel;
+        if (has_row && xs.dilation == 1 && end > start) {
+          std::memset(to, conv_.zero, static_cast<std::size_t>(start * channels));
+          std::memcpy(to + start * channels, image + (from_y * xs.input + xs.At(x, start)) * channels,
+                      static_cast<std::size_t>((end - start) * channels));
+          std::memset(to + end * channels, conv_.zero, static_cast<std::size_t>((xs.kernel - end) * channels));
+        } else {
+          for (std::int64_t kx = 0; kx < xs.kernel; ++kx) {
+            const std::int64_t from_x = xs.At(x, kx);
+            if (has_row && from_x >= 0 && from_x < xs.input) {
+              std::memcpy(to + kx * channels, image + (from_y * xs.input + from_x) * channels,
+                          static_cast<std::size_t>(channels));
+            } else {
+              std::memset(to + kx * channels, conv_.zero, static_cast<std::size_t>(channels));
+            }
+          }
+        }
+        to += xs.kernel * channels;
+      }
+      const std::int64_t rest = steps_ * 4 - channels * conv_.taps;
+      std::memset(to, 0, static_cast<std::size_t>(rest));
+    }
+  }
+
+  CodeConv conv_;
+  std::int64_t steps_ = 0;
+  std::vector<std::int8_t> packed_;
+};
+
+// The copy of one image: rows with their padding, each split by phase.
+struct CodeCopy {
+  CodeCopy(const Window& window, std::int64_t channels) {
+    const Axis& ys = window[1];
+    const Axis& xs = window[2];
+    rows = (ys.output - 1) * ys.stride + (ys.kernel - 1) * ys.dilation + 1;
+    phase_pixels = xs.output + (xs.kernel - 1) * xs.dilation / xs.stride + 1;
+    row_bytes = phase_pixels * xs.stride * channels;
+  }
+  // Strides and dilations are bounded one by one only: their product is compared before it is taken.
+  std::uint64_t size_bytes() const {
+    const double size = static_cast<double>(rows) * static_cast<double>(row_bytes) + kSlackBytes;
+    return static_cast<std::uint64_t>(std::min(size, 1e15));
+  }
+  std::int64_t rows = 0;
+  std::int64_t phase_pixels = 0;
+  std::int64_t row_bytes = 0;
+};
+
+class DepthwiseKernel : public StepKernel {
+ public:
+  explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)) {
+    const auto channels = static_cast<std::size_t>(conv_.out_channels);
+    const std::size_t block = conv_.kernels->depthwise_block;
+    std::size_t period = std::lcm(channels, block);
+    is_by_pixel_ = period * static_cast<std::size_t>(conv_.taps) > kDepthwiseWeightBytesMax;
+    if (is_by_pixel_) period = (channels + block - 1) / block * block;
+    weights_ = PackDepthwise(*conv_.kernels, conv_.weights, channels, static_cast<std::size_t>(conv_.taps), period,
+                             conv_.biases.data(), conv_.factors.data());
+  }
+  std::uint64_t held_bytes() const override { return weights_.codes.size() + weights_.biases.size() * 8; }
+  bool Fits(const NodeContext& context) const override {
+    const auto window = PlanCodeConv(context);
+    return window.ok() && CodeCopy(*window, conv_.out_channels).size_bytes() <= kDepthwiseCopyBytesMax;
+  }
+  std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
+    const auto window = PlanCodeConv(context);
+    return window.ok() ? CodeCopy(*window, conv_.out_channels).size_bytes() : 0;
+  }
+
+  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
+    FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanCodeConv(context));
+    if (outputs[0].count() == 0) return Status::Ok();
+    const Axis& ys = window[1];
+    const Axis& xs = window[2];
+    const std::int64_t channels = conv_.out_channels;
+    const CodeCopy layout(window, channels);
+    auto* copy = reinterpret_cast<std::uint8_t*>(workspace);
+    std::memset(copy, conv_.zero, layout.size_bytes());
+    std::vector<const std::uint8_t*> taps(static_cast<std::size_t>(conv_.taps));
+    DepthwiseCodeRow row;
+    row.taps = taps.data();
+    row.tap_count = taps.size();
+    row.weights = &weights_;
+    row.range = conv_.range;
+    row.count = static_cast<std::size_t>(is_by_pixel_ ? channels : xs.output * channels);
+    const std::int64_t calls = is_by_pixel_ ? xs.output : 1;
+    row.out = outputs[0].as<std::uint8_t>();
+    Poller poller(context);
+    for (std::int64_t image = 0; image < context.ShapeOf(0)[0]; ++image) {
+      Copy(context.inputs[0].as<std::uint8_t>() + image * window.InputCount() * channels, window, layout, copy);
+      for (std::int64_t y = 0; y < ys.output; ++y) {
+        for (std::int64_t call = 0; call < calls; ++call) {
+          for (std::int64_t t = 0; t < conv_.taps; ++t) {
+            const std::int64_t shift = t % xs.kernel * xs.dilation;
+            const std::int64_t pixel = shift % xs.stride * layout.phase_pixels + shift / xs.stride + call;
+            taps[static_cast<std::size_t>(t)] =
+                copy + (y * ys.stride + t / xs.kernel * ys.dilation) * layout.row_bytes + pixel * channels;
+          }
+          conv_.kernels->depthwise(row);
+          if (conv_.table != nullptr) conv_.kernels->map(row.out, row.count, conv_.table, row.out);
+          row.out += row.count;
+        }
+        FORESHORE_RETURN_IF_ERROR(poller.Add(xs.output * channels * conv_.taps / 4));
+      }
+    }
+    return Status::Ok();
+  }
+
+ private:
+  // The padding around stays from image to image.
+  static void Copy(const std::uint8_t* input, const Window& window, const CodeCopy& layout, std::uint8_t* copy) {
+    const Axis& ys = window[1];
+    const Axis& xs = window[2];
+    const std::int64_t channels = layout.row_bytes / (layout.phase_pixels * xs.stride);
+    for (std::int64_t y = 0; y < ys.input && y + ys.before < layout.rows; ++y) {
+      const std::uint8_t* from = input + y * xs.input * channels;
+      std::uint8_t* to = copy + (y + ys.before) * layout.row_bytes;
+      if (xs.stride == 1) {
+        const std::int64_t count = std::min(xs.input, layout.phase_pixels - xs.before);
+        if (count > 0) std::memcpy(to + xs.before * channels, from, static_cast<std::size_t>(count * channels));
+        continue;
+      }
+      for (std::int64_t x = 0; x < xs.input; ++x) {
+        const std::int64_t at = x + xs.before;
+        if (at / xs.stride >= layout.phase_pixels) break;
+        std::memcpy(to + (at % xs.stride * layout.phase_pixels + at / xs.stride) * channels, from + x * channels,
+                    static_cast<std::size_t>(channels));
+      }
+    }
+  }
+
+  CodeConv conv_;
+  bool is_by_pixel_ = false;
+  DepthwiseCodeWeights weights_;
+};
+
+bool ReadCodeConv(const KernelSource& source, CodeConv& conv) {
+  const auto& inputs = source.inputs;
+  for (std::size_t i = 1; i < inputs.size(); ++i) {
+    if (inputs[i].info != nullptr && inputs[i].data == nullptr) return false;
+  }
+  const Shape& shape = inputs[3].info->shape;
+  if (shape.size() != 4) return false;
+  conv.kernels = &CodeKernelsFor(source.kernels.level);
+  conv.weights = inputs[3].as<std::int8_t>();
+  conv.out_channels = shape[0];
+  conv.per_group = shape[1];
+  conv.taps = shape[2] * shape[3];
+  conv.zero = *inputs[2].as<std::uint8_t>();
+  conv.range.zero = static_cast<float>(*inputs[7].as<std::uint8_t>());
+  const std::int64_t depth = conv.per_group * conv.taps;
+  if (conv.out_channels < 1 || depth < 1 || depth > kCodeDepthMax) return false;
+  const auto padded = static_cast<std::size_t>(RoundUp(conv.out_channels, kCodeBlock));
+  conv.biases.resize(padded);
+  conv.factors.resize(padded);
+  const bool has_bias = inputs.size() > 8 && inputs[8].info != nullptr;
+  if (inputs.size() > 9) conv.table = inputs[9].as<std::uint8_t>();
+  for (std::int64_t n = 0; n < conv.out_channels; ++n) {
+    std::int64_t sum = 0;
+    for (std::int64_t k = 0; k < depth; ++k) sum += conv.weights[n * depth + k];
+    const auto at = static_cast<std::size_t>(n);
+    // Modulo 2^32, as the operator's sums are.
+    const std::int64_t bias = has_bias ? inputs[8].as<std::int32_t>()[n] : 0;
+    conv.biases[at] = static_cast<std::int32_t>(static_cast<std::uint32_t>(bias - conv.zero * sum));
+    const float scale = inputs[4].as<float>()[inputs[4].count() == 1 ? 0 : n];
+    conv.factors[at] = *inputs[1].as<float>() * scale / *inputs[6].as<float>();
+  }
+  return true;
+}
+
+}  // namespace
+
+StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t bytes_max) {
+  CodeConv conv;
+  if (!ReadCodeConv(source, conv)) return std::unique_ptr<StepKernel>();
+  const std::int64_t groups = source.node.IntAttribute("group", 1);
+  std::unique_ptr<StepKernel> kernel;
+  const auto held =
+      static_cast<std::uint64_t>(conv.out_channels) * static_cast<std::uint64_t>(conv.per_group * conv.taps);
+  // Filled up to blocks, and repeated to a common multiple with them.
+  if (held * 64 > bytes_max) return kernel;
+  if (groups > 1 && groups == conv.out_channels && conv.per_group == 1) {
+    kernel = std::make_unique<DepthwiseKernel>(std::move(conv));
+  } else if (groups == 1) {
+    kernel = std::make_unique<ProductKernel>(std::move(conv));
+  }
+  return kernel;
+}
+
+}  // namespace foreshore::graph
