@@ -92,7 +92,7 @@ std::vector<NamedGemm> GemmsToTest() {
   std::vector<NamedGemm> gemms = {{"scalar", Int4GemmScalar()},
                                   {"avx512vnni on SIMDe", Int4GemmAvx512VnniOnSimde()},
                                   {"neondot on SIMDe", Int4GemmNeonDotOnSimde()}};
-  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     if (CpuSupports(level)) gemms.push_back({CpuLevelName(level).data(), Int4GemmFor(level)});
   }
   return gemms;

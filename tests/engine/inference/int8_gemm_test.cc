@@ -84,7 +84,7 @@ std::vector<NamedGemm> GemmsToTest() {
   std::vector<NamedGemm> gemms = {{"scalar", Int8GemmScalar()},
                                   {"avx512vnni on SIMDe", Int8GemmAvx512VnniOnSimde()},
                                   {"neondot on SIMDe", Int8GemmNeonDotOnSimde()}};
-  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     if (CpuSupports(level)) gemms.push_back({CpuLevelName(level).data(), Int8GemmFor(level)});
   }
   return gemms;
