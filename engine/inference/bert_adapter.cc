@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <unordered_set>
 
 #include "engine/inference/float_tensor.h"
@@ -68,18 +69,44 @@ std::string ProblemOf(const TensorView& tensor, const Place& place, const BertCo
   return "";
 }
 
-// out[column][row] of in[row][column], padded to `row_stride`.
-std::vector<float> Transposed(const TensorView& tensor, std::size_t row_stride) {
+struct Halves {
+  const TensorView* a = nullptr;
+  const TensorView* b = nullptr;
+};
+
+// out[column · row_stride + row] of in[row][column].
+void Transpose(const TensorView& tensor, std::size_t row_stride, float* out) {
   const std::vector<float> values = ToFloats(tensor).value();
   const std::size_t rows = tensor.shape[0];
   const std::size_t columns = tensor.shape[1];
-  std::vector<float> out(columns * row_stride);
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t column = 0; column < columns; ++column) {
       out[column * row_stride + row] = values[row * columns + column];
     }
   }
-  return out;
+}
+
+// Of the halves of linear layers that read the same.
+LowRankInput Join(std::span<const Halves> halves) {
+  LowRankInput input;
+  std::size_t rank_count = 0;
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    if (halves[i].a == nullptr) continue;
+    LowRankPart& part = input.parts[i];
+    part.first_rank = rank_count;
+    part.rank = halves[i].a->shape[0];
+    part.output_count = RoundUp(halves[i].b->shape[0]);
+    part.b.resize(part.rank * part.output_count);
+    Transpose(*halves[i].b, part.output_count, part.b.data());
+    input.input_count = halves[i].a->shape[1];
+    rank_count += part.rank;
+  }
+  input.rank_columns = RoundUp(rank_count);
+  input.a.resize(input.input_count * input.rank_columns);
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    if (halves[i].a != nullptr) Transpose(*halves[i].a, input.rank_columns, input.a.data() + input.parts[i].first_rank);
+  }
+  return input;
 }
 
 }  // namespace
@@ -96,10 +123,6 @@ BertLinearShape ShapeOf(const BertConfig& config, BertLinear linear) {
 }
 
 Result<BertAdapter> BertAdapter::Create(const BertConfig& config, const std::vector<TensorView>& tensors) {
-  struct Halves {
-    const TensorView* a = nullptr;
-    const TensorView* b = nullptr;
-  };
   std::vector<Halves> halves(config.layer_count * kBertLinearCount);
   std::vector<std::string> problems;
   for (const TensorView& tensor : tensors) {
@@ -139,22 +162,22 @@ Result<BertAdapter> BertAdapter::Create(const BertConfig& config, const std::vec
   }
   BertAdapter adapter;
   adapter.config_ = config;
-  adapter.pairs_.resize(halves.size());
+  adapter.inputs_.resize(halves.size());
+  const std::span<const Halves> all(halves);
   for (std::size_t i = 0; i < halves.size(); ++i) {
-    if (halves[i].a == nullptr) continue;
-    LowRankPair& pair = adapter.pairs_[i];
-    pair.rank = RoundUp(halves[i].a->shape[0]);
-    pair.output_count = RoundUp(halves[i].b->shape[0]);
-    pair.a = Transposed(*halves[i].a, pair.rank);
-    pair.b = Transposed(*halves[i].b, pair.output_count);
-    pair.b.resize(pair.rank * pair.output_count);
+    const auto linear = static_cast<BertLinear>(i % kBertLinearCount);
+    if (linear == BertLinear::kQuery) adapter.inputs_[i] = Join(all.subspan(i, 3));
+    if (linear >= BertLinear::kOutput) adapter.inputs_[i] = Join(all.subspan(i, 1));
   }
   return adapter;
 }
 
 std::size_t BertAdapter::MemoryBytes() const {
   std::size_t count = 0;
-  for (const LowRankPair& pair : pairs_) count += pair.a.size() + pair.b.size();
+  for (const LowRankInput& input : inputs_) {
+    count += input.a.size();
+    for (const LowRankPart& part : input.parts) count += part.b.size();
+  }
   return count * sizeof(float);
 }
 
