@@ -6,10 +6,12 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine/inference/bert.h"
+#include "engine/inference/int8_gemm.h"
 #include "engine/inference/tensor.h"
 #include "foreshore/status.h"
 
@@ -38,12 +40,29 @@ struct LowRankPart {
   std::vector<float> b;          // [rank][output_count], times the scale.
 };
 
+// As in int8, a scale for each rank: one panel of int8_gemm.h, of which the ranks are the first columns.
+struct LowRankCodes {
+  struct alignas(64) Line {
+    std::array<std::int8_t, 64> codes;
+  };
+  std::vector<Line> lines;    // [depth/4][64][4]; empty where the ranks are too many.
+  std::vector<float> scales;  // [64], and so are the others.
+  std::vector<float> column_weights;
+  std::vector<float> bias;  // Zeros.
+  std::vector<std::int32_t> column_sums;
+  std::vector<std::int32_t> pair_sums;
+
+  Int8Panel panel() const { return {lines.front().codes.data(), column_sums.data(), pair_sums.data()}; }
+};
+
 // The adapters of the linear layers that read the same activations: their As side by side, so that these are read once,
-// transposed and padded with zeros to a multiple of 16 columns.
+// transposed and padded with zeros to a multiple of 16 columns. Layers of int8 take them in int8, by the codes that the
+// activations have there anyway.
 struct LowRankInput {
   std::size_t input_count = 0;
-  std::size_t rank_columns = 0;      // 0 where the adapter leaves all of the layers alone.
-  std::vector<float> a;              // [input_count][rank_columns]
+  std::size_t rank_columns = 0;  // 0 where the adapter leaves all of the layers alone.
+  std::vector<float> a;          // [input_count][rank_columns]
+  LowRankCodes codes;
   std::array<LowRankPart, 3> parts;  // query, key and value; the first alone for the other layers.
 };
 

@@ -136,7 +136,9 @@ class BertExecutor::Plan {
   void LinearInt8(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
   void LinearGrouped(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
   void LinearFloat(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
-  void AddLowRank(const LowRankInput& input, const LinearRows& rows, Scratch& scratch) const;
+  std::size_t MultiplyLowRank(const PackedLinear& linear, const LowRankInput& input, const LinearRows& rows,
+                              Scratch& scratch) const;
+  void AddLowRank(const LowRankInput& input, const LinearRows& rows, std::size_t stride, Scratch& scratch) const;
 
   const PackedBert& packed_;
   const BertConfig& config_;
@@ -356,14 +358,29 @@ void BertExecutor::Plan::LinearFloat(const PackedLinear& linear, const LinearRow
   }
 }
 
+// scratch.low_rank[row] = A x, as many floats apart as it returns; behind the layer's own product, whose packed codes
+// are at hand.
+std::size_t BertExecutor::Plan::MultiplyLowRank(const PackedLinear& linear, const LowRankInput& input,
+                                                const LinearRows& rows, Scratch& scratch) const {
+  if (linear.kind != WeightKind::kInt8 || input.codes.lines.empty()) {
+    kernels_.multiply(rows.in, rows.in_stride, rows.count, input.input_count, input.a.data(), input.rank_columns,
+                      input.rank_columns, false, scratch.low_rank, input.rank_columns);
+    return input.rank_columns;
+  }
+  gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, input.codes.panel(), scratch.workspace, scratch.sums);
+  kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, input.codes.scales.data(),
+                            input.codes.column_weights.data(), input.codes.bias.data(), Activation::kNone,
+                            scratch.low_rank, kInt8PanelColumns);
+  return kInt8PanelColumns;
+}
+
 // Where a part's outputs are padded come those of the next part of qkv: zeros added to them change nothing.
-void BertExecutor::Plan::AddLowRank(const LowRankInput& input, const LinearRows& rows, Scratch& scratch) const {
-  kernels_.multiply(rows.in, rows.in_stride, rows.count, input.input_count, input.a.data(), input.rank_columns,
-                    input.rank_columns, false, scratch.low_rank, input.rank_columns);
+void BertExecutor::Plan::AddLowRank(const LowRankInput& input, const LinearRows& rows, std::size_t stride,
+                                    Scratch& scratch) const {
   for (std::size_t i = 0; i < input.parts.size(); ++i) {
     const LowRankPart& part = input.parts[i];
     if (part.rank == 0) continue;
-    kernels_.multiply(scratch.low_rank + part.first_rank, input.rank_columns, rows.count, part.rank, part.b.data(),
+    kernels_.multiply(scratch.low_rank + part.first_rank, stride, rows.count, part.rank, part.b.data(),
                       part.output_count, part.output_count, true, rows.out + i * config_.hidden_size, rows.out_stride);
   }
 }
@@ -383,7 +400,7 @@ void BertExecutor::Plan::Linear(std::size_t layer, BertLinear first, const Packe
     case WeightKind::kFloat: LinearFloat(linear, rows, at_once, scratch); break;
   }
   if (!is_adapted) return;
-  AddLowRank(*adapted, rows, scratch);
+  AddLowRank(*adapted, rows, MultiplyLowRank(linear, *adapted, rows, scratch), scratch);
   if (activation != Activation::kGelu) return;
   for (std::size_t row = 0; row < rows.count; ++row) {
     kernels_.gelu(rows.out + row * rows.out_stride, config_.intermediate_size);
