@@ -15,6 +15,14 @@ namespace {
 
 constexpr std::size_t kSampleCountMax = 100'000;
 
+// Where there are fewer texts than asked for, both parts get their share, but a judgement keeps what it needs.
+std::size_t HeldOutCount(std::size_t text_count, const ModelQuantizeOptions& options) {
+  const std::size_t wanted = options.calibration_count + options.held_out_count;
+  if (text_count >= wanted) return options.held_out_count;
+  const std::size_t share = text_count * options.held_out_count / wanted;
+  return std::min({std::max(share, kHeldOutCountMin), options.held_out_count, text_count});
+}
+
 }  // namespace
 
 Result<ModelQuantizeReport> DatabaseCore::QuantizeModel(const std::string& name, const std::string& as,
@@ -51,9 +59,7 @@ Result<ModelQuantizeReport> DatabaseCore::QuantizeModel(const std::string& name,
     }
     std::shuffle(texts.begin(), texts.end(), random);
   }
-  // Where there are fewer than asked for, both get their share.
-  std::size_t held_out_count = options.held_out_count;
-  if (texts.size() < wanted && wanted > 0) held_out_count = texts.size() * options.held_out_count / wanted;
+  const std::size_t held_out_count = HeldOutCount(texts.size(), options);
   const std::span<const std::string> all(texts);
   return models_->Quantize(name, as, options, all.subspan(held_out_count), all.first(held_out_count));
 }

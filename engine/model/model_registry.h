@@ -57,6 +57,9 @@ class TextModel {
   virtual Status Embed(std::span<const std::string_view> texts, std::span<float> out) = 0;
 };
 
+// Texts that Quantize judges by, at least.
+inline constexpr std::size_t kHeldOutCountMin = 20;
+
 class ModelRegistry {
  public:
   // `rows` and `blobs` outlive the registry. Packed weights go to the directory `derived_path`. `thread_count`: what
