@@ -20,6 +20,8 @@
 #   hnswlib      the headers of hnswlib 0.8.0, whose searches take a filter, for the same
 #   usearch, zvec  peers of the same bench, each in a Python environment of its own
 #   sqlite-vec   a peer of the same bench: SQLite's extension vec0.so
+#   llama        llama.cpp's Python package, built from its sources, and what writes its files: a peer of the bench of
+#                text models
 #   arm64-libraries  Debian's libraries for ARM64 that scripts/test_arm64.sh links, unpacked
 #   oracle       a Python environment with ONNX Runtime and numpy, for the benches that compare with them
 #
@@ -46,12 +48,12 @@ item_path() {
     digit-cnn | ecg) echo "$cache/models/$1" ;;
     glove | mnist) echo "$cache/vectors/$1" ;;
     hnswlib) echo "$cache/hnswlib-0.8.0" ;;
-    usearch | zvec) echo "$cache/peers/$1/bin/python" ;;
+    usearch | zvec | llama) echo "$cache/peers/$1/bin/python" ;;
     sqlite-vec) echo "$cache/peers/sqlite-vec/vec0.so" ;;
     arm64-libraries) echo "$cache/arm64" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
     *) say "unknown item \"$1\", expected model, onnx-model, minilm-gguf, gguf, silero, ppocr, documents, documents-50k, pouchdb, glove, \
-mnist, digit-cnn, ecg, hnswlib, usearch, zvec, sqlite-vec, arm64-libraries or oracle"
+mnist, digit-cnn, ecg, hnswlib, usearch, zvec, sqlite-vec, llama, arm64-libraries or oracle"
        exit 1 ;;
   esac
 }
@@ -292,7 +294,8 @@ fetch_arm64_libraries() {
   say "the libraries for ARM64 are in $target"
 }
 
-# fetch_peer NAME PYTHON NAME==VERSION:SHA256…: an environment with exactly these wheels.
+# fetch_peer NAME PYTHON NAME==VERSION:SHA256…: an environment with exactly these wheels, and what FROM_SOURCE names built
+# from its sources, by tools of its own choice.
 fetch_peer() {
   local name=$1 python=$2 environment
   shift 2
@@ -307,8 +310,8 @@ fetch_peer() {
   local each
   for each in "$@"; do printf '%s --hash=sha256:%s\n' "${each%%:*}" "${each##*:}"; done >"$environment/requirements.txt"
   say "installing $name"
-  if ! "$python" -m pip install --quiet --no-deps --only-binary :all: --require-hashes --retries 3 \
-      -r "$environment/requirements.txt" >"$cache/fetch.log" 2>&1; then
+  if ! "$python" -m pip install --quiet --no-deps --only-binary :all: ${FROM_SOURCE:+--no-binary "$FROM_SOURCE"} \
+      --require-hashes --retries 3 -r "$environment/requirements.txt" >"$cache/fetch.log" 2>&1; then
     rm -rf "$environment"
     if grep -q 'DO NOT MATCH THE HASHES' "$cache/fetch.log"; then
       cat "$cache/fetch.log" >&2
@@ -388,6 +391,20 @@ for item in "$@"; do
     zvec) fetch_peer zvec "$path" \
       zvec==0.8.0:584a5491fde3caec7754a7167ccdc18941e887ce2273e4ebb083c23490e135ce \
       numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 ;;
+    llama) FROM_SOURCE=llama-cpp-python \
+      CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF" \
+      fetch_peer llama "$path" \
+      llama-cpp-python==0.3.36:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e \
+      gguf==0.19.0:70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121ebda1c3c1cd \
+      numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 \
+      safetensors==0.8.0:fd6f3f93c9a0a7cc2788ee63fb763353d4bd2e89b0751bc78fcf7dda00bea774 \
+      jinja2==3.1.6:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67 \
+      markupsafe==3.0.4:6da83a088f8ef93b2d483a8232a4dbf4d69d3d8496b568a03c56becac43e1808 \
+      diskcache==5.6.3:5e31b2d5fbad117cc363ebaf6b689474db18a1f6438bc82358b024abd4c2ca19 \
+      typing_extensions==4.16.0:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8 \
+      pyyaml==6.0.4:622aa875fa6533f25fedcffe23079357d65a690d462200afed5d8e9d0e01ebee \
+      requests==2.34.2:2a0d60c172f83ac6ab31e4554906c0f3b3588d37b5cb939b1c061f4907e278e0 \
+      tqdm==4.70.1:c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73 ;;
     sqlite-vec) fetch_package sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
       sqlite_vec "$(dirname "$path")" ;;
     digit-cnn) fetch_digit_cnn "$path" ;;

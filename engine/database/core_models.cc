@@ -45,10 +45,12 @@ Result<std::vector<std::string>> Sample(ReadView& view, const std::string& name,
   return samples;
 }
 
-// Where there are fewer than asked for, those that judge and those that calibrate get their share.
+// Where there are fewer than asked for, both parts get their share, but a judgement keeps what it needs.
 std::size_t HeldOutCount(std::size_t found, const ModelQuantizeOptions& options) {
   const std::size_t wanted = options.calibration_count + options.held_out_count;
-  return found < wanted && wanted > 0 ? found * options.held_out_count / wanted : options.held_out_count;
+  if (found >= wanted) return options.held_out_count;
+  const std::size_t share = found * options.held_out_count / wanted;
+  return std::min({std::max(share, kHeldOutCountMin), options.held_out_count, found});
 }
 
 }  // namespace

@@ -2,9 +2,12 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <optional>
+#include <span>
 #include <unordered_set>
 
+#include "engine/inference/bert_quantize.h"
 #include "engine/inference/float_tensor.h"
 
 namespace foreshore {
@@ -68,18 +71,85 @@ std::string ProblemOf(const TensorView& tensor, const Place& place, const BertCo
   return "";
 }
 
-// out[column][row] of in[row][column], padded to `row_stride`.
-std::vector<float> Transposed(const TensorView& tensor, std::size_t row_stride) {
+struct Halves {
+  const TensorView* a = nullptr;
+  const TensorView* b = nullptr;
+};
+
+// out[column · row_stride + row] of in[row][column].
+void Transpose(const TensorView& tensor, std::size_t row_stride, float* out) {
   const std::vector<float> values = ToFloats(tensor).value();
   const std::size_t rows = tensor.shape[0];
   const std::size_t columns = tensor.shape[1];
-  std::vector<float> out(columns * row_stride);
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t column = 0; column < columns; ++column) {
       out[column * row_stride + row] = values[row * columns + column];
     }
   }
-  return out;
+}
+
+// One rank of A, as column `column` of the panel.
+void PlaceCodes(const std::int8_t* row, std::size_t count, float scale, std::size_t column, LowRankCodes& codes) {
+  std::int32_t column_sum = 0;
+  std::int32_t pair_sum = 0;
+  for (std::size_t k = 0; k < count; ++k) {
+    const std::size_t at = (k / kInt8DepthStep * kInt8PanelColumns + column) * kInt8DepthStep + k % kInt8DepthStep;
+    codes.lines[at / 64].codes[at % 64] = row[k];
+    column_sum += row[k];
+    const bool has_pair = k % kInt8DepthMultiple < kInt8DepthStep && k + kInt8DepthStep < count;
+    if (has_pair) pair_sum += std::int32_t{row[k]} * row[k + kInt8DepthStep];
+  }
+  codes.scales[column] = scale;
+  codes.column_weights[column] = scale * static_cast<float>(column_sum);
+  codes.column_sums[column] = column_sum;
+  codes.pair_sums[column] = pair_sum;
+}
+
+LowRankCodes QuantizeAs(std::span<const Halves> halves, std::size_t input_count) {
+  LowRankCodes codes;
+  const std::size_t depth = (input_count + kInt8DepthMultiple - 1) / kInt8DepthMultiple * kInt8DepthMultiple;
+  codes.lines.resize(depth * kInt8PanelColumns / 64);
+  codes.scales.resize(kInt8PanelColumns);
+  codes.column_weights.resize(kInt8PanelColumns);
+  codes.bias.resize(kInt8PanelColumns);
+  codes.column_sums.resize(kInt8PanelColumns);
+  codes.pair_sums.resize(kInt8PanelColumns);
+  std::size_t column = 0;
+  for (const Halves& pair : halves) {
+    if (pair.a == nullptr) continue;
+    const auto [rows, scales] = QuantizeMatrixInt8(MakeF32Tensor("lora_a", pair.a->shape, ToFloats(*pair.a).value()));
+    for (std::size_t rank = 0; rank < pair.a->shape[0]; ++rank, ++column) {
+      float scale;
+      std::memcpy(&scale, scales.bytes.data() + rank * sizeof(scale), sizeof(scale));
+      const auto* row = reinterpret_cast<const std::int8_t*>(rows.bytes.data()) + rank * input_count;
+      PlaceCodes(row, input_count, scale, column, codes);
+    }
+  }
+  return codes;
+}
+
+// Of the halves of linear layers that read the same.
+LowRankInput Join(std::span<const Halves> halves) {
+  LowRankInput input;
+  std::size_t rank_count = 0;
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    if (halves[i].a == nullptr) continue;
+    LowRankPart& part = input.parts[i];
+    part.first_rank = rank_count;
+    part.rank = halves[i].a->shape[0];
+    part.output_count = RoundUp(halves[i].b->shape[0]);
+    part.b.resize(part.rank * part.output_count);
+    Transpose(*halves[i].b, part.output_count, part.b.data());
+    input.input_count = halves[i].a->shape[1];
+    rank_count += part.rank;
+  }
+  input.rank_columns = RoundUp(rank_count);
+  if (rank_count > 0 && rank_count <= kInt8PanelColumns) input.codes = QuantizeAs(halves, input.input_count);
+  input.a.resize(input.input_count * input.rank_columns);
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    if (halves[i].a != nullptr) Transpose(*halves[i].a, input.rank_columns, input.a.data() + input.parts[i].first_rank);
+  }
+  return input;
 }
 
 }  // namespace
@@ -96,10 +166,6 @@ BertLinearShape ShapeOf(const BertConfig& config, BertLinear linear) {
 }
 
 Result<BertAdapter> BertAdapter::Create(const BertConfig& config, const std::vector<TensorView>& tensors) {
-  struct Halves {
-    const TensorView* a = nullptr;
-    const TensorView* b = nullptr;
-  };
   std::vector<Halves> halves(config.layer_count * kBertLinearCount);
   std::vector<std::string> problems;
   for (const TensorView& tensor : tensors) {
@@ -139,22 +205,22 @@ Result<BertAdapter> BertAdapter::Create(const BertConfig& config, const std::vec
   }
   BertAdapter adapter;
   adapter.config_ = config;
-  adapter.pairs_.resize(halves.size());
+  adapter.inputs_.resize(halves.size());
+  const std::span<const Halves> all(halves);
   for (std::size_t i = 0; i < halves.size(); ++i) {
-    if (halves[i].a == nullptr) continue;
-    LowRankPair& pair = adapter.pairs_[i];
-    pair.rank = RoundUp(halves[i].a->shape[0]);
-    pair.output_count = RoundUp(halves[i].b->shape[0]);
-    pair.a = Transposed(*halves[i].a, pair.rank);
-    pair.b = Transposed(*halves[i].b, pair.output_count);
-    pair.b.resize(pair.rank * pair.output_count);
+    const auto linear = static_cast<BertLinear>(i % kBertLinearCount);
+    if (linear == BertLinear::kQuery) adapter.inputs_[i] = Join(all.subspan(i, 3));
+    if (linear >= BertLinear::kOutput) adapter.inputs_[i] = Join(all.subspan(i, 1));
   }
   return adapter;
 }
 
 std::size_t BertAdapter::MemoryBytes() const {
   std::size_t count = 0;
-  for (const LowRankPair& pair : pairs_) count += pair.a.size() + pair.b.size();
+  for (const LowRankInput& input : inputs_) {
+    count += input.a.size() + input.codes.lines.size() * sizeof(LowRankCodes::Line) / sizeof(float);
+    for (const LowRankPart& part : input.parts) count += part.b.size();
+  }
   return count * sizeof(float);
 }
 

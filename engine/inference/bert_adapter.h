@@ -6,10 +6,12 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine/inference/bert.h"
+#include "engine/inference/int8_gemm.h"
 #include "engine/inference/tensor.h"
 #include "foreshore/status.h"
 
@@ -17,6 +19,7 @@ namespace foreshore {
 
 inline constexpr std::size_t kAdapterRankMax = 256;
 inline constexpr std::size_t kAdapterColumnMultiple = 16;
+inline constexpr std::size_t kAdapterRankColumnsMax = 3 * kAdapterRankMax;
 
 // The linear layers of one encoder layer, in canonical order.
 enum class BertLinear : std::uint8_t { kQuery = 0, kKey, kValue, kOutput, kUp, kDown };
@@ -29,12 +32,38 @@ struct BertLinearShape {
 };
 BertLinearShape ShapeOf(const BertConfig& config, BertLinear linear);
 
-// A and B of one linear layer, transposed and padded with zeros to multiples of 16 columns.
-struct LowRankPair {
-  std::size_t rank = 0;          // Padded; 0 where the adapter leaves the layer alone.
+// B of one linear layer, transposed and padded with zeros to a multiple of 16 columns.
+struct LowRankPart {
+  std::size_t first_rank = 0;    // Its place in what A gives.
+  std::size_t rank = 0;          // 0 where the adapter leaves the layer alone.
   std::size_t output_count = 0;  // Padded.
-  std::vector<float> a;          // [in][rank]
   std::vector<float> b;          // [rank][output_count], times the scale.
+};
+
+// As in int8, a scale for each rank: one panel of int8_gemm.h, of which the ranks are the first columns.
+struct LowRankCodes {
+  struct alignas(64) Line {
+    std::array<std::int8_t, 64> codes;
+  };
+  std::vector<Line> lines;    // [depth/4][64][4]; empty where the ranks are too many.
+  std::vector<float> scales;  // [64], and so are the others.
+  std::vector<float> column_weights;
+  std::vector<float> bias;  // Zeros.
+  std::vector<std::int32_t> column_sums;
+  std::vector<std::int32_t> pair_sums;
+
+  Int8Panel panel() const { return {lines.front().codes.data(), column_sums.data(), pair_sums.data()}; }
+};
+
+// The adapters of the linear layers that read the same activations: their As side by side, so that these are read once,
+// transposed and padded with zeros to a multiple of 16 columns. Layers of int8 take them in int8, by the codes that the
+// activations have there anyway.
+struct LowRankInput {
+  std::size_t input_count = 0;
+  std::size_t rank_columns = 0;  // 0 where the adapter leaves all of the layers alone.
+  std::vector<float> a;          // [input_count][rank_columns]
+  LowRankCodes codes;
+  std::array<LowRankPart, 3> parts;  // query, key and value; the first alone for the other layers.
 };
 
 class BertAdapter {
@@ -44,8 +73,9 @@ class BertAdapter {
   // without their other, ranks above 256, and NaN or infinity.
   static Result<BertAdapter> Create(const BertConfig& config, const std::vector<TensorView>& tensors);
 
-  const LowRankPair& pair(std::size_t layer, BertLinear linear) const {
-    return pairs_[layer * kBertLinearCount + static_cast<std::size_t>(linear)];
+  // `linear` is kQuery, for query, key and value, or one of those after them.
+  const LowRankInput& input(std::size_t layer, BertLinear linear) const {
+    return inputs_[layer * kBertLinearCount + static_cast<std::size_t>(linear)];
   }
   const BertConfig& config() const { return config_; }
   std::size_t MemoryBytes() const;
@@ -53,7 +83,7 @@ class BertAdapter {
  private:
   BertAdapter() = default;
   BertConfig config_;
-  std::vector<LowRankPair> pairs_;
+  std::vector<LowRankInput> inputs_;  // Those of key and value are empty.
 };
 
 }  // namespace foreshore

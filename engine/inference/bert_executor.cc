@@ -58,7 +58,7 @@ struct Scratch {
   std::int32_t* code_sums;  // [groups][block], of 4-bit layers.
   float* gathered;          // [depth], a row in a layer's own order of inputs.
   float* acc;               // [block][64], of layers that are not int8.
-  float* low_rank;          // [block][kAdapterRankMax], of adapters.
+  float* low_rank;          // [block][kAdapterRankColumnsMax], of adapters.
   float* intermediate;      // [block][I padded to 64]
   float* projected;         // [block][H padded to 64]
   float* attention;         // Workspace of one head.
@@ -136,7 +136,9 @@ class BertExecutor::Plan {
   void LinearInt8(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
   void LinearGrouped(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
   void LinearFloat(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
-  void AddLowRank(const LowRankPair& pair, const LinearRows& rows, std::size_t first_output, Scratch& scratch) const;
+  std::size_t MultiplyLowRank(const PackedLinear& linear, const LowRankInput& input, const LinearRows& rows,
+                              Scratch& scratch) const;
+  void AddLowRank(const LowRankInput& input, const LinearRows& rows, std::size_t stride, Scratch& scratch) const;
 
   const PackedBert& packed_;
   const BertConfig& config_;
@@ -191,7 +193,7 @@ void BertExecutor::Plan::Carve(Arena& arena) {
       scratch.gathered = arena.Take<float>(depth);
       scratch.code_sums = arena.Take<std::int32_t>(block * (depth / kGroupSizeMultiple + 1));
     }
-    scratch.low_rank = arena.Take<float>(block * kAdapterRankMax);
+    scratch.low_rank = arena.Take<float>(block * kAdapterRankColumnsMax);
     scratch.intermediate = arena.Take<float>(block * intermediate_stride_);
     scratch.projected = arena.Take<float>(block * hidden_stride_);
     scratch.attention = arena.Take<float>(AttentionWorkspaceFloats(config_.token_count_max, head_width));
@@ -356,25 +358,39 @@ void BertExecutor::Plan::LinearFloat(const PackedLinear& linear, const LinearRow
   }
 }
 
-// Before the padding of `pair`'s outputs come those of the next part of qkv: zeros added to them change nothing.
-void BertExecutor::Plan::AddLowRank(const LowRankPair& pair, const LinearRows& rows, std::size_t first_output,
+// scratch.low_rank[row] = A x, as many floats apart as it returns; behind the layer's own product, whose packed codes
+// are at hand.
+std::size_t BertExecutor::Plan::MultiplyLowRank(const PackedLinear& linear, const LowRankInput& input,
+                                                const LinearRows& rows, Scratch& scratch) const {
+  if (linear.kind != WeightKind::kInt8 || input.codes.lines.empty()) {
+    kernels_.multiply(rows.in, rows.in_stride, rows.count, input.input_count, input.a.data(), input.rank_columns,
+                      input.rank_columns, false, scratch.low_rank, input.rank_columns);
+    return input.rank_columns;
+  }
+  gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, input.codes.panel(), scratch.workspace, scratch.sums);
+  kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, input.codes.scales.data(),
+                            input.codes.column_weights.data(), input.codes.bias.data(), Activation::kNone,
+                            scratch.low_rank, kInt8PanelColumns);
+  return kInt8PanelColumns;
+}
+
+// Where a part's outputs are padded come those of the next part of qkv: zeros added to them change nothing.
+void BertExecutor::Plan::AddLowRank(const LowRankInput& input, const LinearRows& rows, std::size_t stride,
                                     Scratch& scratch) const {
-  kernels_.multiply(rows.in, rows.in_stride, rows.count, pair.a.size() / pair.rank, pair.a.data(), pair.rank, pair.rank,
-                    false, scratch.low_rank, pair.rank);
-  kernels_.multiply(scratch.low_rank, pair.rank, rows.count, pair.rank, pair.b.data(), pair.output_count,
-                    pair.output_count, true, rows.out + first_output, rows.out_stride);
+  for (std::size_t i = 0; i < input.parts.size(); ++i) {
+    const LowRankPart& part = input.parts[i];
+    if (part.rank == 0) continue;
+    kernels_.multiply(scratch.low_rank + part.first_rank, stride, rows.count, part.rank, part.b.data(),
+                      part.output_count, part.output_count, true, rows.out + i * config_.hidden_size, rows.out_stride);
+  }
 }
 
 // `first` is the linear layer, or the first of the three that make up qkv.
 void BertExecutor::Plan::Linear(std::size_t layer, BertLinear first, const PackedLinear& linear, const LinearRows& rows,
                                 Activation activation, Scratch& scratch) const {
   if (observer_ != nullptr) observer_->OnInput(layer, first, rows.in, rows.in_stride, rows.count);
-  const std::size_t part_count = first == BertLinear::kQuery ? 3 : 1;
-  const auto pair_at = [&](std::size_t part) -> const LowRankPair& {
-    return adapter_->pair(layer, static_cast<BertLinear>(static_cast<std::size_t>(first) + part));
-  };
-  bool is_adapted = false;
-  for (std::size_t part = 0; adapter_ != nullptr && part < part_count; ++part) is_adapted |= pair_at(part).rank > 0;
+  const LowRankInput* adapted = adapter_ == nullptr ? nullptr : &adapter_->input(layer, first);
+  const bool is_adapted = adapted != nullptr && adapted->rank_columns > 0;
   // What an adapter adds comes before the activation.
   const Activation at_once = is_adapted ? Activation::kNone : activation;
   switch (linear.kind) {
@@ -384,9 +400,7 @@ void BertExecutor::Plan::Linear(std::size_t layer, BertLinear first, const Packe
     case WeightKind::kFloat: LinearFloat(linear, rows, at_once, scratch); break;
   }
   if (!is_adapted) return;
-  for (std::size_t part = 0; part < part_count; ++part) {
-    if (pair_at(part).rank > 0) AddLowRank(pair_at(part), rows, part * config_.hidden_size, scratch);
-  }
+  AddLowRank(*adapted, rows, MultiplyLowRank(linear, *adapted, rows, scratch), scratch);
   if (activation != Activation::kGelu) return;
   for (std::size_t row = 0; row < rows.count; ++row) {
     kernels_.gelu(rows.out + row * rows.out_stride, config_.intermediate_size);

@@ -4,7 +4,8 @@ namespace foreshore {
 
 const FloatKernels& FloatKernelsFor(CpuLevel level) {
 #if defined(__x86_64__)
-  if (level == CpuLevel::kAvx2 || level == CpuLevel::kAvx512Vnni) return FloatKernelsAvx2();
+  if (level == CpuLevel::kAmxInt8 || level == CpuLevel::kAvx512Vnni) return FloatKernelsAvx512();
+  if (level == CpuLevel::kAvx2) return FloatKernelsAvx2();
 #endif
   (void)level;
   return FloatKernelsPortable();

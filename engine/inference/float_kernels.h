@@ -1,7 +1,7 @@
 // The floating-point half of a transformer layer: everything between two integer products.
 //
-// One text (float_kernels.inc) is compiled per instruction set, with 4 lanes for any processor and 8 lanes with FMA
-// for AVX2. Sums are taken in lane order, so results differ between levels by rounding only; for one level they
+// One text (float_kernels.inc) is compiled per instruction set, with 4 lanes for any processor, 8 with FMA for AVX2 and
+// 16 for AVX-512. Sums are taken lane by lane, so results differ between levels by rounding only; for one level they
 // depend on nothing but the values of the row itself. Stated bounds, against exact arithmetic on the same inputs:
 //   exp: relative 2e-7 · GELU: absolute 1.5e-6 for |x| ≤ 10, and 1e-6 + 1e-7·|x| beyond
 //   layer norm: absolute 2e-5 per unit of gamma, for rows of at most 4,096 values of like magnitude
@@ -105,6 +105,7 @@ const FloatKernels& FloatKernelsFor(CpuLevel level);
 const FloatKernels& FloatKernelsPortable();
 #if defined(__x86_64__)
 const FloatKernels& FloatKernelsAvx2();
+const FloatKernels& FloatKernelsAvx512();
 #endif
 
 }  // namespace foreshore

@@ -39,6 +39,7 @@ void SumInt4Codes(const std::int8_t* codes, std::size_t row_count, std::size_t d
 const Int4Gemm& Int4GemmFor(CpuLevel level) {
   switch (level) {
 #if defined(__x86_64__)
+    case CpuLevel::kAmxInt8: return Int4GemmAmx();
     case CpuLevel::kAvx512Vnni: return Int4GemmAvx512Vnni();
     case CpuLevel::kAvx2: return Int4GemmAvx2();
 #elif defined(__aarch64__)

@@ -24,6 +24,7 @@ namespace foreshore {
 inline constexpr std::size_t kInt4PanelBytesPerStep = kInt8PanelColumns * 4;  // Of eight k.
 inline constexpr std::size_t kInt4GroupMultiple = 32;                         // Group sizes are multiples of this.
 inline constexpr std::uint8_t kInt4LevelMax = 127;
+inline constexpr std::size_t kInt4BytesPastRows = 64;  // Of packed rows, which kernels may read.
 
 // 64 output channels, the inputs of one group. Borrowed: from a packed model, or from a caller's buffers.
 struct Int4Panel {
@@ -52,7 +53,7 @@ struct Int4Gemm {
                          const std::int32_t* code_sums, const Int4Panel& panel, std::int32_t* sums);
 
   std::size_t PackedBytes(std::size_t row_count, std::size_t depth) const {
-    return (row_count + row_group - 1) / row_group * row_group * depth;
+    return (row_count + row_group - 1) / row_group * row_group * depth + kInt4BytesPastRows;
   }
 };
 
@@ -67,6 +68,7 @@ const Int4Gemm& Int4GemmScalar();
 #if defined(__x86_64__)
 const Int4Gemm& Int4GemmAvx2();
 const Int4Gemm& Int4GemmAvx512Vnni();
+const Int4Gemm& Int4GemmAmx();
 #endif
 #if defined(__aarch64__)
 const Int4Gemm& Int4GemmNeonDot();

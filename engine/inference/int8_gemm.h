@@ -58,6 +58,7 @@ const Int8Gemm& Int8GemmScalar();
 #if defined(__x86_64__)
 const Int8Gemm& Int8GemmAvx2();
 const Int8Gemm& Int8GemmAvx512Vnni();
+const Int8Gemm& Int8GemmAmx();
 #endif
 #if defined(__aarch64__)
 const Int8Gemm& Int8GemmNeonDot();

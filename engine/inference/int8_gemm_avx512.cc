@@ -4,8 +4,8 @@
 //
 // A tile is 6 rows by 64 channels: 24 accumulators, 4 weight vectors, 1 broadcast of 32 registers.
 //
-// Checked bit for bit against the scalar kernel through SIMDe (FORESHORE_KERNELS_ON_SIMDE, tests only). It has not
-// been run on AVX-512 hardware yet.
+// Checked bit for bit against the scalar kernel, where there is no AVX-512 through SIMDe (FORESHORE_KERNELS_ON_SIMDE,
+// tests only).
 #include <cstring>
 
 #include "engine/inference/gemm_row_tiles.h"

@@ -13,8 +13,6 @@
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kHeldOutCountMin = 20;
-
 // One side of the comparison: its first output, and the time that it took.
 class Side {
  public:

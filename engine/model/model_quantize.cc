@@ -16,7 +16,6 @@
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kHeldOutCountMin = 20;
 constexpr std::size_t kNearestCount = 10;
 
 Result<WeightFormat> FormatFor(const ModelQuantizeOptions& options) {

@@ -91,6 +91,9 @@ class NumberModel {
   virtual bool has_independent_rows() const = 0;
 };
 
+// What Quantize and QuantizeGraph judge by, at least.
+inline constexpr std::size_t kHeldOutCountMin = 20;
+
 class ModelRegistry {
  public:
   // `rows` and `blobs` outlive the registry. Packed weights go to the directory `derived_path`. `thread_count`: what

@@ -18,6 +18,7 @@ DotInt8 DotInt8For(CpuLevel level) {
     case CpuLevel::kScalar: return &DotInt8Scalar;
 #if defined(__x86_64__)
     case CpuLevel::kAvx2: return &DotInt8Avx2;
+    case CpuLevel::kAmxInt8:  // Its tiles are for products of matrices.
     case CpuLevel::kAvx512Vnni: return &DotInt8Avx512Vnni;
 #elif defined(__aarch64__)
     case CpuLevel::kNeonDot: return &DotInt8NeonDot;
@@ -36,6 +37,7 @@ DotCodesOfFour DotCodesOfFourFor(CpuLevel level) {
     case CpuLevel::kScalar: return &DotCodesOfFourScalar;
 #if defined(__x86_64__)
     case CpuLevel::kAvx2: return &DotCodesOfFourAvx2;
+    case CpuLevel::kAmxInt8:  // Its tiles are for products of matrices.
     case CpuLevel::kAvx512Vnni: return &DotCodesOfFourAvx512Vnni;
 #elif defined(__aarch64__)
     case CpuLevel::kNeonDot: return &DotCodesOfFourNeonDot;

@@ -41,6 +41,7 @@ DotSmallOfFour DotNibblesOfFourFor(CpuLevel level) {
     case CpuLevel::kScalar: return &DotNibblesOfFourScalar;
 #if defined(__x86_64__)
     case CpuLevel::kAvx2: return &DotNibblesOfFourAvx2;
+    case CpuLevel::kAmxInt8:  // Its tiles are for products of matrices.
     case CpuLevel::kAvx512Vnni: return &DotNibblesOfFourAvx512Vnni;
 #elif defined(__aarch64__)
     case CpuLevel::kNeonDot: return &DotNibblesOfFourNeonDot;
@@ -54,6 +55,7 @@ DotSmallOfFour DotBitsOfFourFor(CpuLevel level) {
     case CpuLevel::kScalar: return &DotBitsOfFourScalar;
 #if defined(__x86_64__)
     case CpuLevel::kAvx2: return &DotBitsOfFourAvx2;
+    case CpuLevel::kAmxInt8:  // Its tiles are for products of matrices.
     case CpuLevel::kAvx512Vnni: return &DotBitsOfFourAvx512Vnni;
 #elif defined(__aarch64__)
     case CpuLevel::kNeonDot: return &DotBitsOfFourNeonDot;

@@ -7,12 +7,25 @@
 #include <sys/auxv.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace foreshore {
 namespace {
 
-constexpr CpuLevel kLevelsBestFirst[] = {CpuLevel::kNeonDot, CpuLevel::kAvx512Vnni, CpuLevel::kAvx2, CpuLevel::kScalar};
+constexpr CpuLevel kLevelsBestFirst[] = {CpuLevel::kNeonDot, CpuLevel::kAmxInt8, CpuLevel::kAvx512Vnni, CpuLevel::kAvx2,
+                                         CpuLevel::kScalar};
+
+#if defined(__x86_64__)
+// Linux keeps tiles from a process until it asks for them (Documentation/arch/x86/xstate.rst).
+bool AskForTiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+}
+#endif
 
 CpuLevel Detect() {
   if (const char* wanted = std::getenv("FORESHORE_CPU"); wanted != nullptr) {
@@ -48,6 +61,9 @@ bool CpuSupports(CpuLevel level) {
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vnni");
+    case CpuLevel::kAmxInt8:
+      return CpuSupports(CpuLevel::kAvx512Vnni) && __builtin_cpu_supports("amx-tile") &&
+             __builtin_cpu_supports("amx-int8") && AskForTiles();
 #elif defined(__aarch64__)
     case CpuLevel::kNeonDot: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
@@ -66,6 +82,7 @@ std::string_view CpuLevelName(CpuLevel level) {
     case CpuLevel::kAvx2: return "avx2";
     case CpuLevel::kAvx512Vnni: return "avx512vnni";
     case CpuLevel::kNeonDot: return "neondot";
+    case CpuLevel::kAmxInt8: return "amxint8";
   }
   return "unknown";
 }

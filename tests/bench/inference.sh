@@ -1,18 +1,27 @@
 #!/usr/bin/env bash
-# int8 MiniLM and general graphs against ONNX Runtime: fidelity, speed on one thread
+# text models and general graphs against ONNX Runtime and llama.cpp: speed, fidelity, memory
 #
-#   scripts/bench.sh inference [--json FILE] [--texts N] [--rounds N]
+#   scripts/bench.sh inference [--json FILE] [--texts N] [--rounds N] [--only PART…]
 #
-# Fetches the model, the documents and the oracle's Python into the cache first.
+# Fetches models, documents and the peers into the cache first; llama.cpp is built there from its sources. Parts: shapes
+# threads texts llama gemm opening memory accuracy gptq lora, and graphs by scripts/bench.sh inference --graphs.
 set -euo pipefail
 
 : "${FORESHORE_BUILD:?run by scripts/bench.sh}" "${FORESHORE_CACHE:?run by scripts/bench.sh}"
-scripts/fetch.sh model documents oracle silero ppocr
+scripts/fetch.sh model onnx-model documents oracle silero ppocr llama
 cmake --build "$FORESHORE_BUILD" --target bench_inference bench_graphs >&2
-"$(scripts/fetch.sh path oracle)" tests/bench/inference.py \
-  --ours "$FORESHORE_BUILD/tests/bench/bench_inference" --model "$(scripts/fetch.sh path model)" \
-  --documents "$(scripts/fetch.sh path documents)" --cache "$FORESHORE_CACHE/bench-inference" "$@"
-echo
-exec "$(scripts/fetch.sh path oracle)" tests/bench/graphs.py --ours "$FORESHORE_BUILD/tests/bench/bench_graphs" \
+python=$(scripts/fetch.sh path oracle)
+if [ "${1:-}" = --graphs ]; then
+  shift
+else
+  "$python" tests/bench/inference.py \
+    --ours "$FORESHORE_BUILD/tests/bench/bench_inference" --model "$(scripts/fetch.sh path model)" \
+    --ready-made "$(scripts/fetch.sh path onnx-model)/model.onnx" --llama "$(scripts/fetch.sh path llama)" \
+    --documents "$(scripts/fetch.sh path documents)" --cache "$FORESHORE_CACHE/bench-inference" "$@"
+  echo
+  # What follows takes none of the arguments above.
+  set --
+fi
+exec "$python" tests/bench/graphs.py --ours "$FORESHORE_BUILD/tests/bench/bench_graphs" \
   --silero "$(scripts/fetch.sh path silero)" --ppocr "$(scripts/fetch.sh path ppocr)" \
   --cache "$FORESHORE_CACHE/bench-graphs" "$@"

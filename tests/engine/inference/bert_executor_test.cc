@@ -63,7 +63,8 @@ double Cosine(std::span<const float> a, const std::vector<double>& b) {
 
 std::vector<CpuLevel> Levels() {
   std::vector<CpuLevel> levels;
-  for (const CpuLevel level : {CpuLevel::kScalar, CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level :
+       {CpuLevel::kScalar, CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     if (CpuSupports(level)) levels.push_back(level);
   }
   return levels;
@@ -211,7 +212,7 @@ TEST_CASE("executor: bad input is refused by sequence and token, and nothing is 
 TEST_CASE("executor: a budget below the longest sequence and a missing instruction set are refused") {
   const TestModel model(RandomBert(SmallBertConfig(), 29));
   CHECK(BertExecutor::Create(model.packed, {.token_budget = 39}).status().code() == ErrorCode::kInvalidArgument);
-  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     if (CpuSupports(level)) continue;
     CHECK(BertExecutor::Create(model.packed, {.cpu_level = level}).status().code() == ErrorCode::kInvalidArgument);
   }

@@ -43,7 +43,8 @@ TEST_CASE("formats: embeddings follow the plain forward pass over what the weigh
     for (const WeightFormat& format : FormatsToTest()) {
       const RunningModel running(QuantizedModel(f32, format), format);
       const ReferenceBert reference(DequantizeBert(config, format, ViewsOf(running.model)).value());
-      for (const CpuLevel level : {CpuLevel::kScalar, CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+      for (const CpuLevel level :
+           {CpuLevel::kScalar, CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
         if (!CpuSupports(level)) continue;
         CAPTURE(WeightFormatName(format));
         CAPTURE(format.group_size);

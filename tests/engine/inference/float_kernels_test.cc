@@ -13,7 +13,9 @@ namespace {
 
 std::vector<const FloatKernels*> KernelsToTest() {
   std::vector<const FloatKernels*> kernels = {&FloatKernelsPortable()};
-  if (CpuSupports(CpuLevel::kAvx2)) kernels.push_back(&FloatKernelsFor(CpuLevel::kAvx2));
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni}) {
+    if (CpuSupports(level)) kernels.push_back(&FloatKernelsFor(level));
+  }
   return kernels;
 }
 

@@ -84,7 +84,7 @@ std::vector<NamedGemm> GemmsToTest() {
   std::vector<NamedGemm> gemms = {{"scalar", Int8GemmScalar()},
                                   {"avx512vnni on SIMDe", Int8GemmAvx512VnniOnSimde()},
                                   {"neondot on SIMDe", Int8GemmNeonDotOnSimde()}};
-  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     if (CpuSupports(level)) gemms.push_back({CpuLevelName(level).data(), Int8GemmFor(level)});
   }
   return gemms;
@@ -92,11 +92,15 @@ std::vector<NamedGemm> GemmsToTest() {
 
 }  // namespace
 
+// Every remainder of the kernels' tiles: 4, 6 and 8 rows, and 16 rows once and twice.
+constexpr std::size_t kRowCounts[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
+                                      15, 16, 17, 18, 19, 31, 32, 33, 47, 48, 49, 63, 64, 65};
+
 TEST_CASE("int8 gemm: every kernel returns the plain sums, for every remainder of rows and depth") {
   std::mt19937 random(20260101);
   std::uniform_int_distribution<int> code(-127, 127);
   for (const std::size_t depth : {8, 16, 24, 64, 104, 384}) {
-    for (std::size_t row_count = 1; row_count <= 19; ++row_count) {
+    for (const std::size_t row_count : kRowCounts) {
       const Problem problem(row_count, depth, [&] { return code(random); });
       const std::vector<std::int32_t> expected = problem.Expected();
       for (const NamedGemm& named : GemmsToTest()) {

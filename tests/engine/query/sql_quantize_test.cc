@@ -64,6 +64,23 @@ struct QuantizeFixture : SqlTestDatabase {
 
 }  // namespace
 
+TEST_CASE_FIXTURE(QuantizeFixture, "quantize: few documents are shared, and judging keeps the least that it needs") {
+  struct Case {
+    std::size_t calibration, held_out, calibrated, judged;
+  };
+  // Of 80 documents.
+  for (const Case& shared : {Case{256, 256, 40, 40}, {256, 24, 60, 20}, {20, 70, 18, 62}}) {
+    CAPTURE(shared.held_out);
+    ModelQuantizeOptions options = Options(Quantization::kGptq4);
+    options.calibration_count = shared.calibration;
+    options.held_out_count = shared.held_out;
+    const auto report = core->QuantizeModel("tiny", "shared", options);
+    REQUIRE_MESSAGE(report.ok(), report.status().ToString());
+    CHECK(report->calibration_count == shared.calibrated);
+    CHECK(report->held_out_count == shared.judged);
+  }
+}
+
 TEST_CASE_FIXTURE(QuantizeFixture, "quantize: each method makes a model that answers, beside the one it came from") {
   const std::string original = Answer();
   struct Case {

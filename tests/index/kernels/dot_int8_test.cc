@@ -35,7 +35,7 @@ std::vector<NamedKernel> FindKernels() {
                                       {"avx512vnni over simde", &DotInt8Avx512VnniSimde},
                                       {"neondot over simde", &DotInt8NeonDotSimde},
                                       {"best", BestDotInt8()}};
-  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     const bool is_run = CpuSupports(level) && DotInt8For(level) != nullptr;
     const std::string where = is_run ? ": run natively" : ": not on this machine, SIMDe only";
     const std::string message = std::string(CpuLevelName(level)) + where;
@@ -129,7 +129,7 @@ TEST_CASE("dot kernels: each position counts, once and with its sign") {
 TEST_CASE("dot kernels: four rows at once give the four sums that one row at a time gives") {
   std::vector<DotCodesOfFour> kernels = {&DotCodesOfFourAvx2Simde, &DotCodesOfFourAvx512VnniSimde,
                                          &DotCodesOfFourNeonDotSimde, BestDotCodesOfFour()};
-  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     if (CpuSupports(level) && DotCodesOfFourFor(level) != nullptr) kernels.push_back(DotCodesOfFourFor(level));
   }
   std::mt19937 random(20261126);

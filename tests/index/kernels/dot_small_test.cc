@@ -34,7 +34,7 @@ struct NamedKernel {
 };
 
 void AddNative(std::vector<NamedKernel>& kernels, DotSmallOfFour (*kernel_for)(CpuLevel)) {
-  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kNeonDot}) {
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8, CpuLevel::kNeonDot}) {
     const bool is_run = CpuSupports(level) && kernel_for(level) != nullptr;
     const std::string message =
         std::string(CpuLevelName(level)) + (is_run ? ": run natively" : ": not on this machine, SIMDe only");

@@ -1,0 +1,26 @@
+// Sixteen lanes with fused multiply-add. Everything that the pragma must not reach is included before it.
+#include <cmath>
+#include <cstring>
+
+#include "engine/inference/float_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#define FORESHORE_LANES 16
+#include "engine/inference/float_kernels.inc"
+#pragma GCC pop_options
+
+namespace foreshore {
+
+const FloatKernels& FloatKernelsAvx512() {
+  static constexpr FloatKernels kKernels{
+      CpuLevel::kAvx512Vnni, QuantizeRow, DequantizePanel, ScaleSums,  FinishPanel, Multiply, AccumulateGram,
+      GeluInPlace,           LayerNorm,   AddLayerNorm,    EmbedToken, Accumulate,  Attend};
+  return kKernels;
+}
+
+}  // namespace foreshore
+#endif
