@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the models and documents that tests, benches and the quick start use, into a cache outside the repository.
 #
-#   scripts/fetch.sh [ITEM…]       without one: model onnx-model documents silero ppocr minilm-gguf
+#   scripts/fetch.sh [ITEM…]       without one: model onnx-model documents silero ppocr minilm-gguf digit-cnn ecg
 #   scripts/fetch.sh path ITEM     prints where ITEM is, or would be, and fetches nothing
 #
 #   model        all-MiniLM-L6-v2 as safetensors: folder with config.json, vocab.txt, model.safetensors
@@ -360,7 +360,7 @@ mkdir -p "$cache"
 # Two runs at once would unpack over each other.
 exec 9>"$cache/lock"
 flock 9
-[ $# -gt 0 ] || set -- model onnx-model documents silero ppocr minilm-gguf
+[ $# -gt 0 ] || set -- model onnx-model documents silero ppocr minilm-gguf digit-cnn ecg
 for item in "$@"; do
   path=$(item_path "$item")
   case $item in

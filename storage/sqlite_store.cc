@@ -228,26 +228,40 @@ Status SqliteStore::DropKeyspace(const std::string& name) {
 }
 
 Result<std::vector<KeyspaceInfo>> SqliteStore::ListKeyspaces() {
-  std::vector<KeyspaceInfo> infos;
-  const auto collect = [](void* target, int, char** values, char**) {
-    static_cast<std::vector<KeyspaceInfo>*>(target)->push_back(
-        {values[0], std::string_view(values[1]) == "1" ? KeyspaceKind::kInteger : KeyspaceKind::kBytes});
+  struct Target {
+    std::vector<KeyspaceInfo> infos;
+    bool is_out_of_memory = false;
+  } target;
+  // No exception may pass through SQLite's frames.
+  const auto collect = [](void* found, int, char** values, char**) {
+    auto& into = *static_cast<Target*>(found);
+    try {
+      into.infos.push_back(
+          {values[0], std::string_view(values[1]) == "1" ? KeyspaceKind::kInteger : KeyspaceKind::kBytes});
+    } catch (const std::bad_alloc&) {
+      into.is_out_of_memory = true;
+      return 1;
+    }
     return 0;
   };
   FORESHORE_RETURN_IF_ERROR(WithReader([&](SqliteConnection& reader) {
     const char* sql = "SELECT name, kind FROM foreshore_keyspaces ORDER BY name";
-    const int result_code = sqlite3_exec(reader.handle(), sql, collect, &infos, nullptr);
+    const int result_code = sqlite3_exec(reader.handle(), sql, collect, &target, nullptr);
+    if (target.is_out_of_memory) throw std::bad_alloc();
     return result_code == SQLITE_OK ? Status::Ok() : reader.Error(result_code, "list keyspaces");
   }));
-  return infos;
+  return std::move(target.infos);
 }
 
 template <typename Body>
 Status SqliteStore::WithReader(const Body& body) {
   FORESHORE_ASSIGN_OR_RETURN(SqliteConnection * reader, readers_.Take());
-  const Status status = body(*reader);
-  readers_.Return(reader, false);
-  return status;
+  struct Loan {
+    SqliteReaders& readers;
+    SqliteConnection* reader;
+    ~Loan() { readers.Return(reader, false); }
+  } const loan{readers_, reader};
+  return body(*reader);
 }
 
 Result<std::unique_ptr<ReadTxn>> SqliteStore::BeginRead() {
