@@ -6,6 +6,7 @@
 #include <exception>
 #include <limits>
 #include <new>
+#include <vector>
 
 #include "engine/inference/graph/tensor_value.h"
 
@@ -20,13 +21,12 @@ constexpr std::uint32_t kDimensionMax = 4096;
 // How long a call that waits for its turn goes without asking whether to stop.
 constexpr std::chrono::milliseconds kTurnInterval{20};
 
-// The callbacks that this thread is in, innermost first.
+// A callback that this thread is in.
 struct Frame {
   const Runtime* runtime;
   const void* owner;
-  const Frame* outer;
 };
-thread_local const Frame* innermost = nullptr;
+thread_local std::vector<Frame> frames;  // Innermost last.
 
 // The numbers of a row; 0 for what is no shape of one.
 std::int64_t WidthOf(const std::vector<std::int64_t>& shape) {
@@ -81,51 +81,47 @@ Runtime::Runtime(const void* owner, std::string name, std::string version, Runti
                                             : static_cast<std::size_t>(WidthOf(options_.output_shape))) {}
 
 bool Runtime::IsInside(const void* owner) {
-  for (const Frame* frame = innermost; frame != nullptr; frame = frame->outer) {
-    if (frame->owner == owner) return true;
-  }
-  return false;
+  return std::any_of(frames.begin(), frames.end(), [&](const Frame& frame) { return frame.owner == owner; });
 }
 
 // One call's place among the calls.
 class Runtime::Turn {
  public:
-  explicit Turn(Runtime& runtime) : runtime_(runtime), frame_{&runtime, runtime.owner_, innermost} {}
+  explicit Turn(Runtime& runtime) : runtime_(runtime) {}
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
   ~Turn() {
     if (!is_taken_) return;
-    innermost = frame_.outer;
+    frames.pop_back();
     const std::lock_guard lock(runtime_.mutex_);
     --runtime_.running_count_;
     runtime_.changed_.notify_all();
   }
 
   Status Take(Cancellation* cancellation) {
-    for (const Frame* frame = innermost; frame != nullptr; frame = frame->outer) {
-      if (frame->runtime == &runtime_) {
+    for (const Frame& frame : frames) {
+      if (frame.runtime == &runtime_) {
         return Status::Conflict(runtime_.where_ + ": its runtime's callback asked for the model itself");
       }
     }
     std::unique_lock lock(runtime_.mutex_);
     while (!runtime_.is_retired_ && !runtime_.options_.is_concurrent && runtime_.running_count_ > 0) {
       // Two callbacks that wait for each other's turn would wait for ever.
-      if (innermost != nullptr) {
+      if (!frames.empty()) {
         return Status::Busy(runtime_.where_ + ": its runtime is at work, and a callback may not wait for it");
       }
       runtime_.changed_.wait_for(lock, kTurnInterval);
       if (cancellation != nullptr) FORESHORE_RETURN_IF_ERROR(cancellation->Check());
     }
     if (runtime_.is_retired_) return Status::Unsupported(runtime_.where_ + ": its runtime was unregistered");
+    frames.push_back({&runtime_, runtime_.owner_});
     ++runtime_.running_count_;
     is_taken_ = true;
-    innermost = &frame_;
     return Status::Ok();
   }
 
  private:
   Runtime& runtime_;
-  Frame frame_;
   bool is_taken_ = false;
 };
 

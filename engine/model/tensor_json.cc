@@ -30,7 +30,7 @@ bool Flatten(const element& value, std::size_t depth, Shape& shape, std::vector<
     return depth == shape.size();
   }
   const bool is_first = numbers.empty() && depth == shape.size();
-  if (is_first) shape.push_back(0);
+  if (is_first) shape.resize(shape.size() + 1);
   if (depth >= shape.size() || shape.size() > kTensorRankMax) return false;
   std::int64_t count = 0;
   for (const element& item : list) {
