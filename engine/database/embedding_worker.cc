@@ -48,6 +48,7 @@ void EmbeddingWorker::Start() {
 void EmbeddingWorker::Stop() {
   stopping_ = true;
   if (thread_.joinable()) thread_.join();
+  sampler_.Drop();
 }
 
 void EmbeddingWorker::Run() {

@@ -89,6 +89,8 @@ class RecallSampler {
   explicit RecallSampler(DatabaseCore& core) : core_(core) {}
   // A slice of about `budget_us`, by the core's clock. True: there is more to do at once.
   Result<bool> Step(std::int64_t budget_us);
+  // Gives up a sample that is being taken, and the snapshot that it holds: before the database goes.
+  void Drop() { run_.reset(); }
 
  private:
   class Run;
