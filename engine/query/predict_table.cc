@@ -1,5 +1,6 @@
 #include "engine/query/predict_table.h"
 
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <vector>
@@ -8,7 +9,7 @@
 #include "engine/model/model_registry.h"
 #include "engine/query/explain_inference.h"
 #include "engine/query/sql_json.h"
-#include "engine/query/sqlite_callback.h"
+#include "engine/query/table_function.h"
 
 namespace foreshore {
 namespace {
@@ -17,14 +18,6 @@ namespace {
 constexpr std::size_t kBatchRows = 256;
 constexpr int kKeyColumn = 0;
 constexpr int kOutputColumn = 1;
-constexpr int kModelColumn = 2;
-constexpr int kQueryColumn = 3;
-
-struct PredictTable : sqlite3_vtab {
-  explicit PredictTable(SessionState& session_state) : sqlite3_vtab{}, session(session_state) {}
-  int Fail(const Status& status) { return session.Fail(this, status); }
-  SessionState& session;
-};
 
 struct ValueDeleter {
   void operator()(sqlite3_value* value) const { sqlite3_value_free(value); }
@@ -35,16 +28,35 @@ struct StatementDeleter {
 
 class PredictCursor : public sqlite3_vtab_cursor {
  public:
-  explicit PredictCursor(PredictTable& table) : sqlite3_vtab_cursor{}, table_(table) {}
+  static constexpr const char* kName = "predict_batch";
+  static constexpr const char* kDeclaration = "CREATE TABLE x(key, output, model HIDDEN, query HIDDEN)";
+  static constexpr int kFirstArgument = kOutputColumn + 1;
+  static constexpr int kArgumentCount = 2;
+  static constexpr int kArgumentCountMin = 2;
+  static constexpr const char* kExpected = "two arguments, a model's name and a query";
+  using Arguments = std::array<sqlite3_value*, kArgumentCount>;
 
-  Status Filter(sqlite3_value* model, sqlite3_value* query) {
+  explicit PredictCursor(SessionState& session) : sqlite3_vtab_cursor{}, session_(session) {}
+
+  static void Describe(SessionState& session, sqlite3_index_info* info, const std::array<int, kArgumentCount>& terms) {
+    std::string text = std::to_string(kBatchRows) + " rows of the query in one call";
+    sqlite3_value* name = nullptr;
+    if (sqlite3_vtab_rhs_value(info, terms[0], &name) == SQLITE_OK && name != nullptr) {
+      text += " of " + std::string(TextOf(name)) + ", " + InferenceCostText(session, std::string(TextOf(name)), true);
+    }
+    info->idxStr = sqlite3_mprintf("%s", text.c_str());
+    info->needToFreeIdxStr = 1;
+  }
+
+  Status Filter(const Arguments& arguments) {
+    const auto [model, query] = arguments;
     at_ = row_count_ = 0;
     row_id_ = 0;
     is_done_ = false;
     statement_.reset();
     model_name_ = TextOf(model);
     const std::string& name = model_name_;
-    FORESHORE_ASSIGN_OR_RETURN(model_, table_.session.core.models().LoadNumbers(name));
+    FORESHORE_ASSIGN_OR_RETURN(model_, session_.core.models().LoadNumbers(name));
     const auto width = model_->row_width();
     if (!width) {
       return Status::Unsupported("predict_batch: model \"" + name +
@@ -60,7 +72,7 @@ class PredictCursor : public sqlite3_vtab_cursor {
     ++row_id_;
     return at_ < row_count_ || is_done_ ? Status::Ok() : Fill();
   }
-  bool AtEnd() const { return at_ >= row_count_; }
+  bool at_end() const { return at_ >= row_count_; }
   std::int64_t row_id() const { return row_id_; }
 
   void Column(sqlite3_context* context, int column) const {
@@ -87,16 +99,15 @@ class PredictCursor : public sqlite3_vtab_cursor {
 
  private:
   Status Compile(std::string_view sql) {
-    SessionState& session = table_.session;
-    const auto texts_before = session.text_collections;
-    session.text_collections.clear();
+    const auto texts_before = session_.text_collections;
+    session_.text_collections.clear();
     sqlite3_stmt* compiled = nullptr;
     const char* tail = nullptr;
-    const int code = sqlite3_prepare_v3(session.db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
+    const int code = sqlite3_prepare_v3(session_.db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
     statement_.reset(compiled);
-    const bool searches_text = !session.text_collections.empty();
-    session.text_collections = texts_before;
-    if (code != SQLITE_OK) return session.ErrorOf(code).WithContext("predict_batch: query");
+    const bool searches_text = !session_.text_collections.empty();
+    session_.text_collections = texts_before;
+    if (code != SQLITE_OK) return session_.ErrorOf(code).WithContext("predict_batch: query");
     if (compiled == nullptr || sqlite3_stmt_readonly(compiled) == 0 || sqlite3_column_count(compiled) == 0 ||
         std::string_view(tail, static_cast<std::size_t>(sql.data() + sql.size() - tail))
                 .find_first_not_of(" \t\r\n;") != std::string_view::npos) {
@@ -123,14 +134,14 @@ class PredictCursor : public sqlite3_vtab_cursor {
       if (code == SQLITE_DONE) {
         is_done_ = true;
       } else if (code != SQLITE_ROW) {
-        return table_.session.ErrorOf(code).WithContext("predict_batch: query");
+        return session_.ErrorOf(code).WithContext("predict_batch: query");
       } else {
         FORESHORE_RETURN_IF_ERROR(TakeRow());
       }
     }
     if (row_count_ == 0) return Status::Ok();
-    InferenceTimer timer(table_.session.core.models().costs(), model_name_, row_count_);
-    Status status = model_->PredictRows(inputs_, row_count_, outputs_, &table_.session);
+    InferenceTimer timer(session_.core.models().costs(), model_name_, row_count_);
+    Status status = model_->PredictRows(inputs_, row_count_, outputs_, &session_);
     if (!status.ok()) timer.Cancel();
     return status;
   }
@@ -174,7 +185,7 @@ class PredictCursor : public sqlite3_vtab_cursor {
     return Status::Ok();
   }
 
-  PredictTable& table_;
+  SessionState& session_;
   std::string model_name_;
   std::shared_ptr<NumberModel> model_;
   std::unique_ptr<sqlite3_stmt, StatementDeleter> statement_;
@@ -189,108 +200,10 @@ class PredictCursor : public sqlite3_vtab_cursor {
   bool is_done_ = false;
 };
 
-PredictCursor& CursorOf(sqlite3_vtab_cursor* cursor) {
-  return *static_cast<PredictCursor*>(cursor);
-}
-
-int Finish(sqlite3_vtab_cursor* cursor, const Status& status) {
-  return status.ok() ? SQLITE_OK : static_cast<PredictTable*>(cursor->pVtab)->Fail(status);
-}
-
-int Connect(sqlite3* db, void* context, int, const char* const*, sqlite3_vtab** table, char**) {
-  const int code = sqlite3_declare_vtab(db, "CREATE TABLE x(key, output, model HIDDEN, query HIDDEN)");
-  if (code != SQLITE_OK) return code;
-  *table = new PredictTable(*static_cast<SessionState*>(context));
-  return SQLITE_OK;
-}
-
-int Disconnect(sqlite3_vtab* table) {
-  delete static_cast<PredictTable*>(table);
-  return SQLITE_OK;
-}
-
-// Both arguments or nothing: a plan in which one is not known yet is no plan.
-int BestIndex(sqlite3_vtab* table, sqlite3_index_info* info) {
-  int model = -1;
-  int query = -1;
-  bool has_unusable = false;
-  for (int i = 0; i < info->nConstraint; ++i) {
-    const auto& constraint = info->aConstraint[i];
-    if (constraint.op != SQLITE_INDEX_CONSTRAINT_EQ) continue;
-    if (constraint.iColumn != kModelColumn && constraint.iColumn != kQueryColumn) continue;
-    has_unusable = has_unusable || constraint.usable == 0;
-    (constraint.iColumn == kModelColumn ? model : query) = i;
-  }
-  if (has_unusable) return SQLITE_CONSTRAINT;
-  if (model < 0 || query < 0) {
-    return static_cast<PredictTable*>(table)->Fail(
-        Status::InvalidArgument("predict_batch: expected two arguments, a model's name and a query"));
-  }
-  info->aConstraintUsage[model] = {1, 1};
-  info->aConstraintUsage[query] = {2, 1};
-  SessionState& session = static_cast<PredictTable*>(table)->session;
-  std::string text = std::to_string(kBatchRows) + " rows of the query in one call";
-  sqlite3_value* name = nullptr;
-  if (sqlite3_vtab_rhs_value(info, model, &name) == SQLITE_OK && name != nullptr) {
-    text += " of " + std::string(TextOf(name)) + ", " + InferenceCostText(session, std::string(TextOf(name)), true);
-  }
-  info->idxStr = sqlite3_mprintf("%s", text.c_str());
-  info->needToFreeIdxStr = 1;
-  info->estimatedCost = 1e6;
-  info->estimatedRows = 100'000;
-  return SQLITE_OK;
-}
-
-int Open(sqlite3_vtab* table, sqlite3_vtab_cursor** cursor) {
-  *cursor = new PredictCursor(*static_cast<PredictTable*>(table));
-  return SQLITE_OK;
-}
-int Close(sqlite3_vtab_cursor* cursor) {
-  delete static_cast<PredictCursor*>(cursor);
-  return SQLITE_OK;
-}
-int Filter(sqlite3_vtab_cursor* cursor, int, const char*, int count, sqlite3_value** arguments) {
-  if (count != 2) return SQLITE_INTERNAL;
-  return Finish(cursor, CursorOf(cursor).Filter(arguments[0], arguments[1]));
-}
-int Next(sqlite3_vtab_cursor* cursor) {
-  return Finish(cursor, CursorOf(cursor).Next());
-}
-int AtEnd(sqlite3_vtab_cursor* cursor) {
-  return CursorOf(cursor).AtEnd() ? 1 : 0;
-}
-int Column(sqlite3_vtab_cursor* cursor, sqlite3_context* context, int column) {
-  CursorOf(cursor).Column(context, column);
-  return SQLITE_OK;
-}
-int RowId(sqlite3_vtab_cursor* cursor, sqlite3_int64* row_id) {
-  *row_id = CursorOf(cursor).row_id();
-  return SQLITE_OK;
-}
-
-// Without xCreate: a table-valued function under its own name.
-sqlite3_module MakeModule() {
-  sqlite3_module module{};
-  module.iVersion = 1;
-  module.xConnect = SqliteCallback<&Connect>;
-  module.xBestIndex = SqliteCallback<&BestIndex>;
-  module.xDisconnect = SqliteCallback<&Disconnect>;
-  module.xOpen = SqliteCallback<&Open>;
-  module.xClose = SqliteCallback<&Close>;
-  module.xFilter = SqliteCallback<&Filter>;
-  module.xNext = SqliteCallback<&Next>;
-  module.xEof = SqliteCallback<&AtEnd>;
-  module.xColumn = SqliteCallback<&Column>;
-  module.xRowid = SqliteCallback<&RowId>;
-  return module;
-}
-
 }  // namespace
 
 Status RegisterPredictTable(SessionState& session) {
-  static const sqlite3_module kModule = MakeModule();
-  const int code = sqlite3_create_module_v2(session.db, "predict_batch", &kModule, &session, nullptr);
-  return code == SQLITE_OK ? Status::Ok() : session.ErrorOf(code);
+  return TableFunction<PredictCursor>::Register(session);
 }
 
 }  // namespace foreshore

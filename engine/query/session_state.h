@@ -45,7 +45,6 @@ struct DocumentRestriction {
   std::vector<std::int64_t> docids;
 };
 
-// The state of one statement between its first Step and its end.
 // A model of numbers as one run of a statement sees it: the same for all of its rows.
 struct StatementModel {
   std::string name;
@@ -53,6 +52,7 @@ struct StatementModel {
   std::size_t row_width = 0;           // Where it takes rows; else 0.
 };
 
+// The state of one statement between its first Step and its end.
 struct StatementRun {
   bool writes = false;              // Decided at prepare.
   bool in_transaction = false;      // Shares the session's transaction.

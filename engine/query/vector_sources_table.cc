@@ -1,11 +1,12 @@
 #include "engine/query/vector_sources_table.h"
 
+#include <array>
 #include <vector>
 
 #include "engine/database/stored_vector.h"
 #include "engine/model/model_registry.h"
 #include "engine/query/sql_json.h"
-#include "engine/query/sqlite_callback.h"
+#include "engine/query/table_function.h"
 #include "storage/base/coding.h"
 
 namespace foreshore {
@@ -20,29 +21,30 @@ enum ColumnNumber : int {
   kAdapterVersionColumn,
   kRevisionColumn,
   kMadeAtColumn,
-  kStaleColumn,
-  kCollectionColumn,
-  kWantedFieldColumn
-};
-constexpr const char* kDeclaration =
-    "CREATE TABLE x(id TEXT, field TEXT, model TEXT, version TEXT, adapter TEXT, adapter_version TEXT, "
-    "document_revision INTEGER, made_at INTEGER, stale TEXT, collection HIDDEN, wanted_field HIDDEN)";
-
-struct VectorSourcesTable : sqlite3_vtab {
-  explicit VectorSourcesTable(SessionState& session_state) : sqlite3_vtab{}, session(session_state) {}
-  int Fail(const Status& status) { return session.Fail(this, status); }
-  SessionState& session;
+  kStaleColumn
 };
 
 class VectorSourcesCursor : public sqlite3_vtab_cursor {
  public:
-  explicit VectorSourcesCursor(VectorSourcesTable& table) : sqlite3_vtab_cursor{}, table_(table) {}
+  static constexpr const char* kName = "vector_sources";
+  static constexpr const char* kDeclaration =
+      "CREATE TABLE x(id TEXT, field TEXT, model TEXT, version TEXT, adapter TEXT, adapter_version TEXT, "
+      "document_revision INTEGER, made_at INTEGER, stale TEXT, collection HIDDEN, wanted_field HIDDEN)";
+  static constexpr int kFirstArgument = kStaleColumn + 1;
+  static constexpr int kArgumentCount = 2;
+  static constexpr int kArgumentCountMin = 1;
+  static constexpr const char* kExpected = "the name of a collection";
+  using Arguments = std::array<sqlite3_value*, kArgumentCount>;
 
-  // `field` may be null: all vector fields.
-  Status Filter(sqlite3_value* collection, sqlite3_value* field) {
+  explicit VectorSourcesCursor(SessionState& session) : sqlite3_vtab_cursor{}, session_(session) {}
+  static void Describe(SessionState&, sqlite3_index_info*, const std::array<int, kArgumentCount>&) {}
+
+  // Of a collection, and of one of its vector fields or all.
+  Status Filter(const Arguments& arguments) {
+    const auto [collection, field] = arguments;
     fields_.clear();
     row_id_ = 0;
-    FORESHORE_ASSIGN_OR_RETURN(view_, table_.session.View());
+    FORESHORE_ASSIGN_OR_RETURN(view_, session_.View());
     FORESHORE_ASSIGN_OR_RETURN(collection_, view_->catalog().Require(TextOf(collection)));
     for (const VectorIndexDefinition& index : collection_->vector_indexes) {
       if (field == nullptr || index.options.field == TextOf(field)) fields_.push_back(&index);
@@ -60,7 +62,7 @@ class VectorSourcesCursor : public sqlite3_vtab_cursor {
   Status Next() {
     ++row_id_;
     while (true) {
-      if (next_docid_ % 256 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
+      if (next_docid_ % 256 == 0) FORESHORE_RETURN_IF_ERROR(session_.Check());
       if (next_docid_ < docids_.size()) {
         FORESHORE_ASSIGN_OR_RETURN(const bool found, StandOn(docids_[next_docid_++]));
         if (found) return Status::Ok();
@@ -109,7 +111,7 @@ class VectorSourcesCursor : public sqlite3_vtab_cursor {
         FORESHORE_RETURN_IF_ERROR(status);
         if (!cursor->valid()) break;
         docids_.push_back(cursor->integer_key());
-        if (docids_.size() % 4096 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
+        if (docids_.size() % 4096 == 0) FORESHORE_RETURN_IF_ERROR(session_.Check());
       }
     }
     model_changed_ = false;
@@ -141,7 +143,7 @@ class VectorSourcesCursor : public sqlite3_vtab_cursor {
     return true;
   }
 
-  VectorSourcesTable& table_;
+  SessionState& session_;
   ReadView* view_ = nullptr;
   const CollectionDefinition* collection_ = nullptr;
   std::vector<const VectorIndexDefinition*> fields_;
@@ -159,99 +161,10 @@ class VectorSourcesCursor : public sqlite3_vtab_cursor {
   std::int64_t made_unix_ms_ = 0;
 };
 
-VectorSourcesCursor& CursorOf(sqlite3_vtab_cursor* cursor) {
-  return *static_cast<VectorSourcesCursor*>(cursor);
-}
-
-int Finish(sqlite3_vtab_cursor* cursor, const Status& status) {
-  return status.ok() ? SQLITE_OK : static_cast<VectorSourcesTable*>(cursor->pVtab)->Fail(status);
-}
-
-int Connect(sqlite3* db, void* context, int, const char* const*, sqlite3_vtab** table, char**) {
-  const int code = sqlite3_declare_vtab(db, kDeclaration);
-  if (code != SQLITE_OK) return code;
-  *table = new VectorSourcesTable(*static_cast<SessionState*>(context));
-  return SQLITE_OK;
-}
-
-int Disconnect(sqlite3_vtab* table) {
-  delete static_cast<VectorSourcesTable*>(table);
-  return SQLITE_OK;
-}
-
-int BestIndex(sqlite3_vtab* table, sqlite3_index_info* info) {
-  int collection = -1;
-  int field = -1;
-  bool has_unusable = false;
-  for (int i = 0; i < info->nConstraint; ++i) {
-    const auto& constraint = info->aConstraint[i];
-    if (constraint.op != SQLITE_INDEX_CONSTRAINT_EQ) continue;
-    if (constraint.iColumn != kCollectionColumn && constraint.iColumn != kWantedFieldColumn) continue;
-    has_unusable = has_unusable || constraint.usable == 0;
-    (constraint.iColumn == kCollectionColumn ? collection : field) = i;
-  }
-  if (has_unusable) return SQLITE_CONSTRAINT;
-  if (collection < 0) {
-    return static_cast<VectorSourcesTable*>(table)->Fail(
-        Status::InvalidArgument("vector_sources: expected the name of a collection"));
-  }
-  info->aConstraintUsage[collection] = {1, 1};
-  if (field >= 0) info->aConstraintUsage[field] = {2, 1};
-  info->estimatedCost = 1e6;
-  info->estimatedRows = 100'000;
-  return SQLITE_OK;
-}
-
-int Open(sqlite3_vtab* table, sqlite3_vtab_cursor** cursor) {
-  *cursor = new VectorSourcesCursor(*static_cast<VectorSourcesTable*>(table));
-  return SQLITE_OK;
-}
-int Close(sqlite3_vtab_cursor* cursor) {
-  delete &CursorOf(cursor);
-  return SQLITE_OK;
-}
-int Filter(sqlite3_vtab_cursor* cursor, int, const char*, int count, sqlite3_value** arguments) {
-  if (count < 1) return SQLITE_INTERNAL;
-  return Finish(cursor, CursorOf(cursor).Filter(arguments[0], count > 1 ? arguments[1] : nullptr));
-}
-int Next(sqlite3_vtab_cursor* cursor) {
-  return Finish(cursor, CursorOf(cursor).Next());
-}
-int AtEnd(sqlite3_vtab_cursor* cursor) {
-  return CursorOf(cursor).at_end() ? 1 : 0;
-}
-int Column(sqlite3_vtab_cursor* cursor, sqlite3_context* context, int column) {
-  CursorOf(cursor).Column(context, column);
-  return SQLITE_OK;
-}
-int RowId(sqlite3_vtab_cursor* cursor, sqlite3_int64* row_id) {
-  *row_id = CursorOf(cursor).row_id();
-  return SQLITE_OK;
-}
-
-// Without xCreate: a table-valued function under its own name.
-sqlite3_module MakeModule() {
-  sqlite3_module module{};
-  module.iVersion = 1;
-  module.xConnect = SqliteCallback<&Connect>;
-  module.xBestIndex = SqliteCallback<&BestIndex>;
-  module.xDisconnect = SqliteCallback<&Disconnect>;
-  module.xOpen = SqliteCallback<&Open>;
-  module.xClose = SqliteCallback<&Close>;
-  module.xFilter = SqliteCallback<&Filter>;
-  module.xNext = SqliteCallback<&Next>;
-  module.xEof = SqliteCallback<&AtEnd>;
-  module.xColumn = SqliteCallback<&Column>;
-  module.xRowid = SqliteCallback<&RowId>;
-  return module;
-}
-
 }  // namespace
 
 Status RegisterVectorSourcesTable(SessionState& session) {
-  static const sqlite3_module kModule = MakeModule();
-  const int code = sqlite3_create_module_v2(session.db, "vector_sources", &kModule, &session, nullptr);
-  return code == SQLITE_OK ? Status::Ok() : session.ErrorOf(code);
+  return TableFunction<VectorSourcesCursor>::Register(session);
 }
 
 }  // namespace foreshore
