@@ -239,10 +239,10 @@ class DatabaseCore {
   // Fields of databases from before pins were kept.
   Status AdoptPins();
   // Takes an index's graph out of those that follow the commits, its cursors and settings out of `view`, and notes that
-  // it has to be freed. Where the commit fails, Reinstate().
+  // it has to be freed.
   Status Retire(WriteView& view, const VectorIndexDefinition& index);
-  void Reinstate(std::uint32_t index_id);
-  void MarkRetired(std::uint32_t index_id, std::int64_t sequence);
+  // Retires them and commits. Where that fails their graphs are back where they were.
+  Status CommitRetiring(WriteView& view, std::span<const VectorIndexDefinition> indexes);
   // What a crash left to be freed.
   Status DropRetiredKeyspaces();
   Status AppendModelState(ReadView& view, const CollectionDefinition& collection, const VectorIndexDefinition& index,

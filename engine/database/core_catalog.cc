@@ -215,19 +215,7 @@ Status DatabaseCore::DropVectorIndex(const std::string& collection_name, const s
       std::erase_if(each.next_vector_indexes, [&](const auto& made) { return made.replaces == dropped[0].id; });
     }
     view->changed_catalog_ = std::move(next);
-    Status done;
-    for (const VectorIndexDefinition& each : dropped) {
-      if (done.ok()) done = Retire(*view, each);
-    }
-    if (done.ok()) done = view->Commit();
-    for (const VectorIndexDefinition& each : dropped) {
-      if (done.ok()) {
-        MarkRetired(each.id, view->committed_sequence());
-      } else {
-        Reinstate(each.id);
-      }
-    }
-    FORESHORE_RETURN_IF_ERROR(done);
+    FORESHORE_RETURN_IF_ERROR(CommitRetiring(*view, dropped));
   }
   return ReleaseRetired();
 }

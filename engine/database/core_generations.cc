@@ -70,17 +70,24 @@ Status DatabaseCore::Retire(WriteView& view, const VectorIndexDefinition& index)
   return Status::Ok();
 }
 
-void DatabaseCore::Reinstate(std::uint32_t index_id) {
+Status DatabaseCore::CommitRetiring(WriteView& view, std::span<const VectorIndexDefinition> indexes) {
+  Status done;
+  for (const VectorIndexDefinition& index : indexes) {
+    if (done.ok()) done = Retire(view, index);
+  }
+  if (done.ok()) done = view.Commit();
   const std::lock_guard lock(catalog_mutex_);
-  const auto found = retired_.find(index_id);
-  if (found == retired_.end() || found->second.sequence != INT64_MAX) return;
-  derived_[index_id] = std::move(found->second.derived);
-  retired_.erase(found);
-}
-
-void DatabaseCore::MarkRetired(std::uint32_t index_id, std::int64_t sequence) {
-  const std::lock_guard lock(catalog_mutex_);
-  if (const auto found = retired_.find(index_id); found != retired_.end()) found->second.sequence = sequence;
+  for (const VectorIndexDefinition& index : indexes) {
+    const auto found = retired_.find(index.id);
+    if (found == retired_.end()) continue;
+    if (done.ok()) {
+      found->second.sequence = view.committed_sequence();
+    } else if (found->second.sequence == INT64_MAX) {
+      derived_[index.id] = std::move(found->second.derived);
+      retired_.erase(found);
+    }
+  }
+  return done;
 }
 
 Status DatabaseCore::ReleaseRetired() {
@@ -194,26 +201,21 @@ Result<bool> DatabaseCore::BeginNextVectorIndex(const VectorIndexDefinition& ind
   auto next = std::make_shared<Catalog>(view->catalog());
   ++next->version;
   CollectionDefinition* collection = FindCollection(*next, index.collection_id);
-  const VectorIndexDefinition* found = collection->FindNextOf(index.id);
-  const std::optional<VectorIndexDefinition> given_up =
-      found != nullptr ? std::optional<VectorIndexDefinition>(*found) : std::nullopt;
+  std::vector<VectorIndexDefinition> given_up;
+  if (const VectorIndexDefinition* found = collection->FindNextOf(index.id)) given_up.push_back(*found);
   std::erase_if(collection->next_vector_indexes, [&](const auto& each) { return each.replaces == index.id; });
   collection->next_vector_indexes.push_back(made);
   view->changes_.push_back(CatalogChange(made));
   view->changed_catalog_ = std::move(next);
-  Status done = given_up ? Retire(*view, *given_up) : Status::Ok();
   {
     const std::lock_guard catalog_lock(catalog_mutex_);
     derived_[made.id] = std::move(derived);
   }
-  if (done.ok()) done = view->Commit();
-  if (!done.ok()) {
-    if (given_up) Reinstate(given_up->id);
+  if (const Status done = CommitRetiring(*view, given_up); !done.ok()) {
     const std::lock_guard catalog_lock(catalog_mutex_);
     derived_.erase(made.id);
     return done;
   }
-  if (given_up) MarkRetired(given_up->id, view->committed_sequence());
   Log(LogLevel::kInfo, "embed", index.name + ": the model changed, its vectors are made anew beside those that answer");
   return true;
 }
@@ -229,13 +231,7 @@ Result<bool> DatabaseCore::DropNextVectorIndex(const VectorIndexDefinition& inde
   const VectorIndexDefinition given_up = *found;
   std::erase_if(collection->next_vector_indexes, [&](const auto& each) { return each.id == given_up.id; });
   view->changed_catalog_ = std::move(next);
-  Status done = Retire(*view, given_up);
-  if (done.ok()) done = view->Commit();
-  if (!done.ok()) {
-    Reinstate(given_up.id);
-    return done;
-  }
-  MarkRetired(given_up.id, view->committed_sequence());
+  FORESHORE_RETURN_IF_ERROR(CommitRetiring(*view, {&given_up, 1}));
   return true;
 }
 
@@ -269,19 +265,7 @@ Result<bool> DatabaseCore::CutOver(std::span<const std::uint32_t> next_ids,
     if (!is_done) return false;  // It was dropped.
   }
   view->changed_catalog_ = std::move(next);
-  Status done;
-  for (const VectorIndexDefinition& index : replaced) {
-    if (done.ok()) done = Retire(*view, index);
-  }
-  if (done.ok()) done = view->Commit();
-  for (const VectorIndexDefinition& index : replaced) {
-    if (done.ok()) {
-      MarkRetired(index.id, view->committed_sequence());
-    } else {
-      Reinstate(index.id);
-    }
-  }
-  if (!done.ok()) return done;
+  FORESHORE_RETURN_IF_ERROR(CommitRetiring(*view, replaced));
   return true;
 }
 
