@@ -19,21 +19,10 @@
 
 #include "engine/inference/graph/graph_executor.h"
 #include "storage/base/file.h"
+#include "tests/bench/bench_clock.h"
 
 namespace foreshore::graph {
 namespace {
-
-std::int64_t NowNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-// Time that the process was given: what a call costs on a machine that others use as well.
-std::int64_t ProcessorNs() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 Result<OwnedTensor> MakeInput(const GraphPort& port, const Shape& shape) {
   const bool is_state = port.name == "state";
@@ -67,15 +56,15 @@ Status Run(const std::string& path, const Shape& shape) {
   for (const OwnedTensor& input : inputs) refs.push_back(input.ref());
   for (std::string line; std::getline(std::cin, line);) {
     if (line == "load") {
-      const std::int64_t start = NowNs();
+      const std::int64_t start = ClockNs();
       FORESHORE_RETURN_IF_ERROR(build().status());
-      std::printf("%lld", static_cast<long long>(NowNs() - start));
+      std::printf("%lld", static_cast<long long>(ClockNs() - start));
     } else if (line == "run" || line == "values") {
-      const std::int64_t start = NowNs();
+      const std::int64_t start = ClockNs();
       const std::int64_t processor_start = ProcessorNs();
       FORESHORE_ASSIGN_OR_RETURN(const auto outputs, executor.Run(refs));
       const std::int64_t processor_ns = ProcessorNs() - processor_start;
-      std::printf("%lld %lld", static_cast<long long>(NowNs() - start), static_cast<long long>(processor_ns));
+      std::printf("%lld %lld", static_cast<long long>(ClockNs() - start), static_cast<long long>(processor_ns));
       for (std::int64_t i = 0; line == "values" && i < outputs[0].ref().count(); ++i) {
         std::printf(" %.9g", static_cast<double>(outputs[0].ref().as<float>()[i]));
       }

@@ -39,6 +39,7 @@
 #include "engine/inference/import_model.h"
 #include "storage/base/file.h"
 #include "storage/base/thread_pool.h"
+#include "tests/bench/bench_clock.h"
 #include "tests/bench/inference_peak.h"
 #include "tests/temporary_directory.h"
 

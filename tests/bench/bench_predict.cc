@@ -15,21 +15,10 @@
 #include <string>
 
 #include "foreshore/database.h"
+#include "tests/bench/bench_clock.h"
 
 namespace foreshore {
 namespace {
-
-std::int64_t NowNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-// Time that the process was given: what a statement costs on a machine that others use as well.
-std::int64_t ProcessorNs() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 Status Fill(Database& database, int rows) {
   FORESHORE_RETURN_IF_ERROR(database.CreateCollection("rows"));
@@ -51,7 +40,7 @@ Status Fill(Database& database, int rows) {
 }
 
 Status Answer(Database& database, const std::string& sql, bool prints) {
-  const std::int64_t begun = NowNs();
+  const std::int64_t begun = ClockNs();
   const std::int64_t processor_begun = ProcessorNs();
   std::int64_t count = 0;
   FORESHORE_ASSIGN_OR_RETURN(const auto statement, database.Prepare(sql));
@@ -67,7 +56,7 @@ Status Answer(Database& database, const std::string& sql, bool prints) {
   }
   if (prints) std::printf("\n");
   if (!prints) {
-    std::printf("%lld %lld %lld\n", static_cast<long long>(NowNs() - begun),
+    std::printf("%lld %lld %lld\n", static_cast<long long>(ClockNs() - begun),
                 static_cast<long long>(ProcessorNs() - processor_begun), static_cast<long long>(count));
   }
   std::fflush(stdout);

@@ -10,6 +10,7 @@
 #include "engine/inference/graph/aligned_bytes.h"
 #include "engine/inference/int8_gemm.h"
 #include "storage/base/cpu.h"
+#include "tests/bench/bench_clock.h"
 
 namespace foreshore {
 namespace {
@@ -81,17 +82,6 @@ struct Product {
 #endif
 
 }  // namespace
-
-std::int64_t ClockNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t ProcessorNs() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 GemmRates MeasureGemm() {
   std::vector<double> best_rates, vnni_rates, peaks;

@@ -7,10 +7,6 @@
 
 namespace foreshore {
 
-std::int64_t ClockNs();
-// Time that the process was given: what a call costs on a machine that others use as well.
-std::int64_t ProcessorNs();
-
 // Operations (a multiplication and an addition are two) a nanosecond of processor time, each the median of many runs.
 struct GemmRates {
   double best = 0;       // 128 rows × 384 inputs × 1,536 outputs by the best kernel of this processor,

@@ -16,6 +16,7 @@
 #include "tests/engine/inference/low_rank_model.h"
 #include "tests/engine/inference/onnx_writer.h"
 #include "tests/engine/inference/quantized_model.h"
+#include "tests/engine/inference/random_bert.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace foreshore {
@@ -25,19 +26,6 @@ const std::string kGolden = FORESHORE_GOLDEN_DIR;
 
 // Magic, version, layout, nine words of configuration, normalise, size.
 constexpr std::size_t kBodySumOffset = 8 + 4 + 4 + 9 * 4 + 4 + 8;
-
-BertConfig TinyConfig() {
-  BertConfig config;
-  config.hidden_size = 32;
-  config.layer_count = 1;
-  config.head_count = 2;
-  config.intermediate_size = 32;
-  config.vocabulary_size = 8;
-  config.position_count = 8;
-  config.type_count = 2;
-  config.token_count_max = 8;
-  return config;
-}
 
 ByteString Golden(const std::string& file) {
   return ReadFile(kGolden + "/" + file).value();
@@ -105,7 +93,7 @@ bool RunGguf(Bytes input) {
 
 std::vector<ByteString> SafetensorsSeeds() {
   std::vector<TensorView> views;
-  const BertModel model = RandomBert(TinyConfig(), 1);
+  const BertModel model = RandomBert(TinyBertConfig(), 1);
   for (const Tensor& tensor : model.tensors) views.push_back(tensor.view());
   return {Golden("bert_tiny/model.safetensors"), WriteSafetensors(views), WriteSafetensors({}),
           SafetensorsBytes({{"a", "BF16", {2, 2}, ByteString(8, 'a')}, {"b", "F64", {1}, ByteString(8, 'b')}})};
@@ -119,7 +107,7 @@ bool RunSafetensors(Bytes input) {
   FuzzCheck(total_bytes <= input.size(), "tensors share no byte");
   CanonicalBertTensors(file->tensors).status().IgnoreError();
   static const BertConfig golden = ReadBertConfigJson("c", Golden("bert_tiny/config.json"))->config;
-  const bool is_tiny = BertFromSafetensors("fuzz", TinyConfig(), file->tensors).ok();
+  const bool is_tiny = BertFromSafetensors("fuzz", TinyBertConfig(), file->tensors).ok();
   return BertFromSafetensors("fuzz", golden, file->tensors).ok() || is_tiny;
 }
 
@@ -131,14 +119,15 @@ bool RunGptq(Bytes input) {
   if (!pair.first.empty()) gptq.bits = static_cast<std::uint8_t>(pair.first[0]);
   if (pair.first.size() > 1) gptq.group_size = static_cast<std::int8_t>(pair.first[1]);
   if (pair.first.size() > 2) gptq.is_v2 = (pair.first[2] & 1) != 0;
-  return BertFromGptq("fuzz", TinyConfig(), gptq, file->tensors).ok();
+  return BertFromGptq("fuzz", TinyBertConfig(), gptq, file->tensors).ok();
 }
 
 std::vector<ByteString> GptqSeeds() {
   std::vector<ByteString> seeds;
   for (const bool act_order : {false, true}) {
     BertModel dequantized;
-    const auto file = GptqWriter{32, act_order, !act_order, act_order}.Write(RandomBert(TinyConfig(), 2), dequantized);
+    const auto file =
+        GptqWriter{32, act_order, !act_order, act_order}.Write(RandomBert(TinyBertConfig(), 2), dequantized);
     seeds.push_back(JoinFuzzInput({act_order ? "\x04\x20\x01" : "\x04\x20\x00", 3}, SafetensorsBytes(file)));
   }
   return seeds;
@@ -150,11 +139,11 @@ bool RunPeft(Bytes input) {
   if (!adapter.ok()) return false;
   std::vector<TensorView> views;
   for (const Tensor& tensor : adapter->tensors) views.push_back(tensor.view());
-  return BertAdapter::Create(TinyConfig(), views).ok();
+  return BertAdapter::Create(TinyBertConfig(), views).ok();
 }
 
 std::vector<ByteString> PeftSeeds() {
-  BertModel merged = RandomBert(TinyConfig(), 3);
+  BertModel merged = RandomBert(TinyBertConfig(), 3);
   const LoraWriter writer;
   const ByteString weights = SafetensorsBytes(writer.Write(merged));
   return {JoinFuzzInput(writer.Config(), weights),
@@ -185,7 +174,7 @@ bool RunPacked(Bytes input) {
 
 std::vector<ByteString> PackedSeeds() {
   std::vector<ByteString> seeds;
-  const BertModel f32 = RandomBert(TinyConfig(), 4);
+  const BertModel f32 = RandomBert(TinyBertConfig(), 4);
   for (const WeightFormat& format : {WeightFormat::Int8(), WeightFormat::Float(), WeightFormat::Gptq(4, 32),
                                      WeightFormat::Gptq(3, 32, true), WeightFormat::Nf4()}) {
     seeds.push_back(PackBert(f32.config, format, ViewsOf(QuantizedModel(f32, format))).value());

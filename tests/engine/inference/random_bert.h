@@ -28,6 +28,19 @@ inline BertConfig SmallBertConfig() {
   return config;
 }
 
+inline BertConfig TinyBertConfig() {
+  BertConfig config;
+  config.hidden_size = 32;
+  config.layer_count = 1;
+  config.head_count = 2;
+  config.intermediate_size = 32;
+  config.vocabulary_size = 8;
+  config.position_count = 8;
+  config.type_count = 2;
+  config.token_count_max = 8;
+  return config;
+}
+
 inline Tensor F32Tensor(const std::string& name, const std::vector<std::uint64_t>& shape,
                         const std::vector<float>& values) {
   return {name, TensorType::kF32, shape, ByteString(reinterpret_cast<const char*>(values.data()), values.size() * 4)};

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "engine/model/model_row.h"
+#include "tests/engine/inference/random_bert.h"
 
 namespace foreshore {
 namespace {
@@ -11,15 +12,7 @@ namespace {
 ModelManifest Sample() {
   ModelManifest manifest;
   SetFormat(manifest, WeightFormat::Gptq(4, 64, true));
-  BertConfig& config = manifest.config;
-  config.hidden_size = 32;
-  config.layer_count = 1;
-  config.head_count = 2;
-  config.intermediate_size = 32;
-  config.vocabulary_size = 8;
-  config.position_count = 8;
-  config.type_count = 2;
-  config.token_count_max = 8;
+  manifest.config = TinyBertConfig();
   manifest.tensors.push_back({"a", TensorType::kI8, {2, 3}, BlobId{}});
   return manifest;
 }

@@ -69,6 +69,17 @@ struct Columns {
   CodeRange range;
 };
 
+// Gives what the scalar kernels make of it.
+template <typename Run>
+auto RequireAllAsScalar(const Run& run) {
+  const auto expected = run(CodeKernelsScalar());
+  for (const CodeKernels* kernels : CodeLevels()) {
+    CAPTURE(CpuLevelName(kernels->level));
+    REQUIRE(run(*kernels) == expected);
+  }
+  return expected;
+}
+
 TEST_CASE("code kernels: products are the scalar kernel's to the byte") {
   for (std::uint32_t seed = 0; seed < 120; ++seed) {
     CAPTURE(seed);
@@ -93,11 +104,7 @@ TEST_CASE("code kernels: products are the scalar kernel's to the byte") {
       kernels.multiply(product);
       return out;
     };
-    const auto expected = run(CodeKernelsScalar());
-    for (const CodeKernels* kernels : CodeLevels()) {
-      CAPTURE(CpuLevelName(kernels->level));
-      REQUIRE(run(*kernels) == expected);
-    }
+    RequireAllAsScalar(run);
   }
 }
 
@@ -121,12 +128,7 @@ TEST_CASE("code kernels: depthwise rows are the scalar kernel's to the byte") {
       kernels.depthwise({refs.data(), taps, pixels * channels, &packed, columns.range, out.data()});
       return out;
     };
-    const auto expected = run(CodeKernelsScalar());
-    CHECK(expected.back() == 77);
-    for (const CodeKernels* kernels : CodeLevels()) {
-      CAPTURE(CpuLevelName(kernels->level));
-      REQUIRE(run(*kernels) == expected);
-    }
+    CHECK(RequireAllAsScalar(run).back() == 77);
   }
 }
 
@@ -154,12 +156,7 @@ TEST_CASE("code kernels: elements, tables and sums of rows are the scalar kernel
                        out.data() + 4 * count);
       return out;
     };
-    const auto expected = run(CodeKernelsScalar());
-    CHECK(expected.back() == 77);
-    for (const CodeKernels* kernels : CodeLevels()) {
-      CAPTURE(CpuLevelName(kernels->level));
-      REQUIRE(run(*kernels) == expected);
-    }
+    CHECK(RequireAllAsScalar(run).back() == 77);
   }
 }
 
