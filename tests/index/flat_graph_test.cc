@@ -10,6 +10,7 @@
 #include <cstring>
 #include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "index/hnsw_snapshot.h"
@@ -53,6 +54,38 @@ void Add(HnswGraph& graph, const std::vector<float>& values) {
 }
 
 }  // namespace
+
+TEST_CASE("flat graph: the nearest of some slots are those that are nearest, in order, and no number comes last") {
+  for (const VectorMetric metric : {VectorMetric::kCosine, VectorMetric::kDot, VectorMetric::kL2}) {
+    CAPTURE(VectorMetricName(metric));
+    const CodeSpace space(metric, kDimension);
+    const auto graph = HnswGraph::Create({metric, kDimension, 8, 32, VectorGraphKind::kFlat}, 0).value();
+    SyntheticVectors vectors(kDimension, 5, 3);
+    for (int i = 0; i < 500; ++i) Add(*graph, i % 50 == 0 ? std::vector<float>(kDimension, 0.25F) : vectors.Next());
+    std::vector<char> damaged = CodeOf(vectors.Next());
+    const std::uint32_t nan = 0x7FC00000;  // In place of scale and inverse norm.
+    std::memcpy(damaged.data() + damaged.size() - 16, &nan, 4);
+    std::memcpy(damaged.data() + damaged.size() - 12, &nan, 4);
+    REQUIRE(graph->Add(damaged.data()).ok());
+    std::vector<std::uint32_t> slots;
+    for (std::uint32_t slot = 0; slot < graph->node_count(); ++slot) {
+      if (slot % 3 != 0 || slot == 500) slots.push_back(slot);
+    }
+    const auto query = CodeOf(vectors.Next());
+    std::vector<std::uint32_t> expected = slots;
+    const auto rank = [&](std::uint32_t slot) {
+      return std::pair(slot == 500 ? 1e30F : space.Proximity(query.data(), graph->code(slot)), slot);
+    };
+    std::sort(expected.begin(), expected.end(), [&](auto a, auto b) { return rank(a) < rank(b); });
+    for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{10}, std::size_t{64}, slots.size() - 1,
+                                    slots.size(), slots.size() + 100}) {
+      CAPTURE(count);
+      const auto found = graph->NearestOf(query.data(), slots, count).value();
+      const auto end = expected.begin() + static_cast<std::ptrdiff_t>(std::min(count, expected.size()));
+      CHECK(found == std::vector<std::uint32_t>(expected.begin(), end));
+    }
+  }
+}
 
 TEST_CASE("flat graph: thousands of equal vectors, first, last or in between, leave every vector in reach") {
   for (const VectorMetric metric : {VectorMetric::kCosine, VectorMetric::kDot, VectorMetric::kL2}) {

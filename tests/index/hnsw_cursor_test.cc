@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -199,6 +200,32 @@ TEST_CASE("vector cursor: many equal vectors are all found") {
   VectorSearchOptions options;
   options.strategy = VectorStrategy::kGraph;
   CHECK(Docids(Take(*index->NewCursor(same, 1, options).value(), SIZE_MAX)).size() == 500);
+}
+
+TEST_CASE("vector cursor: who wants a few is told what who wants many is told first, also where all lie close") {
+  SyntheticVectors vectors(kDimension, 1, 7);
+  const std::vector<float> centre = vectors.Next();
+  std::normal_distribution<float> normal(0.0F, 0.02F);  // So that codes hardly tell them apart.
+  const auto next = [&] {
+    std::vector<float> values = centre;
+    for (float& value : values) value += normal(vectors.random());
+    return values;
+  };
+  const auto index = NewIndex(kDimension);
+  for (std::int64_t docid = 0; docid < kCount; ++docid) REQUIRE(index->Upsert(docid, RecordOf(next()), 1).ok());
+  std::size_t same_count = 0;
+  for (int round = 0; round < 50; ++round) {
+    const std::vector<float> query = next();
+    VectorSearchOptions options;
+    options.ef = 100;
+    options.strategy = VectorStrategy::kGraph;
+    const auto few = Docids(Take(*index->NewCursor(query, 1, options).value(), 10));
+    options.k_hint = 100;
+    for (const VectorMatch& match : Take(*index->NewCursor(query, 1, options).value(), 10)) {
+      same_count += few.count(match.docid);
+    }
+  }
+  CHECK(same_count >= 490);
 }
 
 TEST_CASE("vector cursor: an empty index yields nothing") {
