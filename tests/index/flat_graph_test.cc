@@ -63,7 +63,7 @@ TEST_CASE("flat graph: the nearest of some slots are those that are nearest, in 
     SyntheticVectors vectors(kDimension, 5, 3);
     for (int i = 0; i < 500; ++i) Add(*graph, i % 50 == 0 ? std::vector<float>(kDimension, 0.25F) : vectors.Next());
     std::vector<char> damaged = CodeOf(vectors.Next());
-    const std::uint32_t nan = 0x7FC00000;  // In place of scale and inverse norm.
+    const std::uint32_t nan = 0xFFC00000;  // In place of scale and inverse norm. Negative, as processors make it.
     std::memcpy(damaged.data() + damaged.size() - 16, &nan, 4);
     std::memcpy(damaged.data() + damaged.size() - 12, &nan, 4);
     REQUIRE(graph->Add(damaged.data()).ok());
