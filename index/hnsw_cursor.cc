@@ -39,9 +39,9 @@ constexpr std::size_t kNearestMin = 64;
 constexpr std::size_t kNearestPerResult = 4;
 constexpr std::size_t kNearestFraction = 4;
 
-// Puts the nearest on top of a heap of std::push_heap; equal distances by docid, so that results repeat.
+// Puts the nearest on top of a heap of std::push_heap.
 bool Farther(const VectorMatch& a, const VectorMatch& b) {
-  return a.distance != b.distance ? a.distance > b.distance : a.docid > b.docid;
+  return IsNearer(b, a);
 }
 
 }  // namespace

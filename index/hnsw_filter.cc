@@ -17,10 +17,6 @@ constexpr std::size_t kEntriesPerLookUp = 16;
 constexpr std::uint32_t kNewSlotsMax = 1024;
 constexpr std::uint32_t kNewSlotsFraction = 64;
 
-bool IsNearer(const VectorMatch& a, const VectorMatch& b) {
-  return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
-}
-
 }  // namespace
 
 // Every slot of the documents that a search in some snapshot may see. Such slots never change hands, so that the set

@@ -10,10 +10,6 @@ namespace {
 constexpr std::uint32_t kSlotsPerCheck = 64;        // Between two looks at the clock.
 constexpr std::uint32_t kSlotsPerSlice = 64 << 10;  // However slowly the clock goes.
 
-bool IsNearer(const VectorMatch& a, const VectorMatch& b) {
-  return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
-}
-
 // Of a document with several vectors the nearest counts.
 void Offer(const VectorMatch& match, std::size_t count_max, std::vector<VectorMatch>& nearest) {
   if (nearest.size() >= count_max && !IsNearer(match, nearest.back())) return;

@@ -69,9 +69,7 @@ Status HnswIndex::Settle(const std::shared_ptr<const State>& now, const VectorQu
     nearest.Offer(candidates.settled.back().distance);
     has_stopped = nearest.is_complete();
   }
-  std::sort(candidates.settled.begin(), candidates.settled.end(), [](const VectorMatch& a, const VectorMatch& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
-  });
+  std::sort(candidates.settled.begin(), candidates.settled.end(), &IsNearer);
   candidates.settled.resize(has_stopped ? wanted_count : settled_count);
   candidates.unsettled.clear();
   if (!has_stopped) return Status::Ok();

@@ -72,6 +72,10 @@ struct VectorMatch {
   double distance = 0;  // See index/vector_metric.h.
   friend bool operator==(const VectorMatch&, const VectorMatch&) = default;
 };
+// The order of results: equal distances by docid, so that they repeat.
+inline bool IsNearer(const VectorMatch& a, const VectorMatch& b) {
+  return a.distance != b.distance ? a.distance < b.distance : a.docid < b.docid;
+}
 
 // Streams matches nearest first until every visible document that passes the predicate has been yielded, each once,
 // with the distance of its nearest vector as far as an approximate search knows. It begins with a graph search, widens
