@@ -386,16 +386,11 @@ for item in "$@"; do
       CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF" \
       fetch_peer llama "$path" \
       llama-cpp-python==0.3.36:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e \
-      gguf==0.19.0:70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121ebda1c3c1cd \
       numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 \
-      safetensors==0.8.0:fd6f3f93c9a0a7cc2788ee63fb763353d4bd2e89b0751bc78fcf7dda00bea774 \
       jinja2==3.1.6:85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67 \
       markupsafe==3.0.4:6da83a088f8ef93b2d483a8232a4dbf4d69d3d8496b568a03c56becac43e1808 \
       diskcache==5.6.3:5e31b2d5fbad117cc363ebaf6b689474db18a1f6438bc82358b024abd4c2ca19 \
-      typing_extensions==4.16.0:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8 \
-      pyyaml==6.0.4:622aa875fa6533f25fedcffe23079357d65a690d462200afed5d8e9d0e01ebee \
-      requests==2.34.2:2a0d60c172f83ac6ab31e4554906c0f3b3588d37b5cb939b1c061f4907e278e0 \
-      tqdm==4.70.1:c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73 ;;
+      typing_extensions==4.16.0:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8 ;;
     sqlite-vec) fetch_package sqlite-vec==0.1.9 1515727990b49e79bcaf75fdee2ffc7d461f8b66905013231251f1c8938e7786 \
       sqlite_vec "$(dirname "$path")" ;;
     digit-cnn) make_by_oracle digit-cnn make_digit_cnn.py "$path" "$(item_path mnist)" fetch_mnist ;;

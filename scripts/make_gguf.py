@@ -145,15 +145,11 @@ def add_vocabulary(writer, model):
 
 def write(model, target, wanted):
     config = json.loads(model.joinpath("config.json").read_text())
-    sentence = model / "sentence_bert_config.json"
-    length = config["max_position_embeddings"]
-    if sentence.exists():
-        length = json.loads(sentence.read_text()).get("max_seq_length", length)
     writer = gguf.GGUFWriter(target / f"{wanted}.gguf", "bert")
     writer.add_name(model.name)
     writer.add_license("apache-2.0")
     writer.add_source_url("https://example.org/" + model.name)
-    writer.add_context_length(length)
+    writer.add_context_length(config["max_position_embeddings"])  # llama.cpp checks it against the table.
     writer.add_embedding_length(config["hidden_size"])
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_block_count(config["num_hidden_layers"])

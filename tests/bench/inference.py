@@ -117,13 +117,8 @@ class Bench:
                 yield row(label, "texts/s", "higher", mine, theirs, f"ONNX Runtime {peer}", None if kind else bar)
 
     def llama(self):
-        gguf = os.path.join(self.arguments.cache, "minilm-q8_0.gguf")
         here = os.path.dirname(__file__)
-        if not os.path.exists(gguf):
-            script = os.path.join(here, "llama_gguf.py")
-            subprocess.run([self.arguments.llama, script, self.arguments.model, gguf + ".part"], check=True)
-            os.rename(gguf + ".part", gguf)
-        peer = Lines(self.arguments.llama, os.path.join(here, "llama_side.py"), gguf)
+        peer = Lines(self.arguments.llama, os.path.join(here, "llama_side.py"), self.arguments.gguf)
         calls = [[ids] for ids in self.sample(min(200, self.arguments.texts))]
         results = interleave({"ours": self.ours, "llama": peer}, calls, self.arguments.rounds)
         peer.close()
@@ -220,7 +215,7 @@ class Bench:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("ours", "model", "documents", "cache", "ready-made", "llama"):
+    for name in ("ours", "model", "documents", "cache", "ready-made", "llama", "gguf"):
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--accuracy-texts", type=int, default=5000)

@@ -8,7 +8,7 @@
 set -euo pipefail
 
 : "${FORESHORE_BUILD:?run by scripts/bench.sh}" "${FORESHORE_CACHE:?run by scripts/bench.sh}"
-scripts/fetch.sh model onnx-model documents oracle silero ppocr llama
+scripts/fetch.sh model onnx-model documents oracle silero ppocr minilm-gguf llama
 cmake --build "$FORESHORE_BUILD" --target bench_inference bench_graphs >&2
 python=$(scripts/fetch.sh path oracle)
 if [ "${1:-}" = --graphs ]; then
@@ -17,6 +17,7 @@ else
   "$python" tests/bench/inference.py \
     --ours "$FORESHORE_BUILD/tests/bench/bench_inference" --model "$(scripts/fetch.sh path model)" \
     --ready-made "$(scripts/fetch.sh path onnx-model)/model.onnx" --llama "$(scripts/fetch.sh path llama)" \
+    --gguf "$(scripts/fetch.sh path minilm-gguf)/q8_0.gguf" \
     --documents "$(scripts/fetch.sh path documents)" --cache "$FORESHORE_CACHE/bench-inference" "$@"
   echo
   # What follows takes none of the arguments above.
