@@ -1,6 +1,7 @@
 #include "engine/database/core.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "engine/database/blob_index.h"
 #include "engine/database/derived_vector_index.h"
@@ -270,6 +271,7 @@ Status DatabaseCore::OpenIndexes() {
 
 DatabaseCore::~DatabaseCore() {
   if (const Status status = Close(); !status.ok()) Log(LogLevel::kError, "database", status.ToString());
+  assert(snapshots_.empty() && "a snapshot outlived its database");
 }
 
 Status DatabaseCore::Close() {

@@ -166,6 +166,21 @@ TEST_CASE("recall sample: it is taken in slices, told, kept, and taken anew when
   }
 }
 
+TEST_CASE("recall sample: a database closes while one is being taken, and no snapshot outlives it") {
+  for (int round = 0; round < 5; ++round) {
+    CoreFixture db;
+    db.options.embed_in_background = round > 0;  // Taken by the test's own sampler, or by the database's.
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = kDimension}).ok());
+    PutMany(db, 0, 20'000, 1);
+    RecallSampler sampler(*db.core);
+    if (round == 0) REQUIRE(sampler.Step(0).value());
+    sampler.Drop();
+    db.Close();
+  }
+}
+
 TEST_CASE("recall sample: a setting that is damaged is as none") {
   CoreFixture db;
   db.Open();
