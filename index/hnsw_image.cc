@@ -257,13 +257,21 @@ Status CheckVectorCodeRow(const CodeSpace& space, const char* row) {
   return Status::Corruption("what follows its codes is not of them");
 }
 
-void HnswImage::ReadAhead() const {
+void HnswImage::Advise(std::uint64_t memory_bytes_max) const {
   if (!file_) return;
   const auto page_bytes = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto advise = [&](const char* first, std::uint64_t size_bytes, int advice) {
+    const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(first) / page_bytes * page_bytes;
+    const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(first) + size_bytes;
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);  // Only a wish.
+  };
+  if (memory_bytes_max != 0 && layout_.file_bytes() > memory_bytes_max) {
+    advise(working_, bytes_.size(), MADV_RANDOM);
+    advise(bytes_.data(), bytes_.size(), MADV_RANDOM);
+    return;
+  }
   for (const HnswArea area : {kBaseLinkArea, config_.small_codes ? kSmallCodeArea : kCodeArea}) {
-    const auto begin = reinterpret_cast<std::uintptr_t>(rows(area)) / page_bytes * page_bytes;
-    const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(rows(area)) + layout_[area].bytes();
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);  // Only a wish.
+    advise(rows(area), layout_[area].bytes(), MADV_WILLNEED);
   }
 }
 

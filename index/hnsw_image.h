@@ -68,8 +68,9 @@ class HnswImage {
   Status CheckAll() const;
   bool is_damaged() const { return is_damaged_; }
 
-  // Asks the system to read ahead what walks will touch.
-  void ReadAhead() const;
+  // Tells the system how walks will read within `memory_bytes_max` (0: no limit). A file that fits is read ahead; of a
+  // larger one every fault reads its own page only: what lies around it would push out what is wanted.
+  void Advise(std::uint64_t memory_bytes_max) const;
 
  private:
   HnswImage(std::string name, const HnswGraphConfig& config, VectorPrecision precision)

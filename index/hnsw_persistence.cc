@@ -19,9 +19,7 @@ constexpr std::uint64_t kSmallSnapshotBytes = 64 << 10;  // Not worth a second f
 Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path) {
   FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfigOf(config));
   FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config.name, graph_config, config.precision, path));
-  // A walk over less memory than the file takes would only push out what it has just brought in.
-  const bool fits = config.memory_bytes_max == 0 || image->layout().file_bytes() <= config.memory_bytes_max;
-  if (fits) image->ReadAhead();
+  image->Advise(config.memory_bytes_max);
   FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config.precision, std::move(image)));
   FORESHORE_ASSIGN_OR_RETURN(const HnswSaved saved, ReplayHnswDelta(config.name, path, snapshot));
   return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(snapshot), saved, path));
@@ -127,6 +125,7 @@ Status HnswIndex::MapSavedLocked(const std::string& path) {
   const std::shared_ptr<State> now = state();
   const HnswGraphConfig& graph_config = now->graph->config();
   FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config_.name, graph_config, config_.precision, path));
+  image->Advise(config_.memory_bytes_max);
   FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config_.precision, std::move(image)));
   const std::shared_ptr<State> before = state();
   AdoptLocked(StateOf(std::move(snapshot)));

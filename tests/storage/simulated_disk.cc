@@ -77,13 +77,14 @@ struct SimulatedDisk::State {
   bool is_off = false;
   bool keep_everything = false;
   std::function<bool(std::string_view)> ignores_sync;
+  std::function<bool(std::string_view)> delays_sync;
+  std::uint32_t delay_milliseconds = 0;
   std::deque<std::string> trace;
 
   std::uint64_t Below(std::uint64_t bound) { return random() % bound; }
   bool IsTracked(std::string_view path) const;
-  bool Ignores(const std::string& path) const {
-    return ignores_sync &&
-           ignores_sync(path.size() > root.size() ? std::string_view(path).substr(root.size() + 1) : "");
+  bool Matches(const std::function<bool(std::string_view)>& matches, const std::string& path) const {
+    return matches && matches(path.size() > root.size() ? std::string_view(path).substr(root.size() + 1) : "");
   }
   std::uint64_t UsedBytes() const;
   void SyncDirectory(const std::string& directory);
@@ -305,9 +306,22 @@ int Allocate(int descriptor, int mode, off_t offset, off_t length) {
   return static_cast<int>(::syscall(SYS_fallocate, descriptor, mode, offset, length));
 }
 
+// Waits as long as DelaySyncs() says for this file.
+void WaitToSync(SimulatedDisk::State& state, int descriptor) {
+  timespec duration{};
+  {
+    const std::lock_guard lock(state.mutex);
+    const OpenFile* file = Find(state, descriptor);
+    if (file == nullptr || !state.Matches(state.delays_sync, file->path)) return;
+    duration.tv_nsec = static_cast<long>(state.delay_milliseconds) * 1000000;
+  }
+  ::syscall(SYS_nanosleep, &duration, nullptr);
+}
+
 int Sync(long call, int descriptor) {
   SimulatedDisk::State* state = Active();
   if (state == nullptr) return static_cast<int>(::syscall(call, descriptor));
+  WaitToSync(*state, descriptor);
   const std::lock_guard lock(state->mutex);
   OpenFile* file = Find(*state, descriptor);
   if (file == nullptr) return 0;  // Nothing beside the disk has to outlast the test.
@@ -319,7 +333,7 @@ int Sync(long call, int descriptor) {
   const std::uint64_t failed_before = state->failed_count;
   const long result =
       state->Operate(is_directory ? DiskOperation::kSyncDirectory : DiskOperation::kSync, file->path, real, [&](long) {
-        if (is_cut || state->Ignores(file->path)) return;
+        if (is_cut || state->Matches(state->ignores_sync, file->path)) return;
         if (is_directory) {
           state->SyncDirectory(file->path);
         } else {
@@ -525,6 +539,12 @@ std::uint64_t SimulatedDisk::used_bytes() const {
 void SimulatedDisk::IgnoreSyncs(std::function<bool(std::string_view path)> matches) {
   const std::lock_guard lock(state_->mutex);
   state_->ignores_sync = std::move(matches);
+}
+
+void SimulatedDisk::DelaySyncs(std::function<bool(std::string_view path)> matches, std::uint32_t milliseconds) {
+  const std::lock_guard lock(state_->mutex);
+  state_->delays_sync = std::move(matches);
+  state_->delay_milliseconds = milliseconds;
 }
 
 std::string SimulatedDisk::Trace() const {

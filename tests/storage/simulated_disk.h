@@ -58,6 +58,9 @@ class SimulatedDisk {
   // A planted bug: syncs of paths (relative to the root, of files or directories) that match say ok and do nothing.
   void IgnoreSyncs(std::function<bool(std::string_view path)> matches);
 
+  // Syncs of paths that match take this long before they begin, as on a busy device; the other threads go on meanwhile.
+  void DelaySyncs(std::function<bool(std::string_view path)> matches, std::uint32_t milliseconds);
+
   // The last operations, for the report of a failure.
   std::string Trace() const;
 

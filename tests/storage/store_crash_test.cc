@@ -22,7 +22,8 @@ using I = std::int64_t;
 
 constexpr std::uint64_t kDefaultSeed = 20240229;  // Any number.
 constexpr int kCutsPerDisk = 5;
-constexpr std::uint64_t kOperationsMax = 160;  // Between an open and its cut.
+constexpr std::uint64_t kOperationsMax = 160;       // Between an open and its cut.
+constexpr std::uint64_t kManyOperationsMax = 1500;  // So many that write buffers fill by themselves.
 
 struct Outcome {
   int cuts = 0;
@@ -34,8 +35,13 @@ struct Outcome {
 template <typename Backend>
 class Campaign {
  public:
-  Campaign(std::uint64_t seed, Durability durability)
-      : seed_(seed), random_(seed), disk_(seed), load_(seed), path_(disk_.root() + "/" + Backend::kFile) {
+  Campaign(std::uint64_t seed, Durability durability, std::uint64_t operations_max)
+      : seed_(seed),
+        operations_max_(operations_max),
+        random_(seed),
+        disk_(seed),
+        load_(seed),
+        path_(disk_.root() + "/" + Backend::kFile) {
     options_.durability = durability;
     options_.create = true;
     options_.cache_bytes = 1;              // The least there is.
@@ -45,7 +51,7 @@ class Campaign {
 
   void Run(Outcome& outcome) {
     for (int cut = 0; cut < kCutsPerDisk; ++cut) {
-      disk_.CutAfter(1 + random_() % kOperationsMax);
+      disk_.CutAfter(1 + random_() % operations_max_);
       const Status status = RunUntilCut();
       const bool was_cut = disk_.is_off();
       if (!was_cut) disk_.CutNow();
@@ -102,6 +108,7 @@ class Campaign {
   }
 
   const std::uint64_t seed_;
+  const std::uint64_t operations_max_;
   std::mt19937_64 random_;
   SimulatedDisk disk_;
   const StoreLoad load_;
@@ -112,12 +119,13 @@ class Campaign {
 };
 
 template <typename Backend, typename Prepare>
-Outcome RunCampaigns(std::uint64_t points, Durability durability, const Prepare& prepare) {
+Outcome RunCampaigns(std::uint64_t points, Durability durability, const Prepare& prepare,
+                     std::uint64_t operations_max = kOperationsMax) {
   const QuietLog quiet;
   const std::uint64_t seed = FromEnvironment("FORESHORE_TEST_SEED", kDefaultSeed);
   Outcome outcome;
   for (std::uint64_t disk = 0; disk * kCutsPerDisk < points; ++disk) {
-    Campaign<Backend> campaign(seed + disk, durability);
+    Campaign<Backend> campaign(seed + disk, durability, operations_max);
     prepare(campaign.disk());
     campaign.Run(outcome);
   }
@@ -143,6 +151,18 @@ TEST_CASE_TEMPLATE("crash: full durability keeps every acknowledged commit, at e
 TEST_CASE_TEMPLATE("crash: normal durability keeps a whole prefix of the commits", Backend, FORESHORE_STORE_BACKENDS) {
   const std::uint64_t points = Points() / 4;
   CheckNoFailure(RunCampaigns<Backend>(points, Durability::kNormal, [](SimulatedDisk&) {}), points);
+}
+
+// Goal: commits that go to a new log file while the sync of the one before is still to come leave no hole.
+// Method: syncs of log files are slow, so what a thread in the background is to sync stays uncertain while commits go
+// on.
+TEST_CASE_TEMPLATE("crash: a log file whose sync is late is not outlived by the next one", Backend,
+                   FORESHORE_STORE_BACKENDS) {
+  constexpr std::uint64_t kPoints = 40;
+  const auto slow = [](SimulatedDisk& disk) {
+    disk.DelaySyncs([](std::string_view path) { return path.ends_with(".log"); }, 10);
+  };
+  CheckNoFailure(RunCampaigns<Backend>(kPoints, Durability::kNormal, slow, kManyOperationsMax), kPoints);
 }
 
 // Goal: the harness sees a missing sync; one that cannot fail would prove nothing above.
