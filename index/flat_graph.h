@@ -112,6 +112,11 @@ class FlatGraph final : public HnswGraph {
   Target TargetOf(const void* code, Scratch& scratch) const;
   void ProximityOfSome(Target target, std::span<const std::uint32_t> slots, float proximities[4]) const;
   RowPrefetch PrefetchFor(Target target) const;
+  // Asks the system for the pages of rows that are about to be read, where the file is larger than its memory.
+  void WantRows(HnswArea area, std::span<const std::uint32_t> slots) const {
+    if (!image_ || !image_->exceeds_memory()) return;
+    for (const std::uint32_t slot : slots) image_->WantRow(area, slot);
+  }
   template <typename Visit>
   void ForEachLink(std::uint32_t slot, int level, Visit visit) const;
   std::uint32_t Descend(Target target, std::uint32_t from, int from_level, int to_level) const;

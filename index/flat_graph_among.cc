@@ -41,6 +41,7 @@ void FlatGraph::CollectAmong(Target target, std::uint32_t slot, const SlotSet& a
   const auto take = [&](std::uint32_t link) {
     if (!MarkVisited(link, scratch)) return;
     scratch.unscored.push_back(link);
+    WantRows(target.is_small ? kSmallCodeArea : kCodeArea, {&link, 1});
     prefetch(link);
   };
   ++counts.visits;
@@ -53,6 +54,7 @@ void FlatGraph::CollectAmong(Target target, std::uint32_t slot, const SlotSet& a
     }
     if ((scratch.visited[link / 64] >> (link % 64) & 1) != 0) return;
     scratch.passed_through.push_back(link);
+    WantRows(kBaseLinkArea, {&link, 1});
     base_links_.Prefetch(link);
   });
   for (const std::uint32_t between : scratch.passed_through) {

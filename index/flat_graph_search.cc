@@ -90,6 +90,7 @@ void FlatGraph::CollectUnvisited(Target target, std::uint32_t slot, int level, S
   }
   unscored.resize(before + count);
   scratch.met.insert(scratch.met.end(), unscored.begin() + static_cast<std::ptrdiff_t>(before), unscored.end());
+  WantRows(target.is_small ? kSmallCodeArea : kCodeArea, {first, count});
   const RowPrefetch prefetch = PrefetchFor(target);
   for (std::size_t i = 0; i < count; ++i) prefetch(first[i]);
 }
@@ -122,6 +123,7 @@ void FlatGraph::ScoreCollected(Target target, std::size_t ef, Scratch& scratch, 
       next = std::min(next, place);
       pool.insert(pool.begin() + static_cast<std::ptrdiff_t>(place), {proximities[i], slots[first + i]});
       base_links_.Prefetch(slots[first + i]);  // It may be the next hop.
+      WantRows(kBaseLinkArea, slots.subspan(first + i, 1));
     }
   }
 }

@@ -257,7 +257,7 @@ Status CheckVectorCodeRow(const CodeSpace& space, const char* row) {
   return Status::Corruption("what follows its codes is not of them");
 }
 
-void HnswImage::Advise(std::uint64_t memory_bytes_max) const {
+void HnswImage::Advise(std::uint64_t memory_bytes_max) {
   if (!file_) return;
   const auto page_bytes = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto advise = [&](const char* first, std::uint64_t size_bytes, int advice) {
@@ -268,6 +268,7 @@ void HnswImage::Advise(std::uint64_t memory_bytes_max) const {
   if (memory_bytes_max != 0 && layout_.file_bytes() > memory_bytes_max) {
     advise(working_, bytes_.size(), MADV_RANDOM);
     advise(bytes_.data(), bytes_.size(), MADV_RANDOM);
+    pages_ = std::make_unique<PageAhead>(working_, bytes_.size(), memory_bytes_max);
     return;
   }
   for (const HnswArea area : {kBaseLinkArea, config_.small_codes ? kSmallCodeArea : kCodeArea}) {

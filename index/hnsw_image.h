@@ -21,6 +21,7 @@
 #include "foreshore/status.h"
 #include "index/hnsw_graph.h"
 #include "index/hnsw_layout.h"
+#include "index/page_ahead.h"
 #include "index/vector_code.h"
 #include "storage/base/file.h"
 
@@ -70,7 +71,15 @@ class HnswImage {
 
   // Tells the system how walks will read within `memory_bytes_max` (0: no limit). A file that fits is read ahead; of a
   // larger one every fault reads its own page only: what lies around it would push out what is wanted.
-  void Advise(std::uint64_t memory_bytes_max) const;
+  void Advise(std::uint64_t memory_bytes_max);
+  // Whether the file is larger than the memory it may have, so that WantRow() is worth calling.
+  bool exceeds_memory() const { return pages_ != nullptr; }
+  // Asks for the row before it is touched. Rows that are not of this image are in memory.
+  void WantRow(HnswArea area, std::uint32_t row) const {
+    if (pages_ && row < layout_[area].row_count) {
+      pages_->Want(working_ + layout_[area].offset + row * layout_[area].row_bytes, layout_[area].row_bytes);
+    }
+  }
 
  private:
   HnswImage(std::string name, const HnswGraphConfig& config, VectorPrecision precision)
@@ -123,6 +132,7 @@ class HnswImage {
   std::uint32_t entry_point_ = kNoSlot;
   bool knows_parents_ = false;
   std::unique_ptr<std::atomic<std::uint8_t>[]> is_checked_;  // By sum.
+  std::unique_ptr<PageAhead> pages_;                         // Of working_; where the file exceeds its memory.
   mutable std::atomic<bool> is_damaged_{false};
 };
 

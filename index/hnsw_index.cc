@@ -313,6 +313,8 @@ std::string HnswIndex::DescribeStrategy(const VectorSearchOptions& options,
 
 void HnswIndex::State::Prefetch(std::uint32_t slot) const {
   entries.Prefetch(slot);
+  if (image) image->WantRow(kCodeArea, slot);
+  if (image && fine_codes) image->WantRow(kFineCodeArea, slot);
   if (fine_codes) fine_codes->Prefetch(slot);
   const char* code = graph->code(slot);
   for (std::size_t offset = 0; offset < VectorCodeBytes(graph->config().dimension); offset += 64) {
