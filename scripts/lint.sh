@@ -31,7 +31,7 @@ python3 tests/tree/structure.py .
 
 if [ "$tidy" = yes ]; then
   run=$(command -v clang-tidy-14 || command -v clang-tidy) || {
-    echo "lint: no clang-tidy found, expected the package clang-tidy-14" >&2
+    echo "lint: no clang-tidy found; run scripts/setup.sh tidy" >&2
     exit 1
   }
   [ -f build/dev/compile_commands.json ] || cmake --preset dev

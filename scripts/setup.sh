@@ -2,7 +2,7 @@
 # Installs what building and testing need, on Debian 12 or later. Idempotent: does nothing when all is there.
 # Needs root or sudo only when a package is missing.
 #
-#   scripts/setup.sh [arm64|fuzz]   arm64: also what scripts/test_arm64.sh needs; fuzz: what scripts/fuzz.sh needs
+#   scripts/setup.sh [arm64|fuzz|tidy]   also what scripts/test_arm64.sh, scripts/fuzz.sh or scripts/lint.sh --tidy needs
 set -euo pipefail
 
 packages=(
@@ -18,7 +18,8 @@ case ${1:-} in
   "") ;;
   arm64) packages+=(g++-aarch64-linux-gnu qemu-user) ;;
   fuzz) packages+=(clang-16 libclang-rt-16-dev) ;;
-  *) echo "setup: found \"$1\", expected arm64, fuzz or nothing" >&2; exit 2 ;;
+  tidy) packages+=(clang-tidy-14) ;;
+  *) echo "setup: found \"$1\", expected arm64, fuzz, tidy or nothing" >&2; exit 2 ;;
 esac
 
 say() { printf 'setup: %s\n' "$*" >&2; }

@@ -268,6 +268,7 @@ int32_t foreshore_model_quantize(foreshore_database* database, const char* name,
     }
     quantize.collection = given.collection;
     quantize.path = given.path;
+    quantize.image = OrEmpty(given.image);
     if (given.group_size != 0) quantize.group_size = given.group_size;
     if (given.calibration_count != 0) quantize.calibration_count = given.calibration_count;
     if (given.held_out_count != 0) quantize.held_out_count = given.held_out_count;

@@ -1,8 +1,11 @@
 // attach put, get, list, remove: streamed, so that memory stays bounded.
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "bindings/cli/command.h"
+#include "bindings/cli/output_file.h"
 #include "bindings/json/reports.h"
 
 namespace foreshore::cli {
@@ -10,11 +13,11 @@ namespace {
 
 using FilePointer = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
-// "-" is the standard stream, which stays open.
-Result<FilePointer> OpenStream(const std::string& path, const char* mode, std::FILE* standard) {
-  if (path == "-") return FilePointer(standard, [](std::FILE* file) { return std::fflush(file); });
-  FilePointer file(std::fopen(path.c_str(), mode), &std::fclose);
-  if (file == nullptr) return Status::NotFound("file \"" + path + "\": cannot be opened");
+// "-" is standard input, which stays open.
+Result<FilePointer> OpenInput(const std::string& path) {
+  if (path == "-") return FilePointer(stdin, [](std::FILE*) { return 0; });
+  FilePointer file(std::fopen(path.c_str(), "rb"), &std::fclose);
+  if (file == nullptr) return Status::NotFound("file \"" + path + "\": cannot be opened: " + std::strerror(errno));
   return file;
 }
 
@@ -29,7 +32,7 @@ std::vector<std::pair<std::string, std::string>> Members(const AttachmentInfo& i
 }  // namespace
 
 Status RunAttachPut(const AttachArguments& arguments) {
-  FORESHORE_ASSIGN_OR_RETURN(const FilePointer file, OpenStream(arguments.file, "rb", stdin));
+  FORESHORE_ASSIGN_OR_RETURN(const FilePointer file, OpenInput(arguments.file));
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   const AttachmentSource source = [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
     const std::size_t count = std::fread(buffer, 1, capacity, file.get());
@@ -47,17 +50,16 @@ Status RunAttachGet(const AttachArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   FORESHORE_ASSIGN_OR_RETURN(const auto attachment,
                              database->OpenAttachment(arguments.collection, arguments.id, arguments.name));
-  FORESHORE_ASSIGN_OR_RETURN(const FilePointer file, OpenStream(arguments.file, "wb", stdout));
+  // Whole or not at all: what turns out damaged, or finds no room, takes no earlier file's place.
+  FORESHORE_ASSIGN_OR_RETURN(const auto output, OutputFile::Create(arguments.file == "-" ? "" : arguments.file));
   std::string buffer(256 << 10, '\0');
   for (std::uint64_t offset = 0;;) {
     FORESHORE_ASSIGN_OR_RETURN(const std::size_t count, attachment->ReadAt(offset, buffer.data(), buffer.size()));
     if (count == 0) break;
-    if (std::fwrite(buffer.data(), 1, count, file.get()) != count) {
-      return Status::Io("file \"" + arguments.file + "\": write failed");
-    }
+    FORESHORE_RETURN_IF_ERROR(output->Write(std::string_view(buffer).substr(0, count)));
     offset += count;
   }
-  if (std::fflush(file.get()) != 0) return Status::Io("file \"" + arguments.file + "\": write failed");
+  FORESHORE_RETURN_IF_ERROR(output->Commit());
   return database->Close();
 }
 

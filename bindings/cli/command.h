@@ -136,6 +136,7 @@ struct NameArguments {
   Format format = Format::kTable;
 };
 Status RunIndexDrop(const NameArguments& arguments);
+Status RunIndexSources(const NameArguments& arguments);
 
 struct IndexTuneArguments {
   std::string database;

@@ -17,7 +17,7 @@ struct Arguments {
   CreateArguments create;
   SqlArguments sql;
   ShellArguments shell;
-  ImportArguments import;
+  ImportArguments import_;
   ExportArguments export_;
   AttachArguments attach;
   IndexCreateArguments index_create;
@@ -94,17 +94,14 @@ void AddDataVerbs(CLI::App& app, Arguments& all) {
 }
 
 void AddTransferVerbs(CLI::App& app, Arguments& all) {
-  CLI::App* import = AddVerb(&app, "import", "read documents into a collection", &all.import.database);
-  AddImportOptions(*import, all.import);
-  import->callback([&all] { all.run = [&all] { return RunImport(all.import);
-};
-}  // namespace
-);
+  CLI::App* import_ = AddVerb(&app, "import", "read documents into a collection", &all.import_.database);
+  AddImportOptions(*import_, all.import_);
+  import_->callback([&all] { all.run = [&all] { return RunImport(all.import_); }; });
 
-CLI::App* export_ = AddVerb(&app, "export", "write a collection in order of id", &all.export_.database);
-AddExportOptions(*export_, all.export_);
-export_->callback([&all] { all.run = [&all] { return RunExport(all.export_); }; });
-}  // namespace foreshore::cli
+  CLI::App* export_ = AddVerb(&app, "export", "write a collection in order of id", &all.export_.database);
+  AddExportOptions(*export_, all.export_);
+  export_->callback([&all] { all.run = [&all] { return RunExport(all.export_); }; });
+}
 
 CLI::App* AddAttachVerb(CLI::App* attach, const std::string& name, const std::string& what, bool has_name,
                         Arguments& all, Status (*run)(const AttachArguments&)) {
@@ -208,6 +205,11 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
       ->capture_default_str();
   AddFormat(tune, &all.index_tune.format);
   tune->callback([&all] { all.run = [&all] { return RunIndexTune(all.index_tune); }; });
+
+  CLI::App* sources = AddVerb(index, "sources", "of what each vector was made", &all.name.database);
+  sources->add_option("NAME", all.name.name, "COLLECTION, or COLLECTION.FIELD for one vector field")->required();
+  AddFormat(sources, &all.name.format);
+  sources->callback([&all] { all.run = [&all] { return RunIndexSources(all.name); }; });
 
   CLI::App* drop = AddVerb(index, "drop", "remove an index", &all.name.database);
   drop->add_option("NAME", all.name.name, "COLLECTION.FIELD; a collection's name drops its full-text index")
@@ -336,9 +338,10 @@ void AddCareVerbs(CLI::App& app, Arguments& all) {
 }
 
 void PrintError(std::string message) {
-  // One line, whatever a file name or a statement brought in.
+  // One line that does nothing to the terminal, whatever a file name or a statement brought in.
   for (char& character : message) {
-    if (character == '\n' || character == '\r') character = ' ';
+    const auto byte = static_cast<unsigned char>(character);
+    if (byte < 0x20 || byte == 0x7F) character = ' ';
   }
   std::fprintf(stderr, "foreshore: %s\n", message.c_str());
 }

@@ -75,10 +75,10 @@ Status ShowModels(ShellState& state, const Words& words) {
   FORESHORE_ASSIGN_OR_RETURN(const auto models, state.database.ListModels());
   if (words.size() == 2) FORESHORE_RETURN_IF_ERROR(state.database.GetModel(words[1]).status());
   RowPrinter printer(stdout, state.options);
-  printer.Begin({"model", "quantization", "dimension"});
+  printer.Begin({"model", "quantization", "dimension", "licence", "origin"});
   for (const ModelInfo& model : models) {
     if (words.size() == 2 && model.name != words[1]) continue;
-    printer.Row({model.name, model.quantization, std::int64_t(model.dimension)});
+    printer.Row({model.name, model.quantization, std::int64_t(model.dimension), model.licence, model.origin});
   }
   return printer.End();
 }

@@ -50,23 +50,17 @@ Result<StatementOutcome> ShowPlan(Statement& statement) {
   return outcome;
 }
 
-}  // namespace
-
-Result<StatementOutcome> RunStatement(SqlConnection& connection, std::string_view sql, const PrintOptions& options,
-                                      const volatile std::sig_atomic_t* interrupted) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto statement, connection.Prepare(sql));
-  const std::vector<SqlToken> tokens = TokenizeSql(sql);
-  const bool is_plan = options.format == Format::kTable && BeginsWith(tokens, {"EXPLAIN", "QUERY", "PLAN"});
-  if (is_plan && statement->columns().size() == 4) return ShowPlan(*statement);
-  // Others may write, and do so only when they are stepped to the end.
-  const bool only_reads = BeginsWith(tokens, {"SELECT"}) || BeginsWith(tokens, {"VALUES"});
+// Stops at the first row that the printer does not take if the statement only reads; others may write, and do so only
+// when they are stepped to the end.
+Result<StatementOutcome> ShowRows(Statement& statement, const PrintOptions& options, bool only_reads,
+                                  const volatile std::sig_atomic_t* interrupted) {
   StatementOutcome outcome;
-  outcome.has_columns = !statement->columns().empty();
+  outcome.has_columns = !statement.columns().empty();
   RowPrinter printer(stdout, options);
-  printer.Begin(statement->columns());
-  const auto column_count = static_cast<int>(statement->columns().size());
+  printer.Begin(statement.columns());
+  const auto column_count = static_cast<int>(statement.columns().size());
   for (;;) {
-    Result<bool> has_row = statement->Step();
+    Result<bool> has_row = statement.Step();
     const bool may_stop = has_row.ok() ? *has_row : has_row.status().code() == ErrorCode::kCancelled;
     if (may_stop && interrupted != nullptr && *interrupted != 0) has_row = Status::Cancelled("statement: interrupted");
     if (!has_row.ok()) {
@@ -81,13 +75,26 @@ Result<StatementOutcome> RunStatement(SqlConnection& connection, std::string_vie
       continue;
     }
     std::vector<SqlValue> values;
-    values.reserve(statement->columns().size());
-    for (int index = 0; index < column_count; ++index) values.push_back(statement->Column(index));
+    values.reserve(statement.columns().size());
+    for (int index = 0; index < column_count; ++index) values.push_back(statement.Column(index));
     printer.Row(std::move(values));
     ++outcome.row_count;
   }
   FORESHORE_RETURN_IF_ERROR(printer.End());
-  outcome.changed_count = statement->changed_count();
+  outcome.changed_count = statement.changed_count();
+  return outcome;
+}
+
+}  // namespace
+
+Result<StatementOutcome> RunStatement(SqlConnection& connection, std::string_view sql, const PrintOptions& options,
+                                      const volatile std::sig_atomic_t* interrupted) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto statement, connection.Prepare(sql));
+  const std::vector<SqlToken> tokens = TokenizeSql(sql);
+  const bool is_plan = options.format == Format::kTable && BeginsWith(tokens, {"EXPLAIN", "QUERY", "PLAN"});
+  if (is_plan && statement->columns().size() == 4) return ShowPlan(*statement);
+  const bool only_reads = BeginsWith(tokens, {"SELECT"}) || BeginsWith(tokens, {"VALUES"});
+  FORESHORE_ASSIGN_OR_RETURN(StatementOutcome outcome, ShowRows(*statement, options, only_reads, interrupted));
   outcome.may_change = !tokens.empty() && std::ranges::none_of(kTransactionWords, [&](std::string_view word) {
     return EqualsIgnoringCase(tokens.front().name, word);
   });
@@ -124,6 +131,24 @@ Status RunSql(const SqlArguments& arguments) {
     if (connection->in_transaction()) {
       return Status::InvalidArgument("sql: the text ends inside a transaction, which is rolled back; expected COMMIT");
     }
+  }
+  return database->Close();
+}
+
+Status RunIndexSources(const NameArguments& arguments) {
+  const std::size_t dot = arguments.name.find('.');
+  const std::string collection = arguments.name.substr(0, dot);
+  FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
+  FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, collection));
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto connection, database->Connect());
+    const bool has_field = dot != std::string::npos;
+    FORESHORE_ASSIGN_OR_RETURN(const auto statement, connection->Prepare(has_field  //
+                                                                             ? "SELECT * FROM vector_sources(?1, ?2)"
+                                                                             : "SELECT * FROM vector_sources(?1)"));
+    FORESHORE_RETURN_IF_ERROR(statement->Bind(1, collection));
+    if (has_field) FORESHORE_RETURN_IF_ERROR(statement->Bind(2, arguments.name.substr(dot + 1)));
+    FORESHORE_RETURN_IF_ERROR(ShowRows(*statement, {.format = arguments.format}, true, nullptr).status());
   }
   return database->Close();
 }

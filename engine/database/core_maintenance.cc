@@ -112,7 +112,13 @@ Result<DatabaseStats> DatabaseCore::Stats() {
 Status DatabaseCore::SaveIndexes(bool is_closing) {
   Status first;
   std::map<std::string, std::int64_t> saved;
+  const auto now = catalog();
+  const bool has_text = std::any_of(now->collections.begin(), now->collections.end(),
+                                    [](const CollectionDefinition& each) { return each.text_index.has_value(); });
   for (const auto& consumer : consumers()) {
+    // The last full-text index took its cursor with it, and may still be there for a moment: back in the log the cursor
+    // would stand still, and the log would grow for ever.
+    if (consumer == text_ && !has_text) continue;
     const std::int64_t before = consumer->saved_sequence();
     const auto sequence = is_closing ? consumer->SaveForClose() : consumer->Save();
     if (!sequence.ok()) {

@@ -52,15 +52,20 @@ Result<std::shared_ptr<TextModel>> ModelRegistry::LoadPinned(const ModelPin& pin
     return Status::Busy("model \"" + pin.model +
                         "\": of which version the stored vectors are is not known; they are being made anew");
   }
-  // The row's own version is loaded the usual way, and so shared with who calls it by name.
-  if (const auto now = PinNow(pin.model, pin.adapter); now.ok() && *now == pin) {
+  // The row's own version is loaded the usual way, and so shared with who calls it by name. Meanwhile the row may go on
+  // or away: then neither what it names by now nor what is wrong with that is of this pin.
+  const auto is_of_row = [&] {
+    const auto now = PinNow(pin.model, pin.adapter);
+    return now.ok() && *now == pin;
+  };
+  if (is_of_row()) {
     if (pin.adapter.empty()) {
-      FORESHORE_ASSIGN_OR_RETURN(auto model, Load(pin.model));
-      // The row may have gone on in between.
-      if (model->info().version == pin.version) return model;
+      auto model = Load(pin.model);
+      if (model.ok() ? (*model)->info().version == pin.version : is_of_row()) return model;
     } else {
-      FORESHORE_ASSIGN_OR_RETURN(auto base, LoadBert(pin.model));
-      if (base->info().version == pin.version) return WithPinnedAdapter(std::move(base), pin);
+      auto base = LoadBert(pin.model);
+      if (!base.ok() && is_of_row()) return base.status();
+      if (base.ok() && (*base)->info().version == pin.version) return WithPinnedAdapter(std::move(base).value(), pin);
     }
   }
   FORESHORE_ASSIGN_OR_RETURN(auto base, LoadPinnedBase(pin));

@@ -73,6 +73,8 @@ void ModelRegistry::Release() {
     const std::lock_guard lock(mutex_);
     loaded_.clear();
     adapters_.clear();
+    pinned_.clear();
+    pinned_adapters_.clear();
     runtimes.swap(runtimes_);
   }
   for (const auto& [name, runtime] : runtimes) runtime->Retire();

@@ -3,6 +3,7 @@
  *   c_api_test FOLDER [MODEL]
  *
  * FOLDER is empty and ours; with MODEL, a model's file or folder, embedding is run too. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -387,6 +388,7 @@ static void test_models(foreshore_database* db, const char* model) {
   float vector[4096];
   size_t count = 0;
   foreshore_vector_index_options options = {0};
+  foreshore_quantize_options quantize = {0};
   foreshore_search_request request = {0};
   foreshore_hits* hits = NULL;
   foreshore_hit hit = {0};
@@ -409,6 +411,15 @@ static void test_models(foreshore_database* db, const char* model) {
   CHECK_OK(foreshore_predict(db, "minilm", "\"text\"", 6, &json, &error));
   CHECK(json != NULL && json[0] != '\0');
   foreshore_free(json);
+  quantize.size_bytes = sizeof quantize;
+  quantize.collection = "notes";
+  quantize.path = "photo";
+  quantize.image = "{}";
+  CHECK_CODE(foreshore_model_quantize(db, "minilm", "small", &quantize, &json, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK(contains(error.message, "expected a graph for images"));
+  quantize.size_bytes = offsetof(foreshore_quantize_options, image); /* A caller from before there were images. */
+  CHECK_CODE(foreshore_model_quantize(db, "minilm", "small", &quantize, &json, &error), FORESHORE_INVALID_ARGUMENT);
+  CHECK(contains(error.message, "texts"));
 
   options.size_bytes = sizeof options;
   options.field = "embedding";

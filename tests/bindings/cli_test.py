@@ -16,9 +16,11 @@ import subprocess
 import termios
 import time
 import unittest
+from pathlib import Path
 
 from command_line import FORESHORE, MODEL, TINY, CommandLineTest, needs_model, tiny_texts, write_adapter
 from hnswlib_file import write_hnswlib
+from image_files import part_photo, scratch_onnx
 
 NOTES = [
     {"id": "n1", "text": "pump overheating", "site": "A", "level": 3},
@@ -164,6 +166,25 @@ class DatabaseTest(CommandLineTest):
         self.fails("attach", "put", self.db, "notes", "n9", "words", str(source), says="n9")
         self.fails("attach", "put", self.db, "notes", "n1", "words", str(self.folder / "none"), says="none")
         self.assertEqual(self.ok_json("verify", self.db)["problems"], [])
+
+    def test_a_damaged_attachment_takes_no_earlier_files_place(self):
+        self.ok("create", self.db)
+        self.import_lines("notes", NOTES)
+        content = bytes(range(256)) * 3000
+        sha256 = self.ok_json("attach", "put", self.db, "notes", "n1", "photo",
+                              self.write_bytes("photo", content))["sha256"]
+        blob = self.folder / "db.foreshore" / "blobs" / sha256[:2] / sha256
+        blob.write_bytes(content[:-1] + b"x")
+        target = Path(self.write("copy", "what was there"))
+        self.fails("attach", "get", self.db, "notes", "n1", "photo", target, says=sha256[:8])
+        self.assertEqual(target.read_text(), "what was there")
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["copy", "db.foreshore", "photo"])
+        self.fails("attach", "get", self.db, "notes", "n1", "photo", self.folder / "none" / "copy", says="none")
+        self.fails("attach", "get", self.db, "notes", "n1", "photo", self.folder, says="directory")
+
+    def test_a_failure_is_one_line_that_does_nothing_to_the_terminal(self):
+        done = self.fails("stats", self.folder / "a\x1b[2J\tb\x7f\nc", says="a [2J b  c")
+        self.assertTrue(all(character.isprintable() for character in done.stderr[:-1]), repr(done.stderr))
 
     def test_verify_backup_and_compact(self):
         self.ok("create", self.db)
@@ -688,6 +709,39 @@ class VectorTest(CommandLineTest):
         self.fails("model", "quantize", self.db, "tiny", "--as", "x", "--calibrate", "points", says="COLLECTION.PATH")
         self.fails("model", "quantize", self.db, "tiny", "--as", "x", "--calibrate", "points.none", says="found 0 texts")
         self.ok("verify", self.db)
+
+    def test_a_graph_is_quantized_on_photos(self):
+        path = self.write_bytes("scratch.onnx", scratch_onnx())
+        self.ok("model", "add", self.db, "scratch", path, "--licence", "mit", "--origin", "https://example.org/scratch")
+        self.import_lines("points", [{"id": str(i), "n": i} for i in range(45)])
+        photos = [self.write_bytes(f"{number}.png", part_photo(number)) for number in range(12)]
+        for i in range(45):
+            self.ok("attach", "put", self.db, "points", i, "photo", photos[i % 12])
+        common = ["--method", "int8", "--samples", "20", "--held-out", "20", "--calibrate", "points.photo", "--as"]
+        report = self.ok_json("model", "quantize", self.db, "scratch", *common, "eight", "--image", '{"color":"grey"}')
+        self.assertEqual((report["is_activated"], report["calibration_count"]), (True, 20))
+        listed = self.ok("model", "list", self.db, "--format", "csv").splitlines()
+        self.assertEqual(len(listed), 3)
+        for line in listed[1:]:
+            self.assertIn(",mit,https://example.org/scratch,", line)
+        self.fails("model", "quantize", self.db, "scratch", *common, "x", "--image", "grey",
+                   says="image_tensor options: not valid JSON")
+        self.fails("model", "quantize", self.db, "scratch", *common, "x", says="found 0")
+
+    def test_the_sources_of_vectors_are_listed(self):
+        version = self.ok_json("model", "add", self.db, "tiny", TINY)["version"]
+        self.ok("index", "create", self.db, "points", "embedding", "--vector", "--model", "tiny", "--source", "text")
+        self.ok("index", "create", self.db, "points", "place", "--vector", "--dim", "2")
+        self.import_lines("points", [{"id": "a", "text": "the pump", "place": [0, 1]}, {"id": "b", "text": "hot"}])
+        sources = self.ok_json("index", "sources", self.db, "points")
+        self.assertEqual([(row["id"], row["field"], row["model"], row["version"], row["stale"]) for row in sources],
+                         [("a", "embedding", "tiny", version, None), ("b", "embedding", "tiny", version, None),
+                          ("a", "place", None, None, None)])
+        of_field = self.ok_json("index", "sources", self.db, "points.embedding")
+        self.assertEqual(of_field, sources[:2])
+        self.assertIn("tiny", self.ok("index", "sources", self.db, "points"))
+        self.fails("index", "sources", self.db, "points.none", says="points.none")
+        self.fails("index", "sources", self.db, "nowhere", says=["nowhere", "points"])
 
     def test_adapters_are_kept_beside_a_model(self):
         self.ok("model", "add", self.db, "tiny", TINY)

@@ -16,6 +16,7 @@ import foreshore
 
 from command_line import MODEL, TINY, CommandLineTest, needs_model, tiny_texts, write_adapter
 from hnswlib_file import write_hnswlib
+from image_files import part_photo, scratch_onnx
 
 
 class PythonTest(unittest.TestCase):
@@ -371,6 +372,33 @@ class PythonTest(unittest.TestCase):
         with foreshore.open(self.folder / "copy.foreshore") as copy:
             self.assertEqual(copy.get("notes", "a"), {"n": 1})
         self.assertEqual(self.db.rescued(), [])
+
+    def test_a_graph_is_quantized_on_photos_and_on_values(self):
+        (self.folder / "scratch.onnx").write_bytes(scratch_onnx())
+        self.db.add_model("scratch", self.folder / "scratch.onnx", licence="mit", origin="https://example.org/scratch")
+        for i in range(60):
+            self.db.put("notes", f"p{i}", {"plane": [[[[j * i % 7 / 7 for j in range(5)]] * 5]]})
+            self.db.put_attachment("notes", f"p{i}", "photo", part_photo(i), "image/png")
+        image = {"color": "grey", "width": 24, "height": 24}
+        common = {"method": "int8", "collection": "notes", "calibration": 30, "held_out": 25}
+        report = self.db.quantize_model("scratch", "photos", path="photo", image=image, **common)
+        self.assertTrue(report["is_activated"], report["refusal"])
+        self.assertEqual((report["calibration_count"], report["held_out_count"]), (30, 25))
+        self.assertGreater(report["top_one_agreement"], 0.9)
+        self.assertEqual((report["model"]["architecture"], report["model"]["quantization"]), ("graph", "int8"))
+        self.assertEqual((report["model"]["licence"], report["model"]["origin"]), ("mit", "https://example.org/scratch"))
+        found = self.db.sql("SELECT count(*) FROM notes WHERE predict('photos', image_tensor(attachment('notes', id, "
+                            "'photo'), '{\"color\":\"grey\"}')) ->> '$[0][0]' > 1").one()[0]
+        self.assertEqual(found, 20)
+        report = self.db.quantize_model("scratch", "values", path="plane", overlap_min=0, **common)
+        self.assertTrue(report["is_activated"], report["refusal"])
+        with self.assertRaisesRegex(foreshore.InvalidArgument, "colour"):
+            self.db.quantize_model("scratch", "x", path="photo", image={"colour": "grey"}, **common)
+        with self.assertRaises(foreshore.InvalidArgument):  # No image has a JSON value at "photo".
+            self.db.quantize_model("scratch", "x", path="photo", **common)
+        self.db.add_model("tiny", TINY, quantize="none")
+        with self.assertRaisesRegex(foreshore.InvalidArgument, "expected a graph for images"):
+            self.db.quantize_model("tiny", "x", path="photo", image={}, **common)
 
     def test_a_model_is_quantized_and_adapted(self):
         self.db.add_model("tiny", TINY, quantize="none")

@@ -30,6 +30,7 @@ std::vector<FuzzTarget> TokenizerFuzzTargets();
 std::vector<FuzzTarget> IndexFuzzTargets();
 std::vector<FuzzTarget> DocumentFuzzTargets();
 std::vector<FuzzTarget> DatabaseFuzzTargets();
+std::vector<FuzzTarget> ImageFuzzTargets();
 std::vector<FuzzTarget> AllFuzzTargets();  // Of this executable.
 
 // Aborts, naming the promise, unless it is kept.

@@ -284,19 +284,23 @@ enum { FORESHORE_METHOD_GPTQ4 = 0, FORESHORE_METHOD_INT8 = 1, FORESHORE_METHOD_G
 typedef struct foreshore_quantize_options {
   uint32_t size_bytes;
   int32_t method;
-  const char* collection; /* Documents whose text at `path` calibrates and judges. */
-  const char* path;
+  const char* collection;     /* Documents whose text at `path` calibrates and judges. */
+  const char* path;           /* Of a graph: the value that foreshore_predict takes, or with `image` an attachment. */
   uint32_t group_size;        /* Of GPTQ, a multiple of 32; 0: 128. */
   uint32_t calibration_count; /* Documents at most; 0: 256. */
   uint32_t held_out_count;    /* Documents at most, at least 20; 0: 256. */
   int32_t has_overlap_min;    /* 0: 0.9. */
-  double overlap_min;         /* The part of the ten nearest that must stay the same for the model to be activated. */
+  /* The part of the ten nearest, of a graph of the greatest outputs, that must stay the same for it to be activated. */
+  double overlap_min;
+  /* Of a graph: options of image_tensor() as JSON, "{}" for none, for the attachments called `path`. NULL: no images.
+   */
+  const char* image;
 } foreshore_quantize_options;
 
-/* Makes of a text model in f32 or int8 a smaller one, called `as`. `json`: model, is_activated, refusal,
- * original_bytes, quantized_bytes, original_us, quantized_us, mean_cosine, min_cosine, top_ten_overlap,
- * output_error_ratio, calibration_count, calibration_token_count, held_out_count. A model that falls short is not kept,
- * which is no error. */
+/* Makes of a text model in f32 or int8 a smaller one, called `as`, and of a graph static int8 (FORESHORE_METHOD_INT8).
+ * `json`: model, is_activated, refusal, original_bytes, quantized_bytes, original_us, quantized_us, mean_cosine,
+ * min_cosine, top_ten_overlap, top_one_agreement, output_error_ratio, calibration_count, calibration_token_count,
+ * held_out_count. A model that falls short is not kept, which is no error. */
 FORESHORE_API int32_t foreshore_model_quantize(foreshore_database* database, const char* name, const char* as,
                                                const foreshore_quantize_options* options, char** json,
                                                foreshore_error* error);

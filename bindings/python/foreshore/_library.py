@@ -74,7 +74,7 @@ class QuantizeOptions(ctypes.Structure):
     _fields_ = [("size_bytes", ctypes.c_uint32), ("method", ctypes.c_int32), ("collection", ctypes.c_char_p),
                 ("path", ctypes.c_char_p), ("group_size", ctypes.c_uint32), ("calibration_count", ctypes.c_uint32),
                 ("held_out_count", ctypes.c_uint32), ("has_overlap_min", ctypes.c_int32),
-                ("overlap_min", ctypes.c_double)]
+                ("overlap_min", ctypes.c_double), ("image", ctypes.c_char_p)]
 
 
 class RuntimeBatch(ctypes.Structure):

@@ -564,17 +564,20 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
                                 _optional(adapter, "adapter")))
 
     def quantize_model(self, name: str, as_name: str, *, method: str = "gptq4", collection: str, path: str,
-                       group_size: int = 128, calibration: int = 256, held_out: int = 256,
-                       overlap_min: float = 0.9) -> Json:
-        """Makes of a text model a smaller one, calibrated and judged on the text at `path` of the collection's documents;
-        returns the report. One that keeps less than `overlap_min` of the ten nearest is not kept: is_activated says so."""
+                       image: Optional[Json] = None, group_size: int = 128, calibration: int = 256,
+                       held_out: int = 256, overlap_min: float = 0.9) -> Json:
+        """Makes of a text model a smaller one, calibrated and judged on the text at `path` of the collection's documents,
+        and of a graph static int8 (`method="int8"`), on the values there as predict() takes them or, with `image`, the
+        options of image_tensor() ({} for none), on the attachments called `path`; returns the report. One that keeps less
+        than `overlap_min` of the ten nearest, or of the greatest outputs, is not kept: is_activated says so."""
         methods = {"gptq4": 0, "int8": 1, "gptq3": 3, "nf4": 4}
         if method not in methods:
             raise error_for(3, f"method {method!r}: expected one of {', '.join(methods)}")
         options = _library.QuantizeOptions(
             size_bytes=ctypes.sizeof(_library.QuantizeOptions), method=methods[method],
             collection=_encoded(collection, "collection"), path=_encoded(path, "path"), group_size=group_size,
-            calibration_count=calibration, held_out_count=held_out, has_overlap_min=1, overlap_min=overlap_min)
+            calibration_count=calibration, held_out_count=held_out, has_overlap_min=1, overlap_min=overlap_min,
+            image=None if image is None else json.dumps(image, ensure_ascii=False).encode("utf-8"))
         return json.loads(_text("model_quantize", self._open_handle(), _encoded(name, "model"),
                                 _encoded(as_name, "model"), ctypes.byref(options)))
 

@@ -382,6 +382,35 @@ TEST_CASE("full text: the log is kept until the file has what it says") {
   CHECK(database.core->DropTextIndex("notes").code() == ErrorCode::kNotFound);
 }
 
+// Method: the checkpoint is run by another thread while the commit of the drop tells its listeners; it has saved the
+// indexes once it has come to trim the log, which gives sync its cursor.
+TEST_CASE("full text: a checkpoint beside the drop of the last index does not bring its cursor back") {
+  for (const StorageKind kind : kKinds) {
+    TextFixture db(kind);
+    db.Start();
+    REQUIRE(db.PutText("a", "pump").ok());
+    const auto cursor = [&](std::string_view name) {
+      const auto view = db.core->BeginRead();
+      REQUIRE(view.ok());
+      return db.core->log().GetCursor((*view)->txn(), std::string(name)).value();
+    };
+    REQUIRE(cursor(FullTextIndexes::kCursorName).has_value());
+    REQUIRE_FALSE(cursor("sync.push").has_value());
+    std::thread checkpoint;
+    const std::uint64_t listener = db.core->AddCommitListener([&] {
+      if (checkpoint.joinable()) return;
+      checkpoint = std::thread([&] { CHECK(db.core->Checkpoint().ok()); });
+      while (!cursor("sync.push").has_value()) std::this_thread::yield();
+    });
+    CHECK(db.core->DropTextIndex("notes").ok());
+    checkpoint.join();
+    db.core->RemoveCommitListener(listener);
+    CHECK_FALSE(cursor(FullTextIndexes::kCursorName).has_value());
+    CHECK(db.core->Checkpoint().ok());
+    CHECK_FALSE(cursor(FullTextIndexes::kCursorName).has_value());
+  }
+}
+
 TEST_CASE("full text: options that FTS5 does not take are refused when the index is made") {
   TextFixture database(StorageKind::kSqlite);
   database.Open();

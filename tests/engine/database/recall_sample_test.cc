@@ -163,6 +163,15 @@ TEST_CASE("recall sample: it is taken in slices, told, kept, and taken anew when
     CHECK(info().sampled_ef == tuned->ef);
     CHECK(info().sampled_recall == doctest::Approx(tuned->recall).epsilon(1e-9));
     db.CheckVerified();
+    // It goes with its index.
+    const std::string id = std::to_string(db.core->catalog()->Find("a")->FindVectorIndex("v")->id);
+    REQUIRE(db.core->Checkpoint().ok());
+    REQUIRE(db.core->GetSetting("recall." + id).value().has_value());
+    REQUIRE(db.core->GetSetting("tuning." + id).value().has_value());
+    REQUIRE(db.core->DropVectorIndex("a", "v").ok());
+    REQUIRE(db.core->Checkpoint().ok());
+    CHECK_FALSE(db.core->GetSetting("recall." + id).value().has_value());
+    CHECK_FALSE(db.core->GetSetting("tuning." + id).value().has_value());
   }
 }
 
