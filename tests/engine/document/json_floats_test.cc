@@ -69,13 +69,19 @@ TEST_CASE("float arrays: random numbers of random lengths are those of simdjson,
       char digits[64];
       const auto bits = static_cast<std::uint32_t>(random());
       const double exact = std::ldexp(static_cast<double>(static_cast<std::int64_t>(random())), -63);
-      switch (random() % 4) {
+      switch (random() % 5) {
         case 0: json.append(digits, std::to_chars(digits, digits + 64, exact).ptr); break;
         case 1: json += std::to_string(static_cast<std::int32_t>(bits)); break;
         case 2:
           json.append(digits, std::to_chars(digits, digits + 64, exact * 1000, std::chars_format::fixed,
                                             1 + static_cast<int>(random() % 17))
                                   .ptr);
+          break;
+        case 3:  // One digit, a point and some more; an exponent now and then.
+          json.append(digits, std::to_chars(digits, digits + 64, exact * 9, std::chars_format::fixed,
+                                            1 + static_cast<int>(random() % 9))
+                                  .ptr);
+          if (random() % 8 == 0) json += random() % 2 == 0 ? "e-3" : "E2";
           break;
         default: json.append(digits, std::to_chars(digits, digits + 64, static_cast<float>(exact)).ptr);
       }
