@@ -90,6 +90,35 @@ TEST_CASE("float arrays: random numbers of random lengths are those of simdjson,
   }
 }
 
+TEST_CASE("float arrays: any count of numbers of any length is read, and no other count") {
+  constexpr unsigned kSeed = 11;
+  CAPTURE(kSeed);
+  std::mt19937_64 random(kSeed);
+  for (std::size_t count = 1; count < 200; ++count) {
+    std::string json = "[";
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i > 0) json += ',';
+      if (random() % 2 == 0) json += '-';
+      json += std::to_string(random() % (random() % 4 == 0 ? 100'000 : 10));
+      if (random() % 8 == 0) continue;
+      json += "." + std::to_string(random() % 100'000'000).substr(0, 1 + random() % 8);
+    }
+    json += ']';
+    const std::string exact(json.data(), json.size());  // Its own allocation, so that a sanitizer sees its end.
+    CheckLikeSimdjson(exact);
+    CHECK_FALSE(IsRead(exact, count - 1));
+    CHECK_FALSE(IsRead(exact, count + 1));
+    // A byte that belongs to no number, wherever it is.
+    std::string spoilt = exact;
+    spoilt[1 + random() % (spoilt.size() - 2)] = "x ,:[;-."[random() % 8];
+    simdjson::dom::parser parser;
+    simdjson::dom::array list;
+    const bool is_json = parser.parse(spoilt).get(list) == simdjson::SUCCESS;
+    CAPTURE(spoilt);
+    CHECK((is_json || !IsRead(spoilt, count)));
+  }
+}
+
 TEST_CASE("float arrays: what is no array of that many numbers is not read") {
   for (const char* json :
        {"",        "[",       "]",       "[]",    "[1",    "1]",    "[1,2]",  "[,1]",    "[1,]",
