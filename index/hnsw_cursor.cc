@@ -106,7 +106,7 @@ Result<std::optional<VectorMatch>> HnswCursor::Next() {
         pending_.clear();
         break;
       }
-      if (!seen_.insert(match.docid).second) continue;
+      if (!seen_.Insert(match.docid)) continue;
       if (options_.predicate && !options_.predicate(match.docid)) continue;
       ++accepted_count_;
       return std::optional<VectorMatch>(match);
@@ -180,7 +180,7 @@ Status HnswCursor::SearchNearest() {
 // Twice the last, or at once what the share of documents that pass the predicate suggests for k_hint results.
 std::size_t HnswCursor::WiderEf() const {
   const std::size_t doubled = 2 * last_ef_;
-  if (!options_.predicate || seen_.empty() || accepted_count_ >= options_.k_hint) return doubled;
+  if (!options_.predicate || seen_.size() == 0 || accepted_count_ >= options_.k_hint) return doubled;
   const double share = std::max<double>(static_cast<double>(accepted_count_), 0.5) / static_cast<double>(seen_.size());
   const double needed = 2.0 * static_cast<double>(options_.k_hint) / share;
   return std::max(doubled, static_cast<std::size_t>(std::min(needed, 4e9)));
@@ -193,7 +193,7 @@ Status HnswCursor::ScanRest() {
     FORESHORE_ASSIGN_OR_RETURN(pending_, index_.ScanAll(query_, snapshot_sequence_));
   }
   scanned_count_ = pending_.size();
-  std::erase_if(pending_, [this](const VectorMatch& match) { return seen_.count(match.docid) != 0; });
+  std::erase_if(pending_, [this](const VectorMatch& match) { return seen_.Contains(match.docid); });
   std::make_heap(pending_.begin(), pending_.end(), &Farther);
   phase_ = Phase::kDone;
   return Status::Ok();

@@ -4,6 +4,8 @@
 // Lifetime: must not outlive its index. Threads: one at a time.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -29,6 +31,29 @@ struct HnswPlan {
 };
 HnswPlan PlanHnswSearch(const VectorSearchOptions& options, std::optional<std::size_t> among_count,
                         std::uint32_t node_count, const VectorIndexConfig& config);
+
+// A set of documents. Most searches take few, which looking at each finds without an allocation for each.
+class SeenDocids {
+ public:
+  // False where it is there already.
+  bool Insert(std::int64_t docid) {
+    if (!many_.empty()) return many_.insert(docid).second;
+    if (Contains(docid)) return false;
+    few_.push_back(docid);
+    if (few_.size() > kFewMax) many_.insert(few_.begin(), few_.end());
+    return true;
+  }
+  bool Contains(std::int64_t docid) const {
+    if (!many_.empty()) return many_.contains(docid);
+    return std::find(few_.begin(), few_.end(), docid) != few_.end();
+  }
+  std::size_t size() const { return many_.empty() ? few_.size() : many_.size(); }
+
+ private:
+  static constexpr std::size_t kFewMax = 32;
+  std::vector<std::int64_t> few_;
+  std::unordered_set<std::int64_t> many_;  // Everything, once that is more than kFewMax.
+};
 
 class HnswCursor final : public VectorCursor {
  public:
@@ -62,7 +87,7 @@ class HnswCursor final : public VectorCursor {
   std::size_t accepted_count_ = 0;            // Matches yielded.
   HnswIndex::Candidates found_;               // By the latest, for who takes more than was wanted.
   std::vector<VectorMatch> pending_;          // A heap, nearest on top: found and not yet looked at.
-  std::unordered_set<std::int64_t> seen_;     // Documents that were yielded or refused by the predicate.
+  SeenDocids seen_;                           // Documents that were yielded or refused by the predicate.
 };
 
 }  // namespace foreshore

@@ -183,20 +183,21 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
                         std::to_string(merged->index->first_sequence()) + ", and this transaction is at " +
                         std::to_string(sequence_) + "; begin another");
   }
-  FORESHORE_ASSIGN_OR_RETURN(const VectorQuery prepared, [&]() -> Result<VectorQuery> {
-    auto made = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
-    if (!made.ok()) return made.status().WithContext("vector index \"" + index.name + "\"");
-    return made;
-  }());
+  // The graph's cursor makes its own; most searches have nothing else to compare with.
+  std::optional<VectorQuery> prepared;
   const auto add = [&](std::int64_t docid, Bytes stored_bytes) -> Status {
     if (!merged->hidden.insert(docid).second || stored_bytes.empty()) return Status::Ok();
     if (options.among && !options.among->Contains(docid)) return Status::Ok();
+    if (!prepared) {
+      auto made = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
+      if (!made.ok()) return made.status().WithContext("vector index \"" + index.name + "\"");
+      prepared.emplace(std::move(made).value());
+    }
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(stored_bytes));
-    FORESHORE_ASSIGN_OR_RETURN(const double distance, NearestRecord(prepared, stored));
+    FORESHORE_ASSIGN_OR_RETURN(const double distance, NearestRecord(*prepared, stored));
     merged->overlay.push_back({docid, distance});
     return Status::Ok();
   };
-  merged->index->recent_queries().Note(query);
   const CollectionDefinition* collection = catalog_->FindById(index.collection_id);
   if (collection != nullptr && !collection->expiry_field.empty()) {
     merged->shows = [this, collection](std::int64_t docid) -> Result<bool> {
@@ -231,6 +232,7 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
   }
   FORESHORE_ASSIGN_OR_RETURN(
       merged->graph, merged->index->graph().NewCursor(query, static_cast<std::uint64_t>(sequence_), std::move(search)));
+  merged->index->recent_queries().Note(query);  // One that can be asked.
   return std::unique_ptr<NeighbourCursor>(std::move(merged));
 }
 

@@ -27,11 +27,14 @@ std::optional<std::string> IdOf(sqlite3_value* value) {
 }  // namespace
 
 CollectionCursor::CollectionCursor(CollectionTable& table)
-    : sqlite3_vtab_cursor{}, table_(table), fields_(table.field_keys) {
+    : sqlite3_vtab_cursor{}, table_(table), fields_(std::move(table.spare_fields)) {
+  // Most scans read a row or a few, and the tables of names cost more than that.
+  if (!fields_) fields_ = std::make_unique<RowFields>(table.field_keys);
   if (table.session.running) ++table.session.running->opened_cursor_count;
 }
 
 CollectionCursor::~CollectionCursor() {
+  table_.spare_fields = std::move(fields_);
   table_.session.text_cursors.erase(text_number_);
   if (table_.session.last_array.cursor == this) table_.session.last_array = {};
 }
@@ -499,10 +502,10 @@ const std::string* CollectionCursor::Predicted(int column, std::string_view mode
 std::string_view CollectionCursor::FieldToken(const TableColumn& column) {
   if (column.kind == ColumnKind::kPath) return FindValue(body_, column.path);
   if (!has_fields_) {
-    fields_.SetBody(body_);
+    fields_->SetBody(body_);
     has_fields_ = true;
   }
-  return fields_.Find(static_cast<std::size_t>(column.field_number));
+  return fields_->Find(static_cast<std::size_t>(column.field_number));
 }
 
 // The tokens of the window's rows to those who predict from them.

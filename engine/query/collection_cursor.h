@@ -128,7 +128,7 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   std::string_view body_;
   std::string copy_;
   bool has_fields_ = false;
-  RowFields fields_;
+  std::unique_ptr<RowFields> fields_;
 };
 
 void SetCursorFunctions(sqlite3_module& module);

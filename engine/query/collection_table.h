@@ -16,6 +16,7 @@
 
 #include "engine/query/field_scan.h"
 #include "engine/query/nearest_scan.h"
+#include "engine/query/row_fields.h"
 #include "engine/query/session_state.h"
 
 namespace foreshore {
@@ -74,6 +75,7 @@ struct CollectionTable : sqlite3_vtab {
   std::vector<std::string> field_keys;  // By field number.
   std::map<std::string, FieldScanPlan, std::less<>> field_scans;
   NearestFilters nearest_filters;
+  std::unique_ptr<RowFields> spare_fields;  // Of the scan that ended last, for the next one. May be null.
 };
 
 Status RegisterCollectionModule(SessionState& session);

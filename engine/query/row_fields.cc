@@ -20,6 +20,7 @@ int RowFields::NumberOf(std::string_view key, std::size_t position) {
   if (position < seen_.size() && seen_[position].key == key) return seen_[position].number;
   const auto found = numbers_.find(key);
   const int number = found == numbers_.end() ? -1 : found->second;
+  if (position >= kSeenMax) return number;
   if (position == seen_.size()) {
     seen_.push_back({std::string(key), number});
   } else {

@@ -1,7 +1,8 @@
 // The top-level fields of the row that a cursor stands on. The body is walked at most once per row, and only as far as
 // the fields that are asked for.
 //
-// Lifetime: tokens point into the body that SetBody was given. Threads: one at a time.
+// Lifetime: tokens point into the body that SetBody was given. What is learnt of one scan's rows serves the next scan,
+// whose first row comes by SetBody again. Threads: one at a time.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +34,9 @@ class RowFields {
   std::unordered_map<std::string_view, int> numbers_;  // Filled, like tokens_, when a field is first asked for.
   std::vector<std::string_view> tokens_;               // By field number.
   std::vector<std::size_t> filled_;                    // Those of tokens_ that are set.
-  // What stood at each position of earlier rows: documents of one collection mostly have their keys in one order.
+  // What stood at each of the first positions of earlier rows: documents of one collection mostly have their keys in
+  // one order.
+  static constexpr std::size_t kSeenMax = 256;
   struct Seen {
     std::string key;
     int number;

@@ -46,7 +46,8 @@ void SetResultFromJson(sqlite3_context* context, std::string_view token) {
 }
 
 std::string_view TextOf(sqlite3_value* value) {
-  const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(value));
+  // A text's bytes as they are: sqlite3_value_text() would move them to where a zero fits behind them.
+  const auto* text = static_cast<const char*>(sqlite3_value_blob(value));
   return text ? std::string_view(text, static_cast<std::size_t>(sqlite3_value_bytes(value))) : std::string_view();
 }
 

@@ -207,7 +207,7 @@ SqlValue SqlStatement::Column(int index) const {
     case SQLITE_INTEGER: return static_cast<std::int64_t>(sqlite3_column_int64(statement_, index));
     case SQLITE_FLOAT: return sqlite3_column_double(statement_, index);
     case SQLITE_TEXT: {
-      const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, index));
+      const auto* text = static_cast<const char*>(sqlite3_column_blob(statement_, index));  // No zero is needed.
       const int size = sqlite3_column_bytes(statement_, index);
       return text ? std::string(text, static_cast<std::size_t>(size)) : std::string();
     }

@@ -1,6 +1,7 @@
 #include "engine/query/vector_argument.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 
@@ -12,6 +13,8 @@
 namespace foreshore {
 
 namespace {
+
+constexpr std::uint32_t kExponentBits = 0x7F800000;  // All set: no finite number.
 
 Status WrongNumber(std::string_view what, std::size_t position) {
   return Status::InvalidArgument(std::string(what) + ": number " + std::to_string(position) +
@@ -69,13 +72,16 @@ Result<std::vector<float>> VectorFromValue(sqlite3_value* value, std::string_vie
                                    " bytes, expected 4 for each dimension");
   }
   if (size_bytes / sizeof(float) > kVectorDimensionMax) return TooLong(what);
-  ByteReader reader(AsBytes(sqlite3_value_blob(value), size_bytes));
   std::vector<float> vector(size_bytes / sizeof(float));
-  for (std::size_t i = 0; i < vector.size(); ++i) {
-    vector[i] = reader.Fixed<float>();
-    if (!std::isfinite(vector[i])) return WrongNumber(what, i);
+  const char* bytes = static_cast<const char*>(sqlite3_value_blob(value));  // Null where it is empty.
+  bool is_finite = true;
+  for (std::size_t i = 0; i < vector.size(); ++i) {  // Without a branch, so that several are done at once.
+    vector[i] = LoadFixed<float>(bytes + i * sizeof(float));
+    is_finite &= (std::bit_cast<std::uint32_t>(vector[i]) & kExponentBits) != kExponentBits;
   }
-  return vector;
+  if (is_finite) return vector;
+  const auto wrong = std::find_if_not(vector.begin(), vector.end(), [](float each) { return std::isfinite(each); });
+  return WrongNumber(what, static_cast<std::size_t>(wrong - vector.begin()));
 }
 
 Result<std::vector<std::vector<float>>> VectorsFromValue(sqlite3_value* value, std::string_view what) {

@@ -120,6 +120,8 @@ def sql_rows(sql, points, bar):
             points and qps_at(points, sql["recall"]), bar=bar and f"at least {bar} (hnswlib bare)"),
         row(f"  the same, tuned, recall {sql['tuned_recall']:.3f}", sql["tuned_qps"],
             points and qps_at(points, sql["tuned_recall"]), bar=bar and f"at least {bar} (hnswlib bare)"),
+        row(f"  the same, a cache of {sql['cache_bytes'] / 1e6:.0f} MB", sql["cached_qps"],
+            points and qps_at(points, sql["tuned_recall"]), bar=bar and f"at least {bar} (hnswlib bare)"),
         row(f"SQL, 1 % passes, with an index, recall {sql['filtered_recall']:.3f}", sql["filtered_qps"],
             sql["streamed_qps"], bar="(second: without the index)"),
         row("SQL import, s / open, ms", sql["import_s"], sql["open_s"] * 1000),

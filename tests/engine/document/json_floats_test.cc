@@ -69,7 +69,7 @@ TEST_CASE("float arrays: random numbers of random lengths are those of simdjson,
       char digits[64];
       const auto bits = static_cast<std::uint32_t>(random());
       const double exact = std::ldexp(static_cast<double>(static_cast<std::int64_t>(random())), -63);
-      switch (random() % 4) {
+      switch (random() % 5) {
         case 0: json.append(digits, std::to_chars(digits, digits + 64, exact).ptr); break;
         case 1: json += std::to_string(static_cast<std::int32_t>(bits)); break;
         case 2:
@@ -77,10 +77,45 @@ TEST_CASE("float arrays: random numbers of random lengths are those of simdjson,
                                             1 + static_cast<int>(random() % 17))
                                   .ptr);
           break;
+        case 3:  // One digit, a point and some more; an exponent now and then.
+          json.append(digits, std::to_chars(digits, digits + 64, exact * 9, std::chars_format::fixed,
+                                            1 + static_cast<int>(random() % 9))
+                                  .ptr);
+          if (random() % 8 == 0) json += random() % 2 == 0 ? "e-3" : "E2";
+          break;
         default: json.append(digits, std::to_chars(digits, digits + 64, static_cast<float>(exact)).ptr);
       }
     }
     CheckLikeSimdjson(json + "]");
+  }
+}
+
+TEST_CASE("float arrays: any count of numbers of any length is read, and no other count") {
+  constexpr unsigned kSeed = 11;
+  CAPTURE(kSeed);
+  std::mt19937_64 random(kSeed);
+  for (std::size_t count = 1; count < 200; ++count) {
+    std::string json = "[";
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i > 0) json += ',';
+      if (random() % 2 == 0) json += '-';
+      json += std::to_string(random() % (random() % 4 == 0 ? 100'000 : 10));
+      if (random() % 8 == 0) continue;
+      json += "." + std::to_string(random() % 100'000'000).substr(0, 1 + random() % 8);
+    }
+    json += ']';
+    const std::string exact(json.data(), json.size());  // Its own allocation, so that a sanitizer sees its end.
+    CheckLikeSimdjson(exact);
+    CHECK_FALSE(IsRead(exact, count - 1));
+    CHECK_FALSE(IsRead(exact, count + 1));
+    // A byte that belongs to no number, wherever it is.
+    std::string spoilt = exact;
+    spoilt[1 + random() % (spoilt.size() - 2)] = "x ,:[;-."[random() % 8];
+    simdjson::dom::parser parser;
+    simdjson::dom::array list;
+    const bool is_json = parser.parse(spoilt).get(list) == simdjson::SUCCESS;
+    CAPTURE(spoilt);
+    CHECK((is_json || !IsRead(spoilt, count)));
   }
 }
 

@@ -53,3 +53,20 @@ TEST_CASE("row fields: cut or broken text is walked without leaving it") {
     static_cast<void>(fields.Find(1));
   }
 }
+
+TEST_CASE("row fields: those far behind in a document are found in every row") {
+  const std::vector<std::string> keys{"\"k3\"", "\"k299\"", "\"k999\""};
+  RowFields fields(keys);
+  for (int round = 0; round < 3; ++round) {
+    std::string body = "{";
+    for (int i = 0; i < 1000; ++i) {
+      if (i > 0) body += ',';
+      body += "\"k" + std::to_string(i) + "\":" + std::to_string(i + round);
+    }
+    body += '}';
+    fields.SetBody(body);
+    CHECK(fields.Find(2) == std::to_string(999 + round));
+    CHECK(fields.Find(0) == std::to_string(3 + round));
+    CHECK(fields.Find(1) == std::to_string(299 + round));
+  }
+}
