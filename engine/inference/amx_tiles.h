@@ -109,6 +109,7 @@ struct Product {
   std::size_t tile_count;      // Of 64 k that lie in `weights`,
   const std::int8_t* tail;     // and one more, filled up with zero weights; null where there is none.
   bool add;                    // To what `sums` holds.
+  std::size_t column_count;    // Of the channels, rounded up to 32.
   std::int32_t* sums;          // [row_count][64]
 };
 
@@ -140,13 +141,13 @@ FORESHORE_AMX inline void Multiply(const Product& product) {
   const std::size_t rest = product.row_count - whole;
   if (whole > 0) {
     Configure(kTileRows, kTileRows);
-    for (std::size_t column = 0; column < kInt8PanelColumns; column += 2 * kTileColumns) {
+    for (std::size_t column = 0; column < product.column_count; column += 2 * kTileColumns) {
       for (std::size_t row = 0; row < whole; row += kPairRows) MultiplyRows<true>(product, row, column);
     }
   }
   if (rest > 0) {
     Configure(rest < kTileRows ? rest : kTileRows, rest > kTileRows ? rest - kTileRows : 0);
-    for (std::size_t column = 0; column < kInt8PanelColumns; column += 2 * kTileColumns) {
+    for (std::size_t column = 0; column < product.column_count; column += 2 * kTileColumns) {
       rest > kTileRows ? MultiplyRows<true>(product, whole, column) : MultiplyRows<false>(product, whole, column);
     }
   }

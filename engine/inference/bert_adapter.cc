@@ -15,8 +15,10 @@ namespace {
 
 constexpr std::size_t kProblemsListedMax = 16;
 
-std::size_t RoundUp(std::size_t value) {
-  return (value + kAdapterColumnMultiple - 1) / kAdapterColumnMultiple * kAdapterColumnMultiple;
+constexpr std::size_t kColumnMultiple = 16;
+
+std::size_t RoundUp(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
 }
 
 struct Place {
@@ -107,47 +109,85 @@ void PlaceCodes(const std::int8_t* row, std::size_t count, float scale, std::siz
 
 LowRankCodes QuantizeAs(std::span<const Halves> halves, std::size_t input_count) {
   LowRankCodes codes;
-  const std::size_t depth = (input_count + kInt8DepthMultiple - 1) / kInt8DepthMultiple * kInt8DepthMultiple;
+  const std::size_t depth = RoundUp(input_count, kInt8DepthMultiple);
   codes.lines.resize(depth * kInt8PanelColumns / 64);
   codes.scales.resize(kInt8PanelColumns);
   codes.column_weights.resize(kInt8PanelColumns);
   codes.bias.resize(kInt8PanelColumns);
   codes.column_sums.resize(kInt8PanelColumns);
   codes.pair_sums.resize(kInt8PanelColumns);
-  std::size_t column = 0;
+  std::size_t first = 0;
   for (const Halves& pair : halves) {
     if (pair.a == nullptr) continue;
     const auto [rows, scales] = QuantizeMatrixInt8(MakeF32Tensor("lora_a", pair.a->shape, ToFloats(*pair.a).value()));
-    for (std::size_t rank = 0; rank < pair.a->shape[0]; ++rank, ++column) {
+    for (std::size_t rank = 0; rank < pair.a->shape[0]; ++rank) {
       float scale;
       std::memcpy(&scale, scales.bytes.data() + rank * sizeof(scale), sizeof(scale));
       const auto* row = reinterpret_cast<const std::int8_t*>(rows.bytes.data()) + rank * input_count;
-      PlaceCodes(row, input_count, scale, column, codes);
+      PlaceCodes(row, input_count, scale, first + rank, codes);
     }
+    first += RoundUp(pair.a->shape[0], kAdapterRankMultiple);
   }
+  codes.column_count = RoundUp(first, 8);
   return codes;
 }
 
-// Of the halves of linear layers that read the same.
-LowRankInput Join(std::span<const Halves> halves) {
+// Where a layer's ranks lie among those of its input, and its outputs among those of all.
+struct Part {
+  std::vector<float> b;  // [output_count][rank]
+  std::size_t output_count;
+  std::size_t rank;
+  std::size_t first_rank;
+  std::size_t first_output;
+};
+
+// 64 outputs from `first_output` on; where they are of two layers, the ranks of both.
+LowRankPanel PlacePanel(std::span<const Part> parts, std::size_t first_output, std::vector<float>& b) {
+  LowRankPanel panel{.first = b.size()};
+  const auto reaches = [&](const Part& part) {
+    return part.first_output < first_output + kInt8PanelColumns && first_output < part.first_output + part.output_count;
+  };
+  for (const Part& part : parts) {
+    if (!reaches(part)) continue;
+    if (panel.rank == 0) panel.first_rank = part.first_rank;
+    panel.rank = part.first_rank + RoundUp(part.rank, kAdapterRankMultiple) - panel.first_rank;
+  }
+  b.resize(panel.first + panel.rank * kInt8PanelColumns);
+  for (const Part& part : parts) {
+    if (!reaches(part)) continue;
+    for (std::size_t output = 0; output < part.output_count; ++output) {
+      const std::size_t column = part.first_output + output - first_output;  // Wraps round below the first.
+      if (column >= kInt8PanelColumns) continue;
+      for (std::size_t rank = 0; rank < part.rank; ++rank) {
+        b[panel.first + (part.first_rank - panel.first_rank + rank) * kInt8PanelColumns + column] =
+            part.b[output * part.rank + rank];
+      }
+    }
+  }
+  return panel;
+}
+
+// Of the halves of linear layers that read the same, of `output_count` outputs each.
+LowRankInput Join(std::span<const Halves> halves, std::size_t output_count) {
   LowRankInput input;
+  std::vector<Part> parts;
   std::size_t rank_count = 0;
   for (std::size_t i = 0; i < halves.size(); ++i) {
     if (halves[i].a == nullptr) continue;
-    LowRankPart& part = input.parts[i];
-    part.first_rank = rank_count;
-    part.rank = halves[i].a->shape[0];
-    part.output_count = RoundUp(halves[i].b->shape[0]);
-    part.b.resize(part.rank * part.output_count);
-    Transpose(*halves[i].b, part.output_count, part.b.data());
+    parts.push_back(
+        {ToFloats(*halves[i].b).value(), output_count, halves[i].b->shape[1], rank_count, i * output_count});
     input.input_count = halves[i].a->shape[1];
-    rank_count += part.rank;
+    rank_count += RoundUp(halves[i].a->shape[0], kAdapterRankMultiple);
   }
-  input.rank_columns = RoundUp(rank_count);
-  if (rank_count > 0 && rank_count <= kInt8PanelColumns) input.codes = QuantizeAs(halves, input.input_count);
+  if (parts.empty()) return input;
+  input.rank_columns = RoundUp(rank_count, kColumnMultiple);
+  if (rank_count <= kInt8PanelColumns) input.codes = QuantizeAs(halves, input.input_count);
   input.a.resize(input.input_count * input.rank_columns);
-  for (std::size_t i = 0; i < halves.size(); ++i) {
-    if (halves[i].a != nullptr) Transpose(*halves[i].a, input.rank_columns, input.a.data() + input.parts[i].first_rank);
+  for (std::size_t i = 0, part = 0; i < halves.size(); ++i) {
+    if (halves[i].a != nullptr) Transpose(*halves[i].a, input.rank_columns, input.a.data() + parts[part++].first_rank);
+  }
+  for (std::size_t first = 0; first < halves.size() * output_count; first += kInt8PanelColumns) {
+    input.panels.push_back(PlacePanel(parts, first, input.b));
   }
   return input;
 }
@@ -209,8 +249,9 @@ Result<BertAdapter> BertAdapter::Create(const BertConfig& config, const std::vec
   const std::span<const Halves> all(halves);
   for (std::size_t i = 0; i < halves.size(); ++i) {
     const auto linear = static_cast<BertLinear>(i % kBertLinearCount);
-    if (linear == BertLinear::kQuery) adapter.inputs_[i] = Join(all.subspan(i, 3));
-    if (linear >= BertLinear::kOutput) adapter.inputs_[i] = Join(all.subspan(i, 1));
+    const std::size_t output_count = ShapeOf(config, linear).out;
+    if (linear == BertLinear::kQuery) adapter.inputs_[i] = Join(all.subspan(i, 3), output_count);
+    if (linear >= BertLinear::kOutput) adapter.inputs_[i] = Join(all.subspan(i, 1), output_count);
   }
   return adapter;
 }
@@ -218,8 +259,7 @@ Result<BertAdapter> BertAdapter::Create(const BertConfig& config, const std::vec
 std::size_t BertAdapter::MemoryBytes() const {
   std::size_t count = 0;
   for (const LowRankInput& input : inputs_) {
-    count += input.a.size() + input.codes.lines.size() * sizeof(LowRankCodes::Line) / sizeof(float);
-    for (const LowRankPart& part : input.parts) count += part.b.size();
+    count += input.a.size() + input.b.size() + input.codes.lines.size() * sizeof(LowRankCodes::Line) / sizeof(float);
   }
   return count * sizeof(float);
 }

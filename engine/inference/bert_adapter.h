@@ -18,7 +18,7 @@
 namespace foreshore {
 
 inline constexpr std::size_t kAdapterRankMax = 256;
-inline constexpr std::size_t kAdapterColumnMultiple = 16;
+inline constexpr std::size_t kAdapterRankMultiple = 4;  // Ranks of each layer are filled up with zeros.
 inline constexpr std::size_t kAdapterRankColumnsMax = 3 * kAdapterRankMax;
 
 // The linear layers of one encoder layer, in canonical order.
@@ -32,14 +32,6 @@ struct BertLinearShape {
 };
 BertLinearShape ShapeOf(const BertConfig& config, BertLinear linear);
 
-// B of one linear layer, transposed and padded with zeros to a multiple of 16 columns.
-struct LowRankPart {
-  std::size_t first_rank = 0;    // Its place in what A gives.
-  std::size_t rank = 0;          // 0 where the adapter leaves the layer alone.
-  std::size_t output_count = 0;  // Padded.
-  std::vector<float> b;          // [rank][output_count], times the scale.
-};
-
 // As in int8, a scale for each rank: one panel of int8_gemm.h, of which the ranks are the first columns.
 struct LowRankCodes {
   struct alignas(64) Line {
@@ -52,7 +44,16 @@ struct LowRankCodes {
   std::vector<std::int32_t> column_sums;
   std::vector<std::int32_t> pair_sums;
 
-  Int8Panel panel() const { return {lines.front().codes.data(), column_sums.data(), pair_sums.data()}; }
+  std::size_t column_count = 0;  // Of ranks, a multiple of 8.
+
+  Int8Panel panel() const { return {lines.front().codes.data(), column_sums.data(), pair_sums.data(), column_count}; }
+};
+
+// What 64 outputs take of the ranks.
+struct LowRankPanel {
+  std::size_t first_rank = 0;
+  std::size_t rank = 0;   // 0 where the adapter leaves the outputs alone.
+  std::size_t first = 0;  // Of b.
 };
 
 // The adapters of the linear layers that read the same activations: their As side by side, so that these are read once,
@@ -63,7 +64,8 @@ struct LowRankInput {
   std::size_t rank_columns = 0;  // 0 where the adapter leaves all of the layers alone.
   std::vector<float> a;          // [input_count][rank_columns]
   LowRankCodes codes;
-  std::array<LowRankPart, 3> parts;  // query, key and value; the first alone for the other layers.
+  std::vector<LowRankPanel> panels;  // One for 64 outputs of the layers, one layer's behind the other's.
+  std::vector<float> b;              // For each panel [rank][64], times the scale.
 };
 
 class BertAdapter {

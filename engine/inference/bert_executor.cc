@@ -53,7 +53,7 @@ struct Scratch {
   std::int8_t* codes;       // [block][depth]
   char* packed;             // The same, as the integer kernel wants it.
   RowCode* row_codes;       // [block]
-  char* workspace;          // Of the integer kernel.
+  char* workspace;          // Of the integer kernels.
   std::int32_t* sums;       // [block][64]
   std::int32_t* code_sums;  // [groups][block], of 4-bit layers.
   float* gathered;          // [depth], a row in a layer's own order of inputs.
@@ -68,6 +68,16 @@ struct TokenRange {
   std::size_t first;
   std::size_t count;
 };
+
+// What an adapter adds to 64 outputs, of A x in `low_rank`; nothing where there is no adapter.
+LowRankTerm TermOf(const LowRankInput* adapted, std::size_t panel, const float* low_rank, std::size_t stride) {
+  if (adapted == nullptr) return {};
+  const LowRankPanel& place = adapted->panels[panel];
+  return {low_rank + place.first_rank, stride, place.rank, adapted->b.data() + place.first};
+}
+LowRankTerm TermOf(const LowRankInput* adapted, std::size_t panel, const float* low_rank) {
+  return TermOf(adapted, panel, low_rank, adapted == nullptr ? 0 : adapted->rank_columns);
+}
 
 std::string NameOfToken(std::size_t sequence, std::size_t token) {
   return "embed: sequence " + std::to_string(sequence) + " token " + std::to_string(token);
@@ -88,9 +98,7 @@ class BertExecutor::Plan {
         int4_gemm_(Int4GemmFor(level)),
         kernels_(FloatKernelsFor(level)),
         hidden_stride_(RoundUp(config_.hidden_size, kInt8PanelColumns)),
-        // An adapter's value is written in whole vectors.
-        qkv_stride_(RoundUp(2 * std::size_t{config_.hidden_size} + RoundUp(config_.hidden_size, kAdapterColumnMultiple),
-                            kInt8PanelColumns)),
+        qkv_stride_(RoundUp(3 * std::size_t{config_.hidden_size}, kInt8PanelColumns)),
         intermediate_stride_(RoundUp(config_.intermediate_size, kInt8PanelColumns)),
         scratch_(std::make_unique<Scratch[]>(worker_count_)) {
     Arena measure(nullptr);
@@ -102,8 +110,12 @@ class BertExecutor::Plan {
   }
 
   Status CheckInput(std::span<const std::span<const std::int32_t>> sequences, std::size_t out_count) const;
+  Status CheckLengths(std::span<const std::size_t> lengths, std::size_t hidden_count) const;
   // `sequences` fit the budget together; `out` takes their embeddings.
   void Run(std::span<const std::span<const std::int32_t>> sequences, const BertAdapter* adapter, float* out);
+  // `out`, which may be `hidden`, is written unless `until` is set.
+  void RunLayers(std::span<const std::size_t> lengths, const float* hidden, std::optional<BertLinear> until,
+                 float* out);
 
   const BertConfig& config() const { return config_; }
   std::size_t token_budget() const { return token_budget_; }
@@ -112,6 +124,8 @@ class BertExecutor::Plan {
  private:
   void Carve(Arena& arena);
   void PlaceTokens(std::span<const std::span<const std::int32_t>> sequences);
+  void CutBlocks();
+  void FinishLayers();
   template <typename Body>
   void ForEach(std::size_t count, const Body& body);
   TokenRange BlockAt(std::size_t index) const;
@@ -133,12 +147,14 @@ class BertExecutor::Plan {
   void Linear(std::size_t layer, BertLinear first, const PackedLinear& linear, const LinearRows& rows,
               Activation activation, Scratch& scratch) const;
   void QuantizeRows(const PackedLinear& linear, const LinearRows& rows, Scratch& scratch) const;
-  void LinearInt8(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
-  void LinearGrouped(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
-  void LinearFloat(const PackedLinear& linear, const LinearRows& rows, Activation activation, Scratch& scratch) const;
-  std::size_t MultiplyLowRank(const PackedLinear& linear, const LowRankInput& input, const LinearRows& rows,
-                              Scratch& scratch) const;
-  void AddLowRank(const LowRankInput& input, const LinearRows& rows, std::size_t stride, Scratch& scratch) const;
+  // `adapted` is null where there is nothing to add.
+  void LinearInt8(const PackedLinear& linear, const LinearRows& rows, const LowRankInput* adapted,
+                  Activation activation, Scratch& scratch) const;
+  void LinearGrouped(const PackedLinear& linear, const LinearRows& rows, const LowRankInput* adapted,
+                     Activation activation, Scratch& scratch) const;
+  void LinearFloat(const PackedLinear& linear, const LinearRows& rows, const LowRankInput* adapted,
+                   Activation activation, Scratch& scratch) const;
+  void MultiplyLowRank(const LowRankInput& input, const LinearRows& rows, Scratch& scratch) const;
 
   const PackedBert& packed_;
   const BertConfig& config_;
@@ -165,6 +181,7 @@ class BertExecutor::Plan {
 
   // Of the run in progress.
   const BertAdapter* adapter_ = nullptr;
+  std::optional<BertLinear> until_;  // Whose input the first layer ends at.
   std::size_t token_count_ = 0;
   std::size_t sequence_count_ = 0;
   std::size_t block_count_ = 0;
@@ -186,7 +203,9 @@ void BertExecutor::Plan::Carve(Arena& arena) {
     scratch.codes = arena.Take<std::int8_t>(block * depth);
     scratch.packed = arena.Take<char>(std::max(gemm_.PackedBytes(block, depth), int4_gemm_.PackedBytes(block, depth)));
     scratch.row_codes = arena.Take<RowCode>(block);
-    scratch.workspace = arena.Take<char>(Int8Gemm::WorkspaceBytes(depth));
+    const bool takes_panels = packed_.format().kind != WeightKind::kInt8 && int4_gemm_.multiply_panel != nullptr;
+    scratch.workspace =
+        arena.Take<char>(takes_panels ? Int4Gemm::WorkspaceBytes(depth) : Int8Gemm::WorkspaceBytes(depth));
     scratch.sums = arena.Take<std::int32_t>(block * kInt8PanelColumns);
     if (packed_.format().kind != WeightKind::kInt8) {
       scratch.acc = arena.Take<float>(block * kInt8PanelColumns);
@@ -224,6 +243,22 @@ Status BertExecutor::Plan::CheckInput(std::span<const std::span<const std::int32
   return Status::Ok();
 }
 
+Status BertExecutor::Plan::CheckLengths(std::span<const std::size_t> lengths, std::size_t hidden_count) const {
+  std::size_t token_count = 0;
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    if (lengths[i] < 1 || lengths[i] > config_.token_count_max) {
+      return Status::InvalidArgument("layers: sequence " + std::to_string(i) + " has " + std::to_string(lengths[i]) +
+                                     " tokens, expected 1.." + std::to_string(config_.token_count_max));
+    }
+    token_count += lengths[i];
+  }
+  if (token_count <= token_budget_ && token_count * config_.hidden_size == hidden_count) return Status::Ok();
+  return Status::InvalidArgument("layers: found " + std::to_string(hidden_count) + " floats for " +
+                                 std::to_string(token_count) + " tokens, expected " +
+                                 std::to_string(config_.hidden_size) + " each, of at most " +
+                                 std::to_string(token_budget_) + " tokens");
+}
+
 void BertExecutor::Plan::PlaceTokens(std::span<const std::span<const std::int32_t>> sequences) {
   token_count_ = 0;
   sequence_count_ = sequences.size();
@@ -234,6 +269,10 @@ void BertExecutor::Plan::PlaceTokens(std::span<const std::span<const std::int32_
       positions_[token_count_] = static_cast<std::int32_t>(token);
     }
   }
+  CutBlocks();
+}
+
+void BertExecutor::Plan::CutBlocks() {
   starts_[sequence_count_] = token_count_;
   // Blocks of equal size: as few as the scratch allows, or one per worker where that leaves each enough to do.
   const std::size_t for_scratch = (token_count_ + kBlockTokensMax - 1) / kBlockTokensMax;
@@ -271,16 +310,46 @@ void BertExecutor::Plan::Run(std::span<const std::span<const std::int32_t>> sequ
     EmbedTokens(BlockAt(block));
     ProjectQkv(0, BlockAt(block), scratch);
   });
+  FinishLayers();
+  for (std::size_t i = 0; i < sequence_count_; ++i) Pool(i, out + i * config_.hidden_size);
+}
+
+// All that comes behind the first layer's query, key and value.
+void BertExecutor::Plan::FinishLayers() {
   for (std::size_t i = 0; i < config_.layer_count; ++i) {
     ForEach(sequence_count_ * config_.head_count, [&](std::size_t index, Scratch& scratch) {
       AttendHead(index / config_.head_count, index % config_.head_count, scratch);
     });
     ForEach(block_count_, [&](std::size_t block, Scratch& scratch) {
       FinishLayer(i, BlockAt(block), scratch);
-      if (i + 1 < config_.layer_count) ProjectQkv(i + 1, BlockAt(block), scratch);
+      if (!until_ && i + 1 < config_.layer_count) ProjectQkv(i + 1, BlockAt(block), scratch);
     });
+    if (until_) return;
   }
-  for (std::size_t i = 0; i < sequence_count_; ++i) Pool(i, out + i * config_.hidden_size);
+}
+
+void BertExecutor::Plan::RunLayers(std::span<const std::size_t> lengths, const float* hidden,
+                                   std::optional<BertLinear> until, float* out) {
+  const std::size_t width = config_.hidden_size;
+  adapter_ = nullptr;
+  token_count_ = 0;
+  sequence_count_ = lengths.size();
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    starts_[i] = token_count_;
+    token_count_ += lengths[i];
+  }
+  CutBlocks();
+  for (std::size_t token = 0; token < token_count_; ++token) {
+    std::memcpy(hidden_ + token * hidden_stride_, hidden + token * width, width * sizeof(float));
+  }
+  until_ = until;
+  ForEach(block_count_, [&](std::size_t block, Scratch& scratch) { ProjectQkv(0, BlockAt(block), scratch); });
+  if (until_ != BertLinear::kQuery) FinishLayers();
+  until_.reset();
+  if (until) return;
+  for (std::size_t token = 0; token < token_count_; ++token) {
+    std::memcpy(out + token * width, hidden_ + token * hidden_stride_, width * sizeof(float));
+  }
 }
 
 void BertExecutor::Plan::EmbedTokens(TokenRange range) {
@@ -314,74 +383,73 @@ void BertExecutor::Plan::QuantizeRows(const PackedLinear& linear, const LinearRo
   }
 }
 
-void BertExecutor::Plan::LinearInt8(const PackedLinear& linear, const LinearRows& rows, Activation activation,
-                                    Scratch& scratch) const {
+// scratch.low_rank[row] = A x, input.rank_columns apart.
+void BertExecutor::Plan::MultiplyLowRank(const LowRankInput& input, const LinearRows& rows, Scratch& scratch) const {
+  kernels_.multiply(rows.in, rows.in_stride, rows.count, input.input_count, input.a.data(), input.rank_columns,
+                    input.rank_columns, false, scratch.low_rank, input.rank_columns);
+}
+
+void BertExecutor::Plan::LinearInt8(const PackedLinear& linear, const LinearRows& rows, const LowRankInput* adapted,
+                                    Activation activation, Scratch& scratch) const {
   QuantizeRows(linear, rows, scratch);
   gemm_.pack_rows(scratch.codes, rows.count, linear.depth, scratch.packed);
+  const bool has_codes = adapted != nullptr && !adapted->codes.lines.empty();
+  if (has_codes) {
+    const LowRankCodes& codes = adapted->codes;
+    gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, codes.panel(), scratch.workspace, scratch.sums);
+    kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, codes.scales.data(),
+                              codes.column_weights.data(), codes.bias.data(), {}, Activation::kNone, scratch.low_rank,
+                              kInt8PanelColumns);
+  } else if (adapted != nullptr) {
+    MultiplyLowRank(*adapted, rows, scratch);
+  }
+  const std::size_t low_rank_stride = has_codes ? kInt8PanelColumns : adapted != nullptr ? adapted->rank_columns : 0;
   for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
     const std::size_t column = panel * kInt8PanelColumns;
     gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, linear.panel(panel), scratch.workspace,
                          scratch.sums);
     kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, linear.scales + column,
-                              linear.column_weights + column, linear.bias + column, activation, rows.out + column,
+                              linear.column_weights + column, linear.bias + column,
+                              TermOf(adapted, panel, scratch.low_rank, low_rank_stride), activation, rows.out + column,
                               rows.out_stride);
   }
 }
 
-void BertExecutor::Plan::LinearGrouped(const PackedLinear& linear, const LinearRows& rows, Activation activation,
-                                       Scratch& scratch) const {
+void BertExecutor::Plan::LinearGrouped(const PackedLinear& linear, const LinearRows& rows, const LowRankInput* adapted,
+                                       Activation activation, Scratch& scratch) const {
+  if (adapted != nullptr) MultiplyLowRank(*adapted, rows, scratch);
   QuantizeRows(linear, rows, scratch);
   int4_gemm_.pack_rows(scratch.codes, rows.count, linear.depth, scratch.packed);
-  for (std::size_t group = 0; group < linear.group_count; ++group) {
+  const bool is_by_group = int4_gemm_.multiply_panel == nullptr;
+  for (std::size_t group = 0; is_by_group && group < linear.group_count; ++group) {
     SumInt4Codes(scratch.codes, rows.count, linear.depth, linear.group(group), scratch.code_sums + group * rows.count);
   }
   for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
     const std::size_t column = panel * kInt8PanelColumns;
-    for (std::size_t group = 0; group < linear.group_count; ++group) {
+    if (!is_by_group) {
+      int4_gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, linear.grouped_panel(panel),
+                                scratch.workspace, scratch.acc);
+    }
+    for (std::size_t group = 0; is_by_group && group < linear.group_count; ++group) {
       int4_gemm_.multiply_group(scratch.packed, rows.count, linear.depth, linear.group(group),
                                 scratch.code_sums + group * rows.count, linear.group_panel(panel, group), scratch.sums);
       kernels_.scale_sums(scratch.sums, rows.count, linear.group_panel_scales(panel, group), group > 0, scratch.acc);
     }
     kernels_.finish_panel(scratch.acc, rows.count, scratch.row_codes, linear.column_weights + column,
-                          linear.bias + column, activation, rows.out + column, rows.out_stride);
+                          linear.bias + column, TermOf(adapted, panel, scratch.low_rank), activation, rows.out + column,
+                          rows.out_stride);
   }
 }
 
-void BertExecutor::Plan::LinearFloat(const PackedLinear& linear, const LinearRows& rows, Activation activation,
-                                     Scratch& scratch) const {
+void BertExecutor::Plan::LinearFloat(const PackedLinear& linear, const LinearRows& rows, const LowRankInput* adapted,
+                                     Activation activation, Scratch& scratch) const {
+  if (adapted != nullptr) MultiplyLowRank(*adapted, rows, scratch);
   for (std::size_t panel = 0; panel < linear.panel_count; ++panel) {
     const std::size_t column = panel * kInt8PanelColumns;
     kernels_.multiply(rows.in, rows.in_stride, rows.count, linear.depth, linear.weights + column * linear.depth,
                       kInt8PanelColumns, kInt8PanelColumns, false, scratch.acc, kInt8PanelColumns);
-    kernels_.finish_panel(scratch.acc, rows.count, nullptr, nullptr, linear.bias + column, activation,
-                          rows.out + column, rows.out_stride);
-  }
-}
-
-// scratch.low_rank[row] = A x, as many floats apart as it returns; behind the layer's own product, whose packed codes
-// are at hand.
-std::size_t BertExecutor::Plan::MultiplyLowRank(const PackedLinear& linear, const LowRankInput& input,
-                                                const LinearRows& rows, Scratch& scratch) const {
-  if (linear.kind != WeightKind::kInt8 || input.codes.lines.empty()) {
-    kernels_.multiply(rows.in, rows.in_stride, rows.count, input.input_count, input.a.data(), input.rank_columns,
-                      input.rank_columns, false, scratch.low_rank, input.rank_columns);
-    return input.rank_columns;
-  }
-  gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, input.codes.panel(), scratch.workspace, scratch.sums);
-  kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, input.codes.scales.data(),
-                            input.codes.column_weights.data(), input.codes.bias.data(), Activation::kNone,
-                            scratch.low_rank, kInt8PanelColumns);
-  return kInt8PanelColumns;
-}
-
-// Where a part's outputs are padded come those of the next part of qkv: zeros added to them change nothing.
-void BertExecutor::Plan::AddLowRank(const LowRankInput& input, const LinearRows& rows, std::size_t stride,
-                                    Scratch& scratch) const {
-  for (std::size_t i = 0; i < input.parts.size(); ++i) {
-    const LowRankPart& part = input.parts[i];
-    if (part.rank == 0) continue;
-    kernels_.multiply(scratch.low_rank + part.first_rank, stride, rows.count, part.rank, part.b.data(),
-                      part.output_count, part.output_count, true, rows.out + i * config_.hidden_size, rows.out_stride);
+    kernels_.finish_panel(scratch.acc, rows.count, nullptr, nullptr, linear.bias + column,
+                          TermOf(adapted, panel, scratch.low_rank), activation, rows.out + column, rows.out_stride);
   }
 }
 
@@ -389,21 +457,14 @@ void BertExecutor::Plan::AddLowRank(const LowRankInput& input, const LinearRows&
 void BertExecutor::Plan::Linear(std::size_t layer, BertLinear first, const PackedLinear& linear, const LinearRows& rows,
                                 Activation activation, Scratch& scratch) const {
   if (observer_ != nullptr) observer_->OnInput(layer, first, rows.in, rows.in_stride, rows.count);
+  if (until_ == first) return;
   const LowRankInput* adapted = adapter_ == nullptr ? nullptr : &adapter_->input(layer, first);
-  const bool is_adapted = adapted != nullptr && adapted->rank_columns > 0;
-  // What an adapter adds comes before the activation.
-  const Activation at_once = is_adapted ? Activation::kNone : activation;
+  if (adapted != nullptr && adapted->rank_columns == 0) adapted = nullptr;
   switch (linear.kind) {
-    case WeightKind::kInt8: LinearInt8(linear, rows, at_once, scratch); break;
+    case WeightKind::kInt8: LinearInt8(linear, rows, adapted, activation, scratch); break;
     case WeightKind::kGrouped:
-    case WeightKind::kNf4: LinearGrouped(linear, rows, at_once, scratch); break;
-    case WeightKind::kFloat: LinearFloat(linear, rows, at_once, scratch); break;
-  }
-  if (!is_adapted) return;
-  AddLowRank(*adapted, rows, MultiplyLowRank(linear, *adapted, rows, scratch), scratch);
-  if (activation != Activation::kGelu) return;
-  for (std::size_t row = 0; row < rows.count; ++row) {
-    kernels_.gelu(rows.out + row * rows.out_stride, config_.intermediate_size);
+    case WeightKind::kNf4: LinearGrouped(linear, rows, adapted, activation, scratch); break;
+    case WeightKind::kFloat: LinearFloat(linear, rows, adapted, activation, scratch); break;
   }
 }
 
@@ -445,12 +506,15 @@ void BertExecutor::Plan::FinishLayer(std::size_t index, TokenRange range, Scratc
   Linear(index, BertLinear::kOutput, layer.output,
          {context_ + range.first * hidden_stride_, hidden_stride_, range.count, scratch.projected, hidden_stride_},
          Activation::kNone, scratch);
+  if (until_ == BertLinear::kOutput) return;
   add_and_normalise(layer.attention_norm);
   Linear(index, BertLinear::kUp, layer.up,
          {rows, hidden_stride_, range.count, scratch.intermediate, intermediate_stride_}, Activation::kGelu, scratch);
+  if (until_ == BertLinear::kUp) return;
   Linear(index, BertLinear::kDown, layer.down,
          {scratch.intermediate, intermediate_stride_, range.count, scratch.projected, hidden_stride_},
          Activation::kNone, scratch);
+  if (until_) return;
   add_and_normalise(layer.norm);
 }
 
@@ -515,6 +579,20 @@ Status BertExecutor::Embed(std::span<const std::span<const std::int32_t>> sequen
     return Status::Corruption("embed: the model's embedding of sequence " + std::to_string(i / config().hidden_size) +
                               " is not finite");
   }
+  return Status::Ok();
+}
+
+Status BertExecutor::RunLayers(std::span<const std::size_t> lengths, std::span<float> hidden) {
+  FORESHORE_RETURN_IF_ERROR(plan_->CheckLengths(lengths, hidden.size()));
+  if (lengths.empty()) return Status::Ok();
+  plan_->RunLayers(lengths, hidden.data(), std::nullopt, hidden.data());
+  return Status::Ok();
+}
+
+Status BertExecutor::ShowInput(std::span<const std::size_t> lengths, std::span<const float> hidden, BertLinear linear) {
+  FORESHORE_RETURN_IF_ERROR(plan_->CheckLengths(lengths, hidden.size()));
+  if (lengths.empty()) return Status::Ok();
+  plan_->RunLayers(lengths, hidden.data(), linear, nullptr);
   return Status::Ok();
 }
 

@@ -61,6 +61,13 @@ class BertExecutor {
   Status Embed(std::span<const std::span<const std::int32_t>> sequences, std::span<float> out,
                const BertAdapter* adapter = nullptr);
 
+  // The layers alone, without embedding and pooling: `hidden` has the H floats of each token, sequence behind sequence
+  // of these lengths, and becomes what the last layer gives. kInvalidArgument where the lengths are
+  // not 1..token_count_max, exceed the budget together or do not fit `hidden`.
+  Status RunLayers(std::span<const std::size_t> lengths, std::span<float> hidden);
+  // The same, only until the observer has been shown what `linear` of the first layer reads.
+  Status ShowInput(std::span<const std::size_t> lengths, std::span<const float> hidden, BertLinear linear);
+
   const BertConfig& config() const;
   std::size_t token_budget() const;
   // Bytes of the arena. The mapped weights are not part of it.

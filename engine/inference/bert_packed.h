@@ -85,6 +85,15 @@ struct PackedLinear {
                 group_index * group_size / 8 * kInt4PanelBytesPerStep,
             group_zeros + (panel_index * group_count + group_index) * kInt8PanelColumns, levels};
   }
+  Int4GroupedPanel grouped_panel(std::size_t index) const {
+    const std::size_t column = index * kInt8PanelColumns;
+    return {group_codes + column * depth / 2,
+            group_zeros + column * group_count,
+            group_scales + column * group_count,
+            levels,
+            group_size,
+            group_count};
+  }
   const float* group_panel_scales(std::size_t panel_index, std::size_t group_index) const {
     return group_scales + (panel_index * group_count + group_index) * kInt8PanelColumns;
   }

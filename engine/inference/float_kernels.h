@@ -38,6 +38,14 @@ struct RowCode {
   float offset;
 };
 
+// What a LoRA adapter adds to 64 outputs of a row: Σ_r in[r] · b[r][column].
+struct LowRankTerm {
+  const float* in = nullptr;  // Rows `in_stride` floats apart.
+  std::size_t in_stride = 0;
+  std::size_t rank = 0;      // A multiple of 4; 0 where nothing is added.
+  const float* b = nullptr;  // [rank][64]
+};
+
 struct FloatKernels {
   CpuLevel level;
 
@@ -48,20 +56,22 @@ struct FloatKernels {
   RowCode (*quantize_row)(const float* values, std::size_t count, std::int8_t* codes);
 
   // The product's value for `row_count` rows of 64, activation applied: out[r][c] =
-  //   activation(sums[r][c] · rows[r].scale · column_scales[c] + rows[r].offset · column_weights[c] + bias[c])
-  // where column_weights[c] is the sum of the weights of output c. sums lie 64 apart, out lies `out_stride` apart.
+  //   activation(sums[r][c] · rows[r].scale · column_scales[c] + rows[r].offset · column_weights[c] + bias[c] + term)
+  // where column_weights[c] is the sum of the weights of output c and the term that of `low_rank`. sums lie 64 apart,
+  // out lies `out_stride` apart.
   void (*dequantize_panel)(const std::int32_t* sums, std::size_t row_count, const RowCode* rows,
                            const float* column_scales, const float* column_weights, const float* bias,
-                           Activation activation, float* out, std::size_t out_stride);
+                           const LowRankTerm& low_rank, Activation activation, float* out, std::size_t out_stride);
 
   // acc[r][c] = sums[r][c] · scales[c], or += that where `add`; rows of 64.
   void (*scale_sums)(const std::int32_t* sums, std::size_t row_count, const float* scales, bool add, float* acc);
 
   // The last step of what scale_sums gathered: out[r][c] =
-  //   activation(acc[r][c] · rows[r].scale + rows[r].offset · column_weights[c] + bias[c])
-  // With `rows` null the product is in f32 already: activation(acc[r][c] + bias[c]).
+  //   activation(acc[r][c] · rows[r].scale + rows[r].offset · column_weights[c] + bias[c] + term)
+  // With `rows` null the product is in f32 already: activation(acc[r][c] + bias[c] + term).
   void (*finish_panel)(const float* acc, std::size_t row_count, const RowCode* rows, const float* column_weights,
-                       const float* bias, Activation activation, float* out, std::size_t out_stride);
+                       const float* bias, const LowRankTerm& low_rank, Activation activation, float* out,
+                       std::size_t out_stride);
 
   // out[r][c] = Σ_k in[r][k] · weights[k][c], or += that where `add`, for `column_count` columns, a multiple of 16.
   void (*multiply)(const float* in, std::size_t in_stride, std::size_t row_count, std::size_t depth,
@@ -70,9 +80,6 @@ struct FloatKernels {
 
   // gram[i][j] += Σ_r rows[r][i] · rows[r][j] for j ≥ i / 4 · 4 at least. `width` and strides are multiples of 16.
   void (*accumulate_gram)(const float* rows, std::size_t row_count, std::size_t width, float* gram);
-
-  // In place.
-  void (*gelu)(float* values, std::size_t count);
 
   // out = gamma · (values − mean) / √(variance + epsilon) + beta. out may alias values.
   void (*layer_norm)(const float* values, const float* gamma, const float* beta, float epsilon, std::size_t count,

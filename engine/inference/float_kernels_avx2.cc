@@ -16,9 +16,9 @@
 namespace foreshore {
 
 const FloatKernels& FloatKernelsAvx2() {
-  static constexpr FloatKernels kKernels{CpuLevel::kAvx2, QuantizeRow,    DequantizePanel, ScaleSums, FinishPanel,
-                                         Multiply,        AccumulateGram, GeluInPlace,     LayerNorm, AddLayerNorm,
-                                         EmbedToken,      Accumulate,     Attend};
+  static constexpr FloatKernels kKernels{CpuLevel::kAvx2, QuantizeRow, DequantizePanel, ScaleSums,
+                                         FinishPanel,     Multiply,    AccumulateGram,  LayerNorm,
+                                         AddLayerNorm,    EmbedToken,  Accumulate,      Attend};
   return kKernels;
 }
 

@@ -16,9 +16,9 @@
 namespace foreshore {
 
 const FloatKernels& FloatKernelsAvx512() {
-  static constexpr FloatKernels kKernels{
-      CpuLevel::kAvx512Vnni, QuantizeRow, DequantizePanel, ScaleSums,  FinishPanel, Multiply, AccumulateGram,
-      GeluInPlace,           LayerNorm,   AddLayerNorm,    EmbedToken, Accumulate,  Attend};
+  static constexpr FloatKernels kKernels{CpuLevel::kAvx512Vnni, QuantizeRow, DequantizePanel, ScaleSums,
+                                         FinishPanel,           Multiply,    AccumulateGram,  LayerNorm,
+                                         AddLayerNorm,          EmbedToken,  Accumulate,      Attend};
   return kKernels;
 }
 

@@ -14,9 +14,9 @@
 namespace foreshore {
 
 const FloatKernels& FloatKernelsPortable() {
-  static constexpr FloatKernels kKernels{CpuLevel::kScalar, QuantizeRow,    DequantizePanel, ScaleSums, FinishPanel,
-                                         Multiply,          AccumulateGram, GeluInPlace,     LayerNorm, AddLayerNorm,
-                                         EmbedToken,        Accumulate,     Attend};
+  static constexpr FloatKernels kKernels{CpuLevel::kScalar, QuantizeRow, DequantizePanel, ScaleSums,
+                                         FinishPanel,       Multiply,    AccumulateGram,  LayerNorm,
+                                         AddLayerNorm,      EmbedToken,  Accumulate,      Attend};
   return kKernels;
 }
 

@@ -11,8 +11,7 @@
 namespace foreshore {
 namespace {
 
-constexpr std::size_t kBlock = 64;
-constexpr double kDampingMax = 10.0;
+constexpr std::size_t kBlock = kHessianBlock;
 
 float CodeOf(float value, float scale, std::uint8_t zero, float code_max) {
   if (scale == 0) return zero;
@@ -82,109 +81,6 @@ GroupedWeights MakeGrids(std::span<const float> weights, std::size_t row_count, 
     grids.zeros[i] = best.zero;
   }
   return grids;
-}
-
-// A square matrix of blocks, so that nearly all of the work is products of blocks, which the float kernels do.
-struct Square {
-  explicit Square(std::size_t n) : size(n), values(n * n) {}
-  float* at(std::size_t row, std::size_t column) { return values.data() + row * size + column; }
-  const float* at(std::size_t row, std::size_t column) const { return values.data() + row * size + column; }
-
-  std::size_t size;  // A multiple of kBlock.
-  std::vector<float> values;
-};
-
-// The kBlock rows and columns from `first` on, of `matrix` = R·Rᵀ: R, upper triangular, from the last column back.
-// False where they are not positive definite.
-bool FactorDiagonal(Square& matrix, std::size_t first) {
-  for (std::size_t j = kBlock; j-- > 0;) {
-    float* row_j = matrix.at(first + j, first);
-    double rest = row_j[j];
-    for (std::size_t k = j + 1; k < kBlock; ++k) rest -= static_cast<double>(row_j[k]) * row_j[k];
-    if (!(rest > 0)) return false;
-    const double diagonal = std::sqrt(rest);
-    row_j[j] = static_cast<float>(diagonal);
-    for (std::size_t i = 0; i < j; ++i) {
-      float* row_i = matrix.at(first + i, first);
-      double sum = row_i[j];
-      for (std::size_t k = j + 1; k < kBlock; ++k) sum -= static_cast<double>(row_i[k]) * row_j[k];
-      row_i[j] = static_cast<float>(sum / diagonal);
-    }
-  }
-  return true;
-}
-
-// In place: the upper triangle of `matrix` becomes R with matrix = R·Rᵀ. False where it is not positive definite.
-bool FactorUpper(Square& matrix, const FloatKernels& kernels) {
-  std::vector<float> less(kBlock * matrix.size);  // −(the block's columns above it)ᵀ, [kBlock][first].
-  for (std::size_t first = matrix.size; first > 0;) {
-    first -= kBlock;
-    if (!FactorDiagonal(matrix, first)) return false;
-    for (std::size_t row = 0; row < first; ++row) {
-      float* values = matrix.at(row, first);
-      for (std::size_t j = kBlock; j-- > 0;) {
-        const float* factors = matrix.at(first + j, first);
-        double sum = values[j];
-        for (std::size_t k = j + 1; k < kBlock; ++k) sum -= static_cast<double>(values[k]) * factors[k];
-        values[j] = static_cast<float>(sum / factors[j]);
-        less[j * first + row] = -values[j];
-      }
-    }
-    if (first > 0) {
-      kernels.multiply(matrix.at(0, first), matrix.size, first, kBlock, less.data(), first, first, true,
-                       matrix.at(0, 0), matrix.size);
-    }
-  }
-  return true;
-}
-
-// R⁻¹, upper triangular like R: the Cholesky factor U of the inverse Hessian, H⁻¹ = Uᵀ·U.
-Square InvertUpper(const Square& r, const FloatKernels& kernels) {
-  const std::size_t n = r.size;
-  Square inverse(n);
-  for (std::size_t first = n; first > 0;) {
-    first -= kBlock;
-    const std::size_t after = first + kBlock;
-    // R·U = I, solved for the block's rows: what the rows below contribute, then the block's own triangle.
-    if (after < n) {
-      kernels.multiply(r.at(first, after), n, kBlock, n - after, inverse.at(after, after), n, n - after, false,
-                       inverse.at(first, after), n);
-    }
-    for (std::size_t i = kBlock; i-- > 0;) {
-      float* row = inverse.at(first + i, 0);
-      for (std::size_t j = after; j < n; ++j) row[j] = -row[j];
-      row[first + i] = 1;
-      for (std::size_t k = i + 1; k < kBlock; ++k) {
-        const float factor = *r.at(first + i, first + k);
-        const float* other = inverse.at(first + k, 0);
-        for (std::size_t j = first + k; j < n; ++j) row[j] -= factor * other[j];
-      }
-      const float scale = 1.0F / *r.at(first + i, first + i);
-      for (std::size_t j = first + i; j < n; ++j) row[j] *= scale;
-    }
-  }
-  return inverse;
-}
-
-// U for the Hessian's columns in this order; columns that no input touched count as 1.
-Result<Square> FactorInverse(const Hessian& hessian, const std::vector<std::size_t>& order, double damping) {
-  const std::size_t n = hessian.width;
-  const FloatKernels& kernels = FloatKernelsFor(DetectCpuLevel());
-  double mean = 0;
-  for (std::size_t i = 0; i < n; ++i) mean += hessian.sums[i * hessian.stride + i] / static_cast<double>(n);
-  for (; damping <= kDampingMax; damping *= 10) {
-    Square matrix((n + kBlock - 1) / kBlock * kBlock);
-    for (std::size_t i = 0; i < matrix.size; ++i) *matrix.at(i, i) = 1;
-    for (std::size_t i = 0; i < n; ++i) {
-      const float* row = hessian.sums.data() + order[i] * hessian.stride;
-      for (std::size_t j = 0; j < n; ++j) *matrix.at(i, j) = row[order[j]];
-      if (*matrix.at(i, i) == 0) *matrix.at(i, i) = 1;
-      *matrix.at(i, i) += static_cast<float>(damping * mean);
-    }
-    if (FactorUpper(matrix, kernels)) return InvertUpper(matrix, kernels);
-  }
-  return Status::InvalidArgument("GPTQ: the Hessian of " + std::to_string(hessian.row_count) +
-                                 " calibration tokens is singular even when damped, expected more varied texts");
 }
 
 // Lowers Σ e·(H + damping)·eᵀ over rows e of W − Q, round by round.
@@ -306,12 +202,7 @@ class Refiner {
   std::vector<float> slope_;  // error_ · (H + ridge).
 };
 
-Status CheckFinite(const Hessian& hessian, std::span<const float> weights) {
-  for (std::size_t i = 0; i < hessian.width; ++i) {
-    if (std::isfinite(hessian.sums[i * hessian.stride + i])) continue;
-    return Status::InvalidArgument("GPTQ: calibration activations of input " + std::to_string(i) +
-                                   " are not finite, expected finite numbers");
-  }
+Status CheckWeights(std::span<const float> weights) {
   for (std::size_t i = 0; i < weights.size(); ++i) {
     if (std::isfinite(weights[i])) continue;
     return Status::InvalidArgument("GPTQ: weight " + std::to_string(i) + " is not finite, expected a finite number");
@@ -324,7 +215,7 @@ Status CheckFinite(const Hessian& hessian, std::span<const float> weights) {
 Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
                                     const GptqOptions& options) {
   const std::size_t n = hessian.width;
-  FORESHORE_RETURN_IF_ERROR(CheckFinite(hessian, weights));
+  FORESHORE_RETURN_IF_ERROR(CheckWeights(weights));
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (options.act_order) {
@@ -332,7 +223,7 @@ Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t 
       return hessian.sums[a * hessian.stride + a] > hessian.sums[b * hessian.stride + b];
     });
   }
-  FORESHORE_ASSIGN_OR_RETURN(const Square factor, FactorInverse(hessian, order, options.damping));
+  FORESHORE_ASSIGN_OR_RETURN(const BlockedSquare factor, FactorInverse(hessian, order, options.damping));
   std::vector<float> importance(n);
   for (std::size_t i = 0; i < n; ++i) importance[i] = hessian.sums[i * hessian.stride + i];
   GroupedWeights result = MakeGrids(weights, row_count, n, options.bits, options.group_size, importance);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/inference/grouped_weights.h"
+#include "engine/inference/hessian.h"
 #include "foreshore/status.h"
 
 namespace foreshore {
@@ -25,14 +26,6 @@ struct GptqOptions {
   bool act_order = true;
   std::uint32_t refinement_count = 3;  // Rounds of refinement after GPTQ: scales, then each code by itself.
   double damping = 0.01;  // Of the mean diagonal, added to it; ten times as much, and again, where that does not do.
-};
-
-// Σ x·xᵀ over the calibration rows x that a layer reads.
-struct Hessian {
-  std::size_t width = 0;      // Inputs.
-  std::size_t stride = 0;     // Padded to 16.
-  std::size_t row_count = 0;  // Of x.
-  std::vector<float> sums;    // [stride][stride], symmetric, zero in the padding.
 };
 
 // `weights` is [row_count][hessian.width]. Groups are of neighbouring inputs whatever the order of columns, so the

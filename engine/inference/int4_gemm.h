@@ -33,6 +33,16 @@ struct Int4Panel {
   const std::uint8_t* levels;  // [16], 0..127; null where a code is its own level.
 };
 
+// 64 output channels with all of their groups of inputs, each but the last of `group_size`.
+struct Int4GroupedPanel {
+  const std::uint8_t* codes;   // [depth/8][64][4]
+  const std::uint8_t* zeros;   // [group_count][64], 0..127.
+  const float* scales;         // [group_count][64]
+  const std::uint8_t* levels;  // As in Int4Panel.
+  std::size_t group_size;
+  std::size_t group_count;
+};
+
 // A group of inputs: where it begins and how many there are, both multiples of 8.
 struct Int4Group {
   std::size_t first;
@@ -52,6 +62,15 @@ struct Int4Gemm {
   void (*multiply_group)(const void* packed, std::size_t row_count, std::size_t depth, Int4Group group,
                          const std::int32_t* code_sums, const Int4Panel& panel, std::int32_t* sums);
 
+  // acc[row_count][64] = Σ over groups of a group's sums times its scales, in f32 and in their order, each step fused:
+  // what multiply_group and FloatKernels::scale_sums give at this level, bit for bit. `workspace` is 64-byte aligned
+  // and holds WorkspaceBytes(depth). Null where the kernel has nothing to gain by taking groups together; where it is
+  // not, nothing reads code sums.
+  void (*multiply_panel)(const void* packed, std::size_t row_count, std::size_t depth, const Int4GroupedPanel& panel,
+                         void* workspace, float* acc);
+
+  // A panel's levels in 8 bits, each group filled up to 64 inputs.
+  static std::size_t WorkspaceBytes(std::size_t depth) { return (2 * depth + 64) * kInt8PanelColumns; }
   std::size_t PackedBytes(std::size_t row_count, std::size_t depth) const {
     return (row_count + row_group - 1) / row_group * row_group * depth + kInt4BytesPastRows;
   }

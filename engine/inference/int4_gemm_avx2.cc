@@ -110,7 +110,7 @@ void MultiplyGroup(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int4Gemm& Int4GemmAvx2() {
-  static constexpr Int4Gemm kKernel{CpuLevel::kAvx2, kRows, PackRowTiles<kRows>, MultiplyGroup};
+  static constexpr Int4Gemm kKernel{CpuLevel::kAvx2, kRows, PackRowTiles<kRows>, MultiplyGroup, nullptr};
   return kKernel;
 }
 

@@ -126,7 +126,7 @@ void MultiplyGroup(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int4Gemm& FORESHORE_KERNEL_NAME() {
-  static constexpr Int4Gemm kKernel{CpuLevel::kAvx512Vnni, kRows, PackRowTiles<kRows>, MultiplyGroup};
+  static constexpr Int4Gemm kKernel{CpuLevel::kAvx512Vnni, kRows, PackRowTiles<kRows>, MultiplyGroup, nullptr};
   return kKernel;
 }
 

@@ -109,7 +109,7 @@ void MultiplyGroup(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int4Gemm& FORESHORE_KERNEL_NAME() {
-  static constexpr Int4Gemm kKernel{CpuLevel::kNeonDot, kRows, PackRowTiles<kRows>, MultiplyGroup};
+  static constexpr Int4Gemm kKernel{CpuLevel::kNeonDot, kRows, PackRowTiles<kRows>, MultiplyGroup, nullptr};
   return kKernel;
 }
 

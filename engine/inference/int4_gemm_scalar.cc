@@ -30,7 +30,7 @@ void MultiplyGroup(const void* packed, std::size_t row_count, std::size_t depth,
 }  // namespace
 
 const Int4Gemm& Int4GemmScalar() {
-  static constexpr Int4Gemm kKernel{CpuLevel::kScalar, 1, PackRows, MultiplyGroup};
+  static constexpr Int4Gemm kKernel{CpuLevel::kScalar, 1, PackRows, MultiplyGroup, nullptr};
   return kKernel;
 }
 

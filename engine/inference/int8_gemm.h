@@ -25,9 +25,10 @@ inline constexpr std::size_t kInt8DepthMax = 65'536;
 
 // 64 output channels. Borrowed: from a packed model, or from a caller's buffers.
 struct Int8Panel {
-  const std::int8_t* codes;         // [depth/4][64][4], 64-byte aligned.
-  const std::int32_t* column_sums;  // [64], Σ_k w[n][k].
-  const std::int32_t* pair_sums;    // [64], Σ w[n][k] · w[n][k + 4] over k with k mod 8 < 4.
+  const std::int8_t* codes;                      // [depth/4][64][4], 64-byte aligned.
+  const std::int32_t* column_sums;               // [64], Σ_k w[n][k].
+  const std::int32_t* pair_sums;                 // [64], Σ w[n][k] · w[n][k + 4] over k with k mod 8 < 4.
+  std::size_t column_count = kInt8PanelColumns;  // A multiple of 8: sums of later channels need not be made.
 };
 
 struct Int8Gemm {

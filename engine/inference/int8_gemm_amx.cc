@@ -24,6 +24,7 @@ void MultiplyPanel(const void* packed, std::size_t row_count, std::size_t depth,
                        depth / amx::kTileDepth,
                        nullptr,
                        false,
+                       panel.column_count,
                        sums};
   if (const std::size_t rest = depth % amx::kTileDepth; rest > 0) {
     const std::size_t bytes = rest / kInt8DepthStep * amx::kPanelStepBytes;

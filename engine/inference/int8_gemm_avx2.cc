@@ -138,7 +138,7 @@ FORESHORE_AVX2 void MultiplyPanel(const void* packed, std::size_t row_count, std
                                   void* workspace, std::int32_t* sums) {
   auto* wide = static_cast<__m256i*>(workspace);
   const std::size_t group_bytes = GroupBytes(depth);
-  for (std::size_t column = 0; column < kInt8PanelColumns; column += kColumns) {
+  for (std::size_t column = 0; column < panel.column_count; column += kColumns) {
     const std::int8_t* strip = panel.codes + column * kInt8DepthStep;
     const auto* group = static_cast<const char*>(packed);
     const std::int32_t* pair_sums = panel.pair_sums + column;

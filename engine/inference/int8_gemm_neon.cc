@@ -67,7 +67,7 @@ FORESHORE_NEON_DOT void MultiplyGroup(const std::int8_t* rows, std::size_t row_c
 void MultiplyPanel(const void* packed, std::size_t row_count, std::size_t depth, const Int8Panel& panel,
                    void* /*workspace*/, std::int32_t* sums) {
   const std::size_t step_count = depth / kInt8DepthStep;
-  for (std::size_t column = 0; column < kInt8PanelColumns; column += kColumns) {
+  for (std::size_t column = 0; column < panel.column_count; column += kColumns) {
     const auto* rows = static_cast<const std::int8_t*>(packed);
     for (std::size_t row = 0; row < row_count; row += kRows, rows += kRows * depth) {
       MultiplyGroup(rows, row_count - row, step_count, panel.codes + column * kInt8DepthStep,

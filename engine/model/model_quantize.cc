@@ -3,11 +3,10 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <new>
 
 #include "engine/inference/bert_gptq.h"
 #include "engine/inference/bert_quantize.h"
+#include "engine/inference/packed_bert_in_memory.h"
 #include "engine/model/bert_text_model.h"
 #include "engine/model/model_manifest.h"
 #include "engine/model/model_registry.h"
@@ -42,32 +41,6 @@ Sequences Tokenize(const WordPieceTokenizer& tokenizer, std::span<const std::str
   }
   return sequences;
 }
-
-// Packed weights in memory, for a model that is not kept yet.
-class PackedInMemory {
- public:
-  static Result<PackedInMemory> Make(const BertModel& model, const WeightFormat& format) {
-    std::vector<TensorView> views;
-    for (const Tensor& tensor : model.tensors) views.push_back(tensor.view());
-    FORESHORE_ASSIGN_OR_RETURN(const ByteString blob, PackBert(model.config, format, views));
-    PackedInMemory packed;
-    packed.memory_.reset(static_cast<char*>(::operator new[](blob.size(), kAlignment)));
-    std::memcpy(packed.memory_.get(), blob.data(), blob.size());
-    FORESHORE_ASSIGN_OR_RETURN(PackedBert opened, PackedBert::Open({packed.memory_.get(), blob.size()}));
-    packed.packed_ = std::make_unique<PackedBert>(std::move(opened));
-    return packed;
-  }
-  const PackedBert& packed() const { return *packed_; }
-
- private:
-  static constexpr std::align_val_t kAlignment{kPackedBertAlignment};
-  struct Delete {
-    void operator()(char* memory) const { ::operator delete[](memory, kAlignment); }
-  };
-  PackedInMemory() = default;
-  std::unique_ptr<char[], Delete> memory_;
-  std::unique_ptr<PackedBert> packed_;
-};
 
 struct Embedded {
   std::vector<float> vectors;
@@ -181,7 +154,7 @@ Result<ModelQuantizeReport> ModelRegistry::Quantize(const std::string& name, con
   BertModel quantized;
   if (format.kind == WeightKind::kGrouped) {
     GptqReport gptq;
-    auto made = QuantizeBertGptq(f32, running->packed(), Tokenize(running->tokenizer(), calibration),
+    auto made = QuantizeBertGptq(f32, Tokenize(running->tokenizer(), calibration),
                                  {.bits = format.bits, .group_size = format.group_size}, &gptq);
     if (!made.ok()) return made.status().WithContext(where);
     quantized = std::move(made).value();
@@ -193,7 +166,7 @@ Result<ModelQuantizeReport> ModelRegistry::Quantize(const std::string& name, con
     quantized = std::move(made).value();
   }
 
-  FORESHORE_ASSIGN_OR_RETURN(const PackedInMemory packed, PackedInMemory::Make(quantized, format));
+  FORESHORE_ASSIGN_OR_RETURN(const auto packed, PackedBertInMemory::Make(quantized, format));
   const Sequences judges = Tokenize(running->tokenizer(), held_out);
   FORESHORE_ASSIGN_OR_RETURN(const Embedded before, EmbedAll(running->packed(), judges));
   FORESHORE_ASSIGN_OR_RETURN(const Embedded after, EmbedAll(packed.packed(), judges));

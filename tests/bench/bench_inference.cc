@@ -77,13 +77,12 @@ Status PrepareModel(const ImportedModel& imported, const std::string& format, co
   FORESHORE_RETURN_IF_ERROR(WriteFileAtomic(path, blob));
   FORESHORE_ASSIGN_OR_RETURN(server.mapped, MappedFile::Open(path));
   if (format == "int8") return Status::Ok();
-  FORESHORE_ASSIGN_OR_RETURN(const PackedBert runs, PackedBert::Open(server.mapped->bytes()));
   std::ifstream texts(calibration);
   Sequences sequences;
   for (std::string line; std::getline(texts, line);) sequences.push_back(Tokenize(imported.tokenizer, line, 128));
   const GptqOptions options;
   FORESHORE_ASSIGN_OR_RETURN(const BertModel gptq,
-                             QuantizeBertGptq(imported.model, runs, sequences, options, &server.report));
+                             QuantizeBertGptq(imported.model, sequences, options, &server.report));
   FORESHORE_ASSIGN_OR_RETURN(blob, Pack(gptq, WeightFormat::Gptq(options.bits, options.group_size)));
   FORESHORE_RETURN_IF_ERROR(WriteFileAtomic(path + "4", blob));
   FORESHORE_ASSIGN_OR_RETURN(server.mapped, MappedFile::Open(path + "4"));

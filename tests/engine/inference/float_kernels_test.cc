@@ -94,9 +94,9 @@ TEST_CASE("float kernels: GELU stays within its bound") {
     std::vector<float> linear(kCount);
     std::vector<float> gelu(kCount);
     kernels->dequantize_panel(sums.data(), 400, rows.data(), column_scales.data(), column_weights.data(), bias.data(),
-                              Activation::kNone, linear.data(), 64);
+                              {}, Activation::kNone, linear.data(), 64);
     kernels->dequantize_panel(sums.data(), 400, rows.data(), column_scales.data(), column_weights.data(), bias.data(),
-                              Activation::kGelu, gelu.data(), 64);
+                              {}, Activation::kGelu, gelu.data(), 64);
     double max_error = 0;
     for (int i = 0; i < kCount; ++i) {
       const double x = linear[i];
@@ -104,6 +104,55 @@ TEST_CASE("float kernels: GELU stays within its bound") {
       max_error = std::max(max_error, std::fabs(gelu[i] - 0.5 * x * std::erfc(-x / std::sqrt(2.0))));
     }
     CHECK(max_error <= 1.5e-6);
+  }
+}
+
+TEST_CASE("float kernels: what an adapter adds comes before the activation, for every rank, in 8 bits and floats") {
+  constexpr std::size_t kRows = 7;
+  const std::vector<float> acc = RandomFloats(kRows * 64, 11, 50.0F);
+  const std::vector<float> column_scales = RandomFloats(64, 12, 0.02F);
+  const std::vector<float> column_weights = RandomFloats(64, 13);
+  const std::vector<float> bias = RandomFloats(64, 14);
+  std::vector<std::int32_t> sums(acc.begin(), acc.end());
+  const std::vector<float> whole(sums.begin(), sums.end());
+  std::vector<RowCode> rows;
+  for (std::size_t row = 0; row < kRows; ++row) rows.push_back({0.01F * static_cast<float>(row + 1), 0.25F});
+  for (const FloatKernels* kernels : KernelsToTest()) {
+    for (const std::size_t rank : {0, 4, 8, 12, 16, 28}) {
+      const std::vector<float> low = RandomFloats(kRows * 40, 15);
+      const std::vector<float> b = RandomFloats(rank * 64 + 1, 16, 0.3F);
+      const LowRankTerm term{low.data() + 3, 40, rank, b.data()};
+      for (const Activation activation : {Activation::kNone, Activation::kGelu}) {
+        CAPTURE(CpuLevelName(kernels->level));
+        CAPTURE(rank);
+        std::vector<float> from_codes(kRows * 70);
+        std::vector<float> from_scaled(kRows * 70);
+        std::vector<float> from_floats(kRows * 70);
+        kernels->dequantize_panel(sums.data(), kRows, rows.data(), column_scales.data(), column_weights.data(),
+                                  bias.data(), term, activation, from_codes.data(), 70);
+        kernels->finish_panel(whole.data(), kRows, rows.data(), column_weights.data(), bias.data(), term, activation,
+                              from_scaled.data(), 70);
+        kernels->finish_panel(whole.data(), kRows, nullptr, nullptr, bias.data(), term, activation, from_floats.data(),
+                              70);
+        for (std::size_t i = 0; i < kRows * 64; ++i) {
+          const std::size_t row = i / 64;
+          const std::size_t column = i % 64;
+          double added = bias[column];
+          for (std::size_t r = 0; r < rank; ++r)
+            added += static_cast<double>(low[row * 40 + 3 + r]) * b[r * 64 + column];
+          const double offset = static_cast<double>(rows[row].offset) * column_weights[column];
+          const double scaled = static_cast<double>(whole[i]) * rows[row].scale;
+          const auto finished = [&](double x) {
+            return activation == Activation::kGelu ? 0.5 * x * std::erfc(-x / std::sqrt(2.0)) : x;
+          };
+          CHECK(from_codes[row * 70 + column] ==
+                doctest::Approx(finished(scaled * column_scales[column] + offset + added)).epsilon(2e-5).scale(1));
+          CHECK(from_scaled[row * 70 + column] ==
+                doctest::Approx(finished(scaled + offset + added)).epsilon(2e-5).scale(1));
+          CHECK(from_floats[row * 70 + column] == doctest::Approx(finished(whole[i] + added)).epsilon(2e-5).scale(1));
+        }
+      }
+    }
   }
 }
 

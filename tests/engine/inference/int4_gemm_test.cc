@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <random>
@@ -100,6 +103,65 @@ std::vector<NamedGemm> GemmsToTest() {
 
 const std::vector<std::uint8_t> kTable = {0, 19, 30, 38, 45, 51, 57, 63, 68, 73, 79, 84, 91, 98, 109, 127};
 
+// All groups of one panel, at random.
+struct GroupedProblem {
+  std::size_t row_count;
+  std::size_t depth;
+  std::size_t group_size;
+  std::size_t group_count;
+  std::vector<std::int8_t> activations;
+  std::vector<std::uint8_t> codes;
+  std::vector<std::uint8_t> zeros;
+  std::vector<float> scales;
+
+  GroupedProblem(std::size_t rows, std::size_t k_count, std::size_t of, std::mt19937& random)
+      : row_count(rows),
+        depth(k_count),
+        group_size(of),
+        group_count((k_count + of - 1) / of),
+        activations(rows * k_count),
+        codes(32 * k_count),
+        zeros(64 * group_count),
+        scales(64 * group_count) {
+    for (auto& code : activations) code = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+    for (auto& both : codes) both = static_cast<std::uint8_t>(random());
+    for (auto& zero : zeros) zero = static_cast<std::uint8_t>(random() % 17);
+    std::uniform_real_distribution<float> scale(0.001F, 0.1F);
+    for (auto& each : scales) each = scale(random);
+  }
+
+  Int4Group group(std::size_t index) const {
+    const std::size_t first = index * group_size;
+    return {first, std::min(group_size, depth - first)};
+  }
+
+  // By the scalar kernel's integers, each step fused.
+  std::vector<float> Expected(const std::uint8_t* levels) const {
+    std::vector<float> acc(row_count * 64);
+    std::vector<std::int32_t> sums(acc.size());
+    for (std::size_t index = 0; index < group_count; ++index) {
+      const Int4Panel panel{codes.data() + group(index).first * 32, zeros.data() + index * 64, levels};
+      Int4GemmScalar().multiply_group(activations.data(), row_count, depth, group(index), nullptr, panel, sums.data());
+      for (std::size_t i = 0; i < acc.size(); ++i) {
+        acc[i] = std::fma(static_cast<float>(sums[i]), scales[index * 64 + i % 64], acc[i]);
+      }
+    }
+    return acc;
+  }
+
+  std::vector<float> Run(const Int4Gemm& gemm, const std::uint8_t* levels) const {
+    const AlignedBytes packed = MakeAligned(gemm.PackedBytes(row_count, depth));
+    const AlignedBytes workspace = MakeAligned(Int4Gemm::WorkspaceBytes(depth));
+    std::memset(workspace.get(), 0x5a, Int4Gemm::WorkspaceBytes(depth));
+    gemm.pack_rows(activations.data(), row_count, depth, packed.get());
+    std::vector<float> acc(row_count * 64, -1e30F);
+    gemm.multiply_panel(packed.get(), row_count, depth,
+                        {codes.data(), zeros.data(), scales.data(), levels, group_size, group_count}, workspace.get(),
+                        acc.data());
+    return acc;
+  }
+};
+
 }  // namespace
 
 TEST_CASE(
@@ -146,6 +208,32 @@ TEST_CASE("int4 gemm: operands at the ends of their range stay exact at the larg
           CAPTURE(named.name);
           CAPTURE(lookup);
           CHECK(problem.Run(named.gemm)[63] == expected);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("int4 gemm: a panel of groups at once is the scalar kernel's sums, scaled group by group, bit for bit") {
+  std::mt19937 random(20260103);
+  for (const NamedGemm& named : GemmsToTest()) {
+    if (named.gemm.multiply_panel == nullptr) continue;
+    CAPTURE(named.name);
+    for (const auto& [depth, group_size] : {std::pair<std::size_t, std::size_t>{8, 8},
+                                            {64, 32},
+                                            {200, 32},
+                                            {200, 64},
+                                            {384, 128},
+                                            {400, 128},
+                                            {1536, 128},
+                                            {1000, 1000}}) {
+      for (const std::size_t row_count : {1, 15, 16, 17, 31, 32, 33, 49, 64, 96}) {
+        CAPTURE(depth);
+        CAPTURE(group_size);
+        CAPTURE(row_count);
+        const GroupedProblem problem(row_count, depth, group_size, random);
+        for (const std::uint8_t* levels : {static_cast<const std::uint8_t*>(nullptr), kTable.data()}) {
+          CHECK(problem.Run(named.gemm, levels) == problem.Expected(levels));
         }
       }
     }
