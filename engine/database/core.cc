@@ -259,7 +259,7 @@ Status DatabaseCore::OpenIndexes() {
       for (const VectorIndexDefinition& index : *list) FORESHORE_RETURN_IF_ERROR(OpenGraph(index, expected));
     }
   }
-  // Files of dropped indexes and of other histories are derived data that nobody will read.
+  // Files of dropped indexes and of other histories are derived data that nobody will read; kScratchName begins so too.
   FORESHORE_ASSIGN_OR_RETURN(const auto names, ListDirectory(directory_->IndexPath()));
   for (const std::string& name : names) {
     const std::string file = directory_->IndexPath() + "/" + name;

@@ -164,8 +164,9 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   // The graph is there, empty or with what it will be given, before the commit that fills it.
   std::shared_ptr<DerivedVectorIndex> derived;
   if (make_graph) {
-    FORESHORE_ASSIGN_OR_RETURN(auto graph, make_graph(DerivedVectorIndex::ConfigOf(index, options_.vector_memory_bytes),
-                                                      docids, view->sequence()));
+    const VectorIndexConfig config =
+        DerivedVectorIndex::ConfigOf(index, SnapshotPath(index.id), options_.vector_memory_bytes);
+    FORESHORE_ASSIGN_OR_RETURN(auto graph, make_graph(config, docids, view->sequence()));
     graph->SetAppliedSeq(static_cast<std::uint64_t>(view->sequence()));
     derived = DerivedVectorIndex::Adopt(index, SnapshotPath(index.id), options_.vector_memory_bytes, std::move(graph));
   } else {
@@ -269,6 +270,7 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       info.memory_bytes = derived->graph().memory_bytes();
       info.strategy = NearestStrategy(index, 10);
       info.opened_from = derived->opened_from();
+      info.mapped_bytes = derived->graph().mapped_bytes();
       const VectorTuning tuning = derived->tuning();
       info.ef = tuning.ef;
       info.recall = tuning.recall;

@@ -17,7 +17,7 @@ constexpr std::size_t kBatchMax = 4096;  // Vectors inserted at a time.
 
 }  // namespace
 
-VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& definition,
+VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& definition, const std::string& path,
                                                std::uint64_t memory_bytes_max) {
   VectorIndexConfig config;
   config.name = "vector index \"" + definition.name + "\"";
@@ -28,6 +28,9 @@ VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& defi
   config.graph = definition.options.graph;
   config.memory_bytes_max = memory_bytes_max;
   return config;
+  // Who chose small codes, or a bound, is short of memory. Others would pay with the writing of files.
+  const bool is_short_of_memory = memory_bytes_max != 0 || VectorPrecisionBits(definition.options.precision) < 8;
+  if (is_short_of_memory) config.scratch_folder = path.substr(0, path.rfind('/'));
 }
 
 VectorSearchOptions DerivedVectorIndex::SearchOptions(std::size_t k_hint, std::size_t ef) const {
@@ -143,7 +146,7 @@ Status DerivedVectorIndex::Load(Store& store, ChangeLog& log) {
   FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t tail, log.Tail(*txn));
-  auto loaded = LoadHnswIndex(ConfigOf(definition_, memory_bytes_max_), path_);
+  auto loaded = LoadHnswIndex(ConfigOf(definition_, path_, memory_bytes_max_), path_);
   if (loaded.ok()) {
     graph_ = std::move(loaded).value();
     const std::int64_t applied = applied_sequence();
@@ -194,7 +197,7 @@ Status DerivedVectorIndex::CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t he
 }
 
 Status DerivedVectorIndex::RebuildFrom(ReadTxn& txn, std::int64_t head) {
-  FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_, memory_bytes_max_)));
+  FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_, path_, memory_bytes_max_)));
   FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(definition_.vectors));
   FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
   const std::string building = path_ + "-building";

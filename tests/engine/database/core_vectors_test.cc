@@ -544,3 +544,6 @@ TEST_CASE("vectors: fields of 4 bits and of 1 bit are searched, tuned, changed a
     db.CheckVerified();
   }
 }
+    // Rows of int8 codes, 48 bytes that fill a line, lie outside of memory.
+    CHECK(db.core->ListIndexes()->at(0).mapped_bytes == 12000 * 64);
+    CHECK(db.core->ListIndexes()->at(0).mapped_bytes > 12000 * 48);  // The snapshot.
