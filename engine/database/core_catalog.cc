@@ -109,6 +109,8 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
     FORESHORE_RETURN_IF_ERROR(RefuseBadField(*collection, options));
     index.collection_id = collection->id;
     index.name = collection->name + "." + options.field;
+    index.documents = collection->documents;
+    index.has_rows = index.has_model();
   }
   if (index.has_model()) {
     FORESHORE_ASSIGN_OR_RETURN(ModelInfo model, models_->Get(options.model));
@@ -268,9 +270,9 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       info.options = index.options;
       info.vector_count = derived->graph().entry_count();
       info.memory_bytes = derived->graph().memory_bytes();
+      info.mapped_bytes = derived->graph().mapped_bytes();
       info.strategy = NearestStrategy(index, 10);
       info.opened_from = derived->opened_from();
-      info.mapped_bytes = derived->graph().mapped_bytes();
       const VectorTuning tuning = derived->tuning();
       info.ef = tuning.ef;
       info.recall = tuning.recall;
