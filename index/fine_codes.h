@@ -17,8 +17,11 @@ namespace foreshore {
 
 class FineCodes {
  public:
-  explicit FineCodes(std::uint32_t dimension)
-      : dimension_(dimension), norm_offset_(NormOffset(dimension)), rows_(norm_offset_ + 8, 8) {}
+  // `scratch_folder`: as of SegmentedRows.
+  explicit FineCodes(std::uint32_t dimension, std::string scratch_folder = {})
+      : dimension_(dimension),
+        norm_offset_(NormOffset(dimension)),
+        rows_(norm_offset_ + 8, 8, std::move(scratch_folder)) {}
 
   // What a row is: fine codes, zeros up to a multiple of 8, and the squared norm of codes and fine codes, a double.
   static std::size_t RowBytes(std::uint32_t dimension) { return NormOffset(dimension) + 8; }
@@ -58,6 +61,8 @@ class FineCodes {
   }
   void Prefetch(std::uint32_t slot) const { rows_.Prefetch(slot); }
   std::size_t row_bytes() const { return rows_.stride_bytes(); }
+  std::uint64_t memory_bytes(std::uint32_t count) const { return rows_.memory_bytes(count); }
+  std::uint64_t scratch_bytes(std::uint32_t count) const { return rows_.scratch_bytes(count); }
   const char* row(std::uint32_t slot) const { return rows_[slot]; }
 
  private:

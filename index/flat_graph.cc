@@ -26,6 +26,11 @@ float EqualOf(VectorMetric metric) {
 constexpr std::size_t kCacheLineBytes = 64;
 constexpr std::size_t kPageBytes = 4096;  // As small as they come: an estimate.
 
+// Where rows lie: those that walks read are in memory, unless all are to be elsewhere.
+std::string FolderOf(const HnswGraphConfig& config, bool is_walked) {
+  return is_walked && !config.is_all_scratch ? std::string() : config.scratch_folder;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<HnswGraph>> CreateFlatGraph(const HnswGraphConfig& config, std::shared_ptr<HnswImage> image) {
@@ -46,10 +51,11 @@ FlatGraph::FlatGraph(const HnswGraphConfig& config, std::shared_ptr<HnswImage> i
                  : std::nullopt),
       equal_(EqualOf(config.metric)),
       image_(std::move(image)),
-      codes_(space_.code_bytes(), kVectorCodeAlignment),
-      small_rows_(small_ ? small_->row_bytes() : 1, small_ ? small_->row_alignment() : 1),
-      base_links_(std::size_t{8} * config.links_per_node, kCacheLineBytes),
-      upper_links_(std::size_t{4} * config.links_per_node, sizeof(std::uint32_t)) {
+      codes_(space_.code_bytes(), kVectorCodeAlignment, FolderOf(config, !small_)),
+      small_rows_(small_ ? small_->row_bytes() : 1, small_ ? small_->row_alignment() : 1, FolderOf(config, true)),
+      base_links_(std::size_t{8} * config.links_per_node, kCacheLineBytes, FolderOf(config, true)),
+      upper_links_(std::size_t{4} * config.links_per_node, sizeof(std::uint32_t), FolderOf(config, true)),
+      nodes_(FolderOf(config, true)) {
   if (!image_) return;
   const std::uint32_t count = image_->node_count();
   codes_.Borrow(image_->rows(kCodeArea), count);
@@ -228,13 +234,18 @@ void FlatGraph::ForEachChangedRow(const VisitRow& visit) const {
 }
 
 std::uint64_t FlatGraph::memory_bytes() const {
-  const std::uint64_t added_count = node_count() - base_links_.borrowed_count();
-  const std::uint64_t node_bytes =
-      codes_.stride_bytes() + (small_ ? small_rows_.stride_bytes() : 0) + base_links_.stride_bytes() + sizeof(HnswNode);
-  const std::uint64_t upper_bytes = (upper_row_count_ - upper_links_.borrowed_count()) * upper_links_.stride_bytes();
+  const std::uint32_t count = node_count();
   const std::uint64_t page_bytes =
       kPageBytes * static_cast<std::uint64_t>(std::count(touched_pages_.begin(), touched_pages_.end(), 1));
-  return added_count * node_bytes + upper_bytes + page_bytes + row_states_.size() + upper_states_.size();
+  return codes_.memory_bytes(count) + (small_ ? small_rows_.memory_bytes(count) : 0) + base_links_.memory_bytes(count) +
+         upper_links_.memory_bytes(upper_row_count_) + nodes_.memory_bytes(count) + page_bytes + row_states_.size() +
+         upper_states_.size();
+}
+
+std::uint64_t FlatGraph::scratch_bytes() const {
+  const std::uint32_t count = node_count();
+  return codes_.scratch_bytes(count) + (small_ ? small_rows_.scratch_bytes(count) : 0) +
+         base_links_.scratch_bytes(count) + upper_links_.scratch_bytes(upper_row_count_) + nodes_.scratch_bytes(count);
 }
 
 }  // namespace foreshore

@@ -12,7 +12,7 @@
 // With small codes a search walks over those alone, and whoever searched puts what was found in order. An insertion
 // walks over them too, and then reads the codes of the few that it met nearest: to choose links it compares stored
 // vectors with each other, and there the estimates of small codes, good enough to find what is near, are not good
-// enough to say which of two near ones is the nearer.
+// enough to say which of two near ones is the nearer. Codes are read seldom then, and may lie in an unnamed file.
 //
 // The graph may lie in the image of a snapshot, and is added to behind it. Of the rows that a file has it remembers
 // which changed, and from which link on.
@@ -71,6 +71,7 @@ class FlatGraph final : public HnswGraph {
   void ForEachChangedRow(const VisitRow& visit) const override;
   void MarkSaved() override;
   std::uint64_t memory_bytes() const override;
+  std::uint64_t scratch_bytes() const override;
 
  private:
   // Slots end below it (kHnswNodeCountMax), so that a candidate can carry whether its links were followed.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "index/hnsw_index.h"
+#include "index/hnsw_layout.h"
 #include "index/vector_code.h"
 
 namespace foreshore {
@@ -37,6 +38,7 @@ struct HnswIndex::Compaction {
   std::shared_ptr<State> from;
   HnswLedger ledger;                     // Of `to`.
   std::vector<std::uint32_t> old_slots;  // old_slots[slot of `to`] is its slot in `from`; ascending.
+  std::uint64_t state_bytes = 0;         // What `to` occupied when it was last at rest.
 };
 
 void HnswIndex::CompactionDelete::operator()(Compaction* compaction) const {
@@ -51,6 +53,22 @@ bool HnswIndex::ShouldCompact() const {
 VectorRepair HnswIndex::repair() const {
   const std::lock_guard lock(write_mutex_);
   return repair_;
+}
+
+// What a compaction keeps beside the graph that is searched.
+std::uint64_t HnswIndex::CompactionBytesLocked() const {
+  if (!compaction_) return 0;
+  return compaction_->state_bytes + compaction_->ledger.memory_bytes() +
+         compaction_->old_slots.size() * sizeof(std::uint32_t);
+}
+
+// Whether the rows of a second graph of so many nodes have to lie in files, for what they would take beside what there
+// is.
+bool HnswIndex::IsBeyondBudget(const HnswGraphConfig& config, std::uint32_t node_count) const {
+  if (config_.memory_bytes_max == 0 || config.scratch_folder.empty()) return false;
+  // Rows are as long in memory as in a snapshot.
+  const HnswLayout layout(config, config_.precision, {node_count, node_count / config.links_per_node, 0});
+  return memory_bytes() + layout.file_bytes() + node_count * sizeof(HnswEntry) > config_.memory_bytes_max;
 }
 
 Status HnswIndex::BeginCompaction() {
@@ -69,8 +87,10 @@ Status HnswIndex::BeginCompaction() {
     }
     config = Centred(config, codes);
   }
+  config.is_all_scratch = IsBeyondBudget(config, kept_count);
   FORESHORE_ASSIGN_OR_RETURN(compaction->to->graph, HnswGraph::Create(config, capacity));
-  if (compaction->from->fine_codes) compaction->to->fine_codes.emplace(config_.dimension);
+  if (config.is_all_scratch) compaction->to->entries = HnswEntries(config.scratch_folder);
+  if (compaction->from->fine_codes) compaction->to->fine_codes.emplace(config_.dimension, config.scratch_folder);
   compaction->code.resize(VectorCodeBytes(config_.dimension));
   compaction->ledger.live.reserve(kept_count);
   compaction->old_slots.reserve(capacity);
@@ -121,6 +141,7 @@ void HnswIndex::RecordInsertedLocked() {
     compaction.old_slots.push_back(old_slot);
   }
   compaction.pending.clear();
+  compaction.state_bytes = compaction.to->memory_bytes();
   repair_.done_count = compaction.next_slot;
   repair_.total_count = compaction.from->graph->node_count();
 }

@@ -28,6 +28,10 @@ struct HnswEntry {
 
 class HnswEntries {
  public:
+  HnswEntries() = default;
+  // Those that are put lie in unnamed files of the folder; empty: in memory.
+  explicit HnswEntries(std::string scratch_folder) : added_(std::move(scratch_folder)) {}
+
   // Slots 0..count-1 are the documents `docids`, born at `born`; those whose bit is set in `dead_words` died then.
   // All outlive this object. std::bad_alloc where memory is short, here and below.
   void Borrow(const std::int64_t* docids, const std::uint64_t* dead_words, std::uint32_t count, std::uint64_t born) {
@@ -63,6 +67,9 @@ class HnswEntries {
     const HnswEntry& added = added_[slot - borrowed_count_];
     return {added.docid, added.born, __atomic_load_n(&added.died, __ATOMIC_ACQUIRE)};
   }
+  // Of the first `count` slots: what lies in memory, and in unnamed files.
+  std::uint64_t memory_bytes(std::uint32_t count) const { return added_.memory_bytes(count - borrowed_count_); }
+  std::uint64_t scratch_bytes(std::uint32_t count) const { return added_.scratch_bytes(count - borrowed_count_); }
   void Prefetch(std::uint32_t slot) const {
     if (slot < borrowed_count_) {
       __builtin_prefetch(docids_ + slot);

@@ -16,6 +16,7 @@
 #include <optional>
 #include <shared_mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "foreshore/status.h"
@@ -35,6 +36,10 @@ struct HnswGraphConfig {
   VectorGraphKind kind = VectorGraphKind::kFlat;  // No part of snapshots: each kind reads what the other wrote.
   // Where set, searches walk over codes of so few bits that the graph makes of those it is given. Not over hnswlib.
   std::optional<SmallCodeConfig> small_codes = {};
+  // Where what no walk reads lies in unnamed files (index/row_memory.h), and with `is_all_scratch` every row; empty:
+  // all lies in memory. No part of snapshots; not over hnswlib.
+  std::string scratch_folder = {};
+  bool is_all_scratch = false;
   friend bool operator==(const HnswGraphConfig&, const HnswGraphConfig&) = default;
 };
 
@@ -119,6 +124,8 @@ class HnswGraph {
 
   // An estimate, allocator overhead included; of what is mapped, the pages that were changed.
   virtual std::uint64_t memory_bytes() const = 0;
+  // What lies in unnamed files.
+  virtual std::uint64_t scratch_bytes() const { return 0; }
 };
 
 // What of an index's configuration its graph is made of. kInvalidArgument where a number is out of its range.

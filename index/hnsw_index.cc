@@ -40,6 +40,7 @@ Result<HnswGraphConfig> GraphConfigOf(const VectorIndexConfig& config) {
   FORESHORE_RETURN_IF_ERROR(CheckRange(config.name, "graph", static_cast<std::uint8_t>(config.graph), 0, 1));
   HnswGraphConfig graph_config{config.metric, config.dimension, config.links_per_node, config.ef_construction,
                                config.graph};
+  graph_config.scratch_folder = config.scratch_folder;
   if (HasSmallCodes(config.precision)) {
     if (config.graph != VectorGraphKind::kFlat) {
       return Status::InvalidArgument(config.name + ": precision is " +
@@ -57,7 +58,7 @@ Result<std::unique_ptr<VectorIndex>> CreateHnswIndex(VectorIndexConfig config) {
   FORESHORE_ASSIGN_OR_RETURN(const HnswGraphConfig graph_config, GraphConfigOf(config));
   HnswSnapshot empty;
   FORESHORE_ASSIGN_OR_RETURN(empty.graph, HnswGraph::Create(graph_config, 0));
-  if (config.precision == VectorPrecision::kInt16) empty.fine_codes.emplace(config.dimension);
+  if (config.precision == VectorPrecision::kInt16) empty.fine_codes.emplace(config.dimension, config.scratch_folder);
   return std::unique_ptr<VectorIndex>(std::make_unique<HnswIndex>(std::move(config), std::move(empty)));
 }
 
@@ -276,15 +277,28 @@ std::uint32_t HnswIndex::node_count() const {
 
 std::uint64_t HnswIndex::memory_bytes() const {
   const std::lock_guard lock(write_mutex_);
-  return MemoryBytesLocked();
+  return MemoryBytesLocked() + CompactionBytesLocked();
+}
+
+std::uint64_t HnswIndex::mapped_bytes() const {
+  const std::lock_guard lock(write_mutex_);
+  const std::shared_ptr<State> now = state();
+  return now->scratch_bytes() + (now->image ? now->image->layout().file_bytes() : 0);
 }
 
 std::uint64_t HnswIndex::MemoryBytesLocked() const {
   const std::shared_lock live_lock(live_mutex_);
-  const std::shared_ptr<State> now = state();
-  const std::uint64_t node_bytes = sizeof(HnswEntry) + (now->fine_codes ? now->fine_codes->row_bytes() : 0);
-  const std::uint64_t added_count = now->graph->node_count() - now->entries.borrowed_count();
-  return now->graph->memory_bytes() + added_count * node_bytes + ledger_.memory_bytes();
+  return state()->memory_bytes() + ledger_.memory_bytes();
+}
+
+std::uint64_t HnswIndex::State::memory_bytes() const {
+  const std::uint32_t count = graph->node_count();
+  return graph->memory_bytes() + entries.memory_bytes(count) + (fine_codes ? fine_codes->memory_bytes(count) : 0);
+}
+
+std::uint64_t HnswIndex::State::scratch_bytes() const {
+  const std::uint32_t count = graph->node_count();
+  return graph->scratch_bytes() + entries.scratch_bytes(count) + (fine_codes ? fine_codes->scratch_bytes(count) : 0);
 }
 
 Result<std::unique_ptr<VectorCursor>> HnswIndex::NewCursor(std::span<const float> query,

@@ -59,6 +59,7 @@ class HnswIndex final : public VectorIndex {
   std::uint64_t entry_count() const override;
   std::uint64_t garbage_count() const override;
   std::uint64_t memory_bytes() const override;
+  std::uint64_t mapped_bytes() const override;
 
   // A graph and what belongs to it.
   struct State {
@@ -68,6 +69,9 @@ class HnswIndex final : public VectorIndex {
     std::optional<FineCodes> fine_codes;  // With VectorPrecision::kInt16.
     // kCorruption where the slot's code is damaged. Before DistanceTo().
     Status CheckCodes(std::uint32_t slot) const { return image ? image->CheckCodes(slot) : Status::Ok(); }
+    // While nothing is inserted.
+    std::uint64_t memory_bytes() const;
+    std::uint64_t scratch_bytes() const;
     // LockShared() of the graph is held.
     double DistanceTo(const VectorQuery& query, std::uint32_t slot) const;
     void Prefetch(std::uint32_t slot) const;
@@ -126,7 +130,8 @@ class HnswIndex final : public VectorIndex {
   Status SaveAllLocked(const std::string& path);
   void ForgetSavedLocked();  // The graph is another than the files have.
   Status MapSavedLocked(const std::string& path);
-  std::uint64_t MemoryBytesLocked() const;
+  std::uint64_t MemoryBytesLocked() const;  // Of what is searched.
+  std::uint64_t CompactionBytesLocked() const;
 
   // The first of the document's entries that have not died; kNoSlot where there are none. live_mutex_ is held.
   std::uint32_t FindLive(const State& state, std::int64_t docid) const;
@@ -150,6 +155,7 @@ class HnswIndex final : public VectorIndex {
   HnswGraphConfig Centred(const HnswGraphConfig& config, std::span<const void* const> codes) const;
   // hnsw_compaction.cc
   Status BeginCompaction();
+  bool IsBeyondBudget(const HnswGraphConfig& config, std::uint32_t node_count) const;
   Status RunSlice(Clock* clock, std::int64_t budget_us, bool& has_more);
   Result<bool> RunSliceOrDrop(Clock* clock, std::int64_t budget_us);
   Status InsertSome(const State& from, const std::function<bool()>& is_over, std::uint32_t end);

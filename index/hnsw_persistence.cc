@@ -62,10 +62,13 @@ bool HnswIndex::IsSaved(const std::string& path, VectorDeltaMax delta_max) const
          saved_.delta_bytes <= saved_.snapshot_bytes / static_cast<std::uint64_t>(delta_max);
 }
 
-// Over the file, every reader sees what lives now: nobody may be behind.
+// Over the file, every reader sees what lives now: nobody may be behind. That brings down what is searched, and nothing
+// of what a compaction keeps beside it, which therefore counts for half of the budget at most: else each save would
+// call for the next.
 bool HnswIndex::WantsToMapLocked() const {
-  return config_.memory_bytes_max != 0 && forgotten_seq_ >= applied_seq_ &&
-         MemoryBytesLocked() > config_.memory_bytes_max;
+  if (config_.memory_bytes_max == 0 || forgotten_seq_ < applied_seq_) return false;
+  const std::uint64_t beside_bytes = std::min(CompactionBytesLocked(), config_.memory_bytes_max / 2);
+  return MemoryBytesLocked() + beside_bytes > config_.memory_bytes_max;
 }
 
 bool HnswIndex::ShouldSave() const {
@@ -123,7 +126,8 @@ void HnswIndex::ForgetSavedLocked() {
 // Goes on over the file that was just written.
 Status HnswIndex::MapSavedLocked(const std::string& path) {
   const std::shared_ptr<State> now = state();
-  const HnswGraphConfig& graph_config = now->graph->config();
+  HnswGraphConfig graph_config = now->graph->config();
+  graph_config.is_all_scratch = false;  // What comes now is what the budget is for.
   FORESHORE_ASSIGN_OR_RETURN(auto image, HnswImage::Map(config_.name, graph_config, config_.precision, path));
   image->Advise(config_.memory_bytes_max);
   FORESHORE_ASSIGN_OR_RETURN(HnswSnapshot snapshot, SnapshotOf(config_.precision, std::move(image)));

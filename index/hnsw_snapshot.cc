@@ -238,7 +238,7 @@ Result<HnswSnapshot> SnapshotOf(VectorPrecision precision, std::shared_ptr<HnswI
     }
     snapshot.entries.Borrow(image->docids(), image->dead_words(), image->node_count(), image->applied_seq());
     if (precision == VectorPrecision::kInt16) {
-      snapshot.fine_codes.emplace(config.dimension);
+      snapshot.fine_codes.emplace(config.dimension, config.scratch_folder);
       snapshot.fine_codes->Borrow(image->rows(kFineCodeArea), image->node_count());
     }
     snapshot.applied_seq = image->applied_seq();

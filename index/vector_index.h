@@ -44,6 +44,9 @@ struct VectorIndexConfig {
   // What the index may keep in memory of its own before SaveSnapshot() writes it out and goes on over the file: what
   // is mapped from that comes and goes as the system pleases. 0: as much as it takes.
   std::uint64_t memory_bytes_max = 0;
+  // Where set, what is read only to put in order what a search found (int8 codes beside those of 4 bits and 1 bit, and
+  // fine codes), and under memory_bytes_max what would not fit, lies in unnamed files of this folder instead of memory.
+  std::string scratch_folder = {};
 };
 
 enum class VectorStrategy : std::uint8_t {
@@ -184,7 +187,10 @@ class VectorIndex {
   virtual const VectorIndexConfig& config() const = 0;
   virtual std::uint64_t entry_count() const = 0;    // Documents with a vector now.
   virtual std::uint64_t garbage_count() const = 0;  // Dead entries that no search can see any more.
-  virtual std::uint64_t memory_bytes() const = 0;   // About what the index occupies, mapped files apart.
+  // About what the index occupies, a graph that a compaction makes beside it included, mapped files apart.
+  virtual std::uint64_t memory_bytes() const = 0;
+  // What lies in mapped files, the snapshot's or unnamed ones: it is in memory as far as it is read and there is room.
+  virtual std::uint64_t mapped_bytes() const = 0;
 
   // The `k` nearest by a scan of every visible code: what small indexes use, and the oracle for the graph.
   Result<std::vector<VectorMatch>> ExactSearch(std::span<const float> query, std::uint64_t snapshot_sequence,

@@ -101,6 +101,13 @@ Status RunStats(const ListArguments& arguments) {
 
 namespace {
 
+std::string DescribeMemory(const IndexInfo& index) {
+  const std::uint64_t count = std::max<std::uint64_t>(1, index.vector_count);
+  return HumanBytes(index.memory_bytes) + " of memory and " + HumanBytes(index.mapped_bytes) + " mapped (" +
+         std::to_string(index.memory_bytes / count) + " and " + std::to_string(index.mapped_bytes / count) +
+         " bytes a vector)";
+}
+
 std::string DescribeGarbage(const IndexInfo& index) {
   if (index.garbage_count == 0) return "";
   std::string text = ", " + std::to_string(index.garbage_count) + " places of deleted vectors";
@@ -136,8 +143,8 @@ Status PrintStats(Database& database, Format format) {
     }
     members.emplace_back("index " + index.name, std::to_string(index.vector_count) + " vectors of " +
                                                     std::to_string(index.options.dimension) + " dimensions, " +
-                                                    HumanBytes(index.memory_bytes) + ", opened from " +
-                                                    index.opened_from + ", " + index.strategy + DescribeGarbage(index));
+                                                    DescribeMemory(index) + ", opened from " + index.opened_from +
+                                                    ", " + index.strategy + DescribeGarbage(index));
   }
   return PrintObject(stdout, format, StatsJson(stats), members);
 }

@@ -76,6 +76,10 @@ void Write(JsonWriter& json, const IndexInfo& index) {
   json.Key("vector_count").Count(index.vector_count);
   json.Key("pending_count").Count(index.pending_count);
   json.Key("memory_bytes").Count(index.memory_bytes);
+  json.Key("mapped_bytes").Count(index.mapped_bytes);
+  const std::uint64_t vector_count = std::max<std::uint64_t>(1, index.vector_count);
+  json.Key("memory_bytes_per_vector").Count(index.memory_bytes / vector_count);
+  json.Key("mapped_bytes_per_vector").Count(index.mapped_bytes / vector_count);
   json.Key("strategy").Text(index.strategy);
   json.Key("ef").Count(index.ef);
   json.Key("recall").Value(index.recall);

@@ -9,7 +9,8 @@ namespace foreshore {
 namespace {
 
 constexpr std::uint8_t kCollectionVersion = 1;
-constexpr std::uint8_t kVectorIndexVersion = 3;  // 1 ends before the precision, 2 before the adapter.
+constexpr std::uint8_t kVectorIndexVersion =
+    4;  // 1 ends before the precision, 2 before the adapter, 3 before the rows.
 constexpr std::uint8_t kTextIndexVersion = 1;
 constexpr std::size_t kTextFieldCountMax = 32;
 constexpr std::size_t kPrefixLengthMax = 31;
@@ -219,6 +220,7 @@ ByteString EncodeVectorIndex(const VectorIndexDefinition& index) {
   AppendPrefixed(out, FromHex(index.pin.version).value_or(ByteString()));
   AppendPrefixed(out, FromHex(index.pin.adapter_version).value_or(ByteString()));
   AppendVarint(out, index.replaces);
+  AppendFixed<std::uint8_t>(out, index.has_rows ? 1 : 0);
   return out;
 }
 
@@ -227,7 +229,7 @@ Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
   const auto version = reader.Fixed<std::uint8_t>();
   if (reader.ok() && (version == 0 || version > kVectorIndexVersion)) {
     return Status::Unsupported("catalogue row of a vector index: version " + std::to_string(version) +
-                               ", expected 1 to 3");
+                               ", expected 1 to " + std::to_string(kVectorIndexVersion));
   }
   VectorIndexDefinition index;
   index.id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
@@ -263,6 +265,12 @@ Result<VectorIndexDefinition> DecodeVectorIndex(Bytes bytes) {
     for (const std::string* hash : {&index.pin.version, &index.pin.adapter_version}) {
       if (!hash->empty() && hash->size() != kHashHexBytes) reader.Fail();
     }
+  }
+  if (version > 3) {
+    const auto has_rows = reader.Fixed<std::uint8_t>();
+    index.has_rows = has_rows == 1;
+    // What a model made is nowhere else.
+    if (has_rows > 1 || (has_rows == 0 && index.has_model())) reader.Fail();
   }
   index.pin.model = index.options.model;
   index.pin.adapter = index.options.adapter;

@@ -26,7 +26,10 @@ struct VectorIndexDefinition {
   VectorFieldOptions options;      // dimension is filled in.
   std::vector<std::string> paths;  // source_paths in internal form; for a field without a model, the field's own path.
   std::int64_t created_sequence = 0;  // Documents changed up to here are found by a scan, later ones by the log.
-  KeyspaceId vectors = 0;             // "v{id}": docid -> StoredVector.
+  KeyspaceId vectors = 0;             // "v{id}": docid -> StoredVector, where the index has rows.
+  KeyspaceId documents = 0;           // The collection's.
+  // False: its vectors are read from the documents that carry them (vector_reader.h).
+  bool has_rows = true;
   // With a model: what all of its vectors are made by. Another version of the model gets another index, which takes
   // this one's place, and with it the field, once it is filled.
   ModelPin pin = {};

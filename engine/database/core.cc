@@ -67,6 +67,7 @@ Status DatabaseCore::OpenParts(const std::string& path, const Environment& envir
   FORESHORE_ASSIGN_OR_RETURN(blobs_, BlobStore::Open(directory_->BlobsPath()));
   FORESHORE_RETURN_IF_ERROR(CreateDirectories(directory_->IndexPath()));
   FORESHORE_ASSIGN_OR_RETURN(settings_, store_->OpenKeyspace("settings", KeyspaceKind::kBytes));
+  FORESHORE_ASSIGN_OR_RETURN(queries_, store_->OpenKeyspace("queries", KeyspaceKind::kInteger));
   FORESHORE_ASSIGN_OR_RETURN(catalog_rows_, store_->OpenKeyspace("catalog", KeyspaceKind::kBytes));
   FORESHORE_ASSIGN_OR_RETURN(session_rows_, store_->OpenKeyspace("sessions", KeyspaceKind::kInteger));
   FORESHORE_ASSIGN_OR_RETURN(conflicts_, store_->OpenKeyspace("conflicts", KeyspaceKind::kBytes));
@@ -210,6 +211,7 @@ Status DatabaseCore::OpenKeyspaces(CollectionDefinition& collection) {
     for (VectorIndexDefinition& index : *list) {
       FORESHORE_ASSIGN_OR_RETURN(index.vectors,
                                  store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
+      index.documents = collection.documents;
     }
   }
   return OpenFieldIndexes(collection);
@@ -259,7 +261,7 @@ Status DatabaseCore::OpenIndexes() {
       for (const VectorIndexDefinition& index : *list) FORESHORE_RETURN_IF_ERROR(OpenGraph(index, expected));
     }
   }
-  // Files of dropped indexes and of other histories are derived data that nobody will read.
+  // Files of dropped indexes and of other histories are derived data that nobody will read; kScratchName begins so too.
   FORESHORE_ASSIGN_OR_RETURN(const auto names, ListDirectory(directory_->IndexPath()));
   for (const std::string& name : names) {
     const std::string file = directory_->IndexPath() + "/" + name;

@@ -294,6 +294,7 @@ class DatabaseCore {
   std::unique_ptr<FieldStatisticsCache> field_statistics_;
   std::unique_ptr<FieldIndexBuilder> field_builder_;
   KeyspaceId settings_ = 0;  // "settings": text -> bytes.
+  KeyspaceId queries_ = 0;   // "queries": id of a vector index -> QueryReservoir::TakeUnsaved(). Derived.
   KeyspaceId catalog_rows_ = 0;
   KeyspaceId session_rows_ = 0;
   KeyspaceId conflicts_ = 0;  // Of unique indexes, see unique_conflicts.h.

@@ -109,6 +109,8 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
     FORESHORE_RETURN_IF_ERROR(RefuseBadField(*collection, options));
     index.collection_id = collection->id;
     index.name = collection->name + "." + options.field;
+    index.documents = collection->documents;
+    index.has_rows = index.has_model();
   }
   if (index.has_model()) {
     FORESHORE_ASSIGN_OR_RETURN(ModelInfo model, models_->Get(options.model));
@@ -164,8 +166,9 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   // The graph is there, empty or with what it will be given, before the commit that fills it.
   std::shared_ptr<DerivedVectorIndex> derived;
   if (make_graph) {
-    FORESHORE_ASSIGN_OR_RETURN(auto graph, make_graph(DerivedVectorIndex::ConfigOf(index, options_.vector_memory_bytes),
-                                                      docids, view->sequence()));
+    const VectorIndexConfig config =
+        DerivedVectorIndex::ConfigOf(index, SnapshotPath(index.id), options_.vector_memory_bytes);
+    FORESHORE_ASSIGN_OR_RETURN(auto graph, make_graph(config, docids, view->sequence()));
     graph->SetAppliedSeq(static_cast<std::uint64_t>(view->sequence()));
     derived = DerivedVectorIndex::Adopt(index, SnapshotPath(index.id), options_.vector_memory_bytes, std::move(graph));
   } else {
@@ -267,6 +270,7 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       info.options = index.options;
       info.vector_count = derived->graph().entry_count();
       info.memory_bytes = derived->graph().memory_bytes();
+      info.mapped_bytes = derived->graph().mapped_bytes();
       info.strategy = NearestStrategy(index, 10);
       info.opened_from = derived->opened_from();
       const VectorTuning tuning = derived->tuning();

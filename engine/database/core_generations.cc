@@ -61,6 +61,7 @@ Status DatabaseCore::Retire(WriteView& view, const VectorIndexDefinition& index)
   FORESHORE_RETURN_IF_ERROR(view.DropSetting(EmbeddingWorker::TagSetting(index.id)));
   FORESHORE_RETURN_IF_ERROR(view.DropSetting(TuningSetting(index.id)));
   FORESHORE_RETURN_IF_ERROR(view.DropSetting(RecallSetting(index.id)));
+  FORESHORE_RETURN_IF_ERROR(view.write_txn_->Delete(queries_, index.id));
   view.changes_.push_back(CatalogChange(index));
   // Before the commit, because a checkpoint right behind it must not bring the graph's cursor back.
   const std::lock_guard lock(catalog_mutex_);

@@ -128,11 +128,14 @@ Status DatabaseCore::SaveIndexes(bool is_closing) {
     }
   }
   std::map<std::uint32_t, ByteString> samples;
+  std::map<std::uint32_t, ByteString> queries;
   for (const auto& [id, derived] : derived_by_id()) {
     if (auto sample = derived->TakeUnsavedSample()) samples[id] = std::move(*sample);
+    if (auto recent = derived->recent_queries().TakeUnsaved(is_closing)) queries[id] = std::move(*recent);
   }
-  if (saved.empty() && samples.empty()) return first;
+  if (saved.empty() && samples.empty() && queries.empty()) return first;
   FORESHORE_ASSIGN_OR_RETURN(const auto txn, store_->BeginWrite());
+  for (const auto& [id, recent] : queries) FORESHORE_RETURN_IF_ERROR(txn->Put(queries_, id, recent));
   for (const auto& [id, sample] : samples) {
     FORESHORE_RETURN_IF_ERROR(txn->Put(settings_, Bytes(RecallSetting(id)), sample));
   }

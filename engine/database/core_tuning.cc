@@ -56,6 +56,11 @@ Status DatabaseCore::ReadTuning(ReadTxn& txn, std::uint32_t index_id, DerivedVec
       Log(LogLevel::kWarning, "index", "setting \"" + RecallSetting(index_id) + "\": " + sample.status().message());
     }
   }
+  FORESHORE_ASSIGN_OR_RETURN(const auto queries, txn.Get(queries_, index_id));
+  if (queries) {
+    const Status restored = index.recent_queries().Restore(*queries, index.graph().config().dimension);
+    if (!restored.ok()) Log(LogLevel::kWarning, "index", restored.message());  // New ones come.
+  }
   FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn.Get(settings_, Bytes(TuningSetting(index_id))));
   if (!stored) return Status::Ok();
   ByteReader reader(*stored);
@@ -91,7 +96,7 @@ Result<VectorTuningResult> DatabaseCore::TuneVectorIndex(const std::string& coll
   if (is_of_recent) {
     queries.resize(std::min(queries.size(), sample_count));
   } else {
-    FORESHORE_ASSIGN_OR_RETURN(queries, StoredQueries(view->txn(), *index, graph.entry_count(), sample_count));
+    FORESHORE_ASSIGN_OR_RETURN(queries, StoredQueries(view->txn(), *index, sample_count));
   }
   if (queries.empty() || graph.entry_count() <= kRecallNeighbours) {
     return Status::InvalidArgument(name + ": " + std::to_string(graph.entry_count()) + " vectors, expected more than " +

@@ -6,6 +6,7 @@
 #include "engine/database/field_index_verify.h"
 #include "engine/database/full_text_indexes.h"
 #include "engine/database/stored_vector.h"
+#include "engine/database/vector_reader.h"
 #include "engine/document/json.h"
 #include "engine/model/model_registry.h"
 #include "index/quantizer.h"
@@ -64,19 +65,18 @@ class Verifier {
     const std::string where = "vector index \"" + index.name + "\": ";
     std::uint64_t count = 0;
     std::vector<std::int64_t> docids;
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view_.txn().NewCursor(index.vectors));
-    for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
+    VectorReader vectors(view_.txn(), index);
+    for (Status status = vectors.SeekFirst();; status = vectors.Next()) {
       FORESHORE_RETURN_IF_ERROR(status);
-      if (!cursor->valid()) break;
+      if (!vectors.valid()) break;
       ++count;
-      docids.push_back(cursor->integer_key());
-      const auto stored = DecodeStoredVector(cursor->value());
+      if (index.has_rows) docids.push_back(vectors.docid());
+      const auto stored = DecodeStoredVector(vectors.value());
       Status decoded = stored.status();
       for (std::size_t i = 0; decoded.ok() && i < stored->records.size(); ++i) {
         decoded = DecodeVectorRecord(stored->records[i], index.options.dimension).status();
       }
-      if (!decoded.ok())
-        Problem(where + "document " + std::to_string(cursor->integer_key()) + ": " + decoded.message());
+      if (!decoded.ok()) Problem(where + "document " + std::to_string(vectors.docid()) + ": " + decoded.message());
     }
     report_.vector_count += count;
     for (const std::int64_t docid : docids) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/database/stored_vector.h"
+#include "engine/database/vector_reader.h"
 #include "storage/base/file.h"
 #include "storage/base/log.h"
 
@@ -17,7 +18,7 @@ constexpr std::size_t kBatchMax = 4096;  // Vectors inserted at a time.
 
 }  // namespace
 
-VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& definition,
+VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& definition, const std::string& path,
                                                std::uint64_t memory_bytes_max) {
   VectorIndexConfig config;
   config.name = "vector index \"" + definition.name + "\"";
@@ -27,6 +28,9 @@ VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& defi
   config.links_per_node = definition.options.links_per_node;
   config.graph = definition.options.graph;
   config.memory_bytes_max = memory_bytes_max;
+  // Who chose small codes, or a bound, is short of memory. Others would pay with the writing of files.
+  const bool is_short_of_memory = memory_bytes_max != 0 || VectorPrecisionBits(definition.options.precision) < 8;
+  if (is_short_of_memory) config.scratch_folder = path.substr(0, path.rfind('/'));
   return config;
 }
 
@@ -113,6 +117,7 @@ Result<std::shared_ptr<DerivedVectorIndex>> DerivedVectorIndex::Rebuild(const De
       new DerivedVectorIndex(broken.definition_, broken.path_, broken.memory_bytes_max_));
   index->tuning_ = broken.tuning();
   index->recall_sample_ = broken.recall_sample();
+  for (const RecallQuery& query : broken.recent_queries().Copy()) index->recent_queries_.Note(query.values);
   FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
   FORESHORE_RETURN_IF_ERROR(index->Restart(*txn, head));
@@ -143,7 +148,7 @@ Status DerivedVectorIndex::Load(Store& store, ChangeLog& log) {
   FORESHORE_ASSIGN_OR_RETURN(auto txn, store.BeginRead());
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t head, log.Head(*txn));
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t tail, log.Tail(*txn));
-  auto loaded = LoadHnswIndex(ConfigOf(definition_, memory_bytes_max_), path_);
+  auto loaded = LoadHnswIndex(ConfigOf(definition_, path_, memory_bytes_max_), path_);
   if (loaded.ok()) {
     graph_ = std::move(loaded).value();
     const std::int64_t applied = applied_sequence();
@@ -182,9 +187,10 @@ Status DerivedVectorIndex::CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t he
   }));
   // No view is open yet, so only each document's present vector matters; earlier ones in between are skipped.
   std::set<std::int64_t> seen;
+  VectorReader vectors(txn, definition_);
   for (auto it = changed.rbegin(); it != changed.rend(); ++it) {
     if (!seen.insert(it->first).second) continue;
-    FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn.Get(definition_.vectors, it->first));
+    FORESHORE_ASSIGN_OR_RETURN(const auto stored, vectors.Get(it->first));
     const VectorOperation operation{it->first, stored ? ByteString(*stored) : ByteString()};
     FORESHORE_RETURN_IF_ERROR(ApplyAll({&operation, 1}, it->second));
   }
@@ -194,15 +200,15 @@ Status DerivedVectorIndex::CatchUp(ReadTxn& txn, ChangeLog& log, std::int64_t he
 }
 
 Status DerivedVectorIndex::RebuildFrom(ReadTxn& txn, std::int64_t head) {
-  FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_, memory_bytes_max_)));
-  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(definition_.vectors));
-  FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
+  FORESHORE_ASSIGN_OR_RETURN(graph_, CreateHnswIndex(ConfigOf(definition_, path_, memory_bytes_max_)));
+  VectorReader vectors(txn, definition_);
+  FORESHORE_RETURN_IF_ERROR(vectors.SeekFirst());
   const std::string building = path_ + "-building";
   std::vector<VectorOperation> operations;
-  while (cursor->valid()) {
-    operations.push_back({cursor->integer_key(), ByteString(cursor->value())});
-    FORESHORE_RETURN_IF_ERROR(cursor->Next());
-    if (operations.size() < kBatchMax && cursor->valid()) continue;
+  while (vectors.valid()) {
+    operations.push_back({vectors.docid(), ByteString(vectors.value())});
+    FORESHORE_RETURN_IF_ERROR(vectors.Next());
+    if (operations.size() < kBatchMax && vectors.valid()) continue;
     FORESHORE_RETURN_IF_ERROR(ApplyAll(operations, head));
     operations.clear();
     if (graph_->ShouldSave()) FORESHORE_RETURN_IF_ERROR(graph_->SaveSnapshot(building));

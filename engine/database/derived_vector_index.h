@@ -53,7 +53,9 @@ class DerivedVectorIndex : public DerivedConsumer {
   // Over a graph that was made elsewhere, as of its applied_seq().
   static std::shared_ptr<DerivedVectorIndex> Adopt(const VectorIndexDefinition& definition, std::string path,
                                                    std::uint64_t memory_bytes_max, std::unique_ptr<VectorIndex> graph);
-  static VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition, std::uint64_t memory_bytes_max);
+  // `path` is the snapshot's.
+  static VectorIndexConfig ConfigOf(const VectorIndexDefinition& definition, const std::string& path,
+                                    std::uint64_t memory_bytes_max);
 
   std::string cursor_name() const override { return "index." + std::to_string(definition_.id); }
   // Called in commit order, under the writer's lock, once per commit; cheap.

@@ -7,6 +7,7 @@
 #include "engine/database/rescue.h"
 #include "engine/database/stamp_coding.h"
 #include "engine/database/stored_vector.h"
+#include "engine/database/vector_reader.h"
 #include "storage/base/coding.h"
 
 namespace foreshore {
@@ -215,10 +216,11 @@ Result<std::unique_ptr<NeighbourCursor>> ReadView::Nearest(const VectorIndexDefi
       if (change.kind == ChangeKind::kVector && change.index_id == index.id) changed.push_back(change.docid);
       return true;
     }));
+    VectorReader vectors(*txn_, index);
     for (const std::int64_t docid : changed) {
       if (cancellation_ != nullptr) FORESHORE_RETURN_IF_ERROR(cancellation_->Check());
       if (merged->hidden.contains(docid)) continue;
-      FORESHORE_ASSIGN_OR_RETURN(const auto stored, txn_->Get(index.vectors, docid));
+      FORESHORE_ASSIGN_OR_RETURN(const auto stored, vectors.Get(docid));
       FORESHORE_RETURN_IF_ERROR(add(docid, stored.value_or(Bytes())));
     }
   }

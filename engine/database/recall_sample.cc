@@ -3,16 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <unordered_set>
 #include <utility>
 
 #include "engine/database/stored_vector.h"
+#include "engine/database/vector_reader.h"
 #include "index/quantizer.h"
 #include "storage/base/coding.h"
 
 namespace foreshore {
 namespace {
 
-constexpr std::uint64_t kOneOf = 16;  // Queries that a full reservoir takes.
 constexpr std::uint8_t kSampleVersion = 1;
 constexpr std::uint64_t kEfMax = 100'000;
 constexpr std::size_t kPointsMax = 16;
@@ -88,53 +89,37 @@ Result<RecallSample> RecallSample::Decode(Bytes bytes) {
   return Status::Corruption("a recall sample of " + std::to_string(bytes.size()) + " bytes does not follow the format");
 }
 
-void QueryReservoir::Note(std::span<const float> query) {
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock.owns_lock()) return;
-  const std::uint64_t number = noted_count_++;
-  try {
-    if (queries_.size() < kCapacity) {
-      queries_.emplace_back(query.begin(), query.end());
-    } else if (number % kOneOf == 0) {
-      queries_[random_() % kCapacity].assign(query.begin(), query.end());
-    }
-  } catch (const std::bad_alloc&) {
-    // A query more or less: the search itself says where memory is short.
-  }
-}
-
-std::vector<RecallQuery> QueryReservoir::Copy() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<RecallQuery> copy;
-  for (const std::vector<float>& query : queries_) copy.push_back({query});
-  return copy;
-}
-
-std::size_t QueryReservoir::size() const {
-  const std::lock_guard lock(mutex_);
-  return queries_.size();
-}
-
 Result<std::vector<RecallQuery>> StoredQueries(ReadTxn& txn, const VectorIndexDefinition& index,
-                                               std::uint64_t vector_count, std::size_t sample_count) {
-  const std::uint64_t step = std::max<std::uint64_t>(1, vector_count / std::max<std::size_t>(1, sample_count));
+                                               std::size_t sample_count) {
   std::vector<RecallQuery> samples;
-  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn.NewCursor(index.vectors));
-  FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
-  for (std::uint64_t number = 0; cursor->valid() && samples.size() < sample_count; ++number) {
-    if (number % step == step / 2) {
-      FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(cursor->value()));
-      FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record,
-                                 DecodeVectorRecord(stored.records[0], index.options.dimension));
-      // A vector of zeros is near nothing under cosine.
-      if (record.scale != 0.0F) {
-        RecallQuery& sample = samples.emplace_back();
-        sample.itself = cursor->integer_key();
-        sample.values.resize(index.options.dimension);
-        DequantizeVector(record, sample.values);
-      }
-    }
-    FORESHORE_RETURN_IF_ERROR(cursor->Next());
+  VectorReader vectors(txn, index);
+  FORESHORE_ASSIGN_OR_RETURN(const auto range, vectors.DocidRange());
+  if (!range || sample_count == 0) return samples;
+  std::unordered_set<std::int64_t> taken;
+  const auto take = [&]() -> Status {
+    if (!taken.insert(vectors.docid()).second) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(vectors.value()));
+    FORESHORE_ASSIGN_OR_RETURN(const VectorRecord record,
+                               DecodeVectorRecord(stored.records[0], index.options.dimension));
+    if (record.scale == 0.0F) return Status::Ok();  // A vector of zeros is near nothing under cosine.
+    RecallQuery& sample = samples.emplace_back();
+    sample.itself = vectors.docid();
+    sample.values.resize(index.options.dimension);
+    DequantizeVector(record, sample.values);
+    return Status::Ok();
+  };
+  const std::uint64_t step = static_cast<std::uint64_t>(range->second - range->first) / sample_count;
+  for (std::size_t i = 0; i < sample_count && step > 0; ++i) {
+    const std::int64_t docid = range->first + static_cast<std::int64_t>(step / 2 + step * i);
+    if (!vectors.valid() || vectors.docid() < docid) FORESHORE_RETURN_IF_ERROR(vectors.Seek(docid));
+    if (!vectors.valid()) break;
+    FORESHORE_RETURN_IF_ERROR(take());
+  }
+  // Where docids lie in heaps, few were met. The first that are left make up for them.
+  if (samples.size() < sample_count) FORESHORE_RETURN_IF_ERROR(vectors.SeekFirst());
+  while (samples.size() < sample_count && vectors.valid()) {
+    FORESHORE_RETURN_IF_ERROR(take());
+    FORESHORE_RETURN_IF_ERROR(vectors.Next());
   }
   return samples;
 }

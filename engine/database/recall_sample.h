@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <random>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -58,25 +58,42 @@ struct RecallSample {
   static Result<RecallSample> Decode(Bytes bytes);
 };
 
-// The last queries, thinned: in memory, bounded. Threads: any.
+// The last queries, thinned: in memory, bounded, and saved now and then.
+//
+//   Saved queries, little-endian                code: engine/database/query_reservoir.cc
+//     OFFSET SIZE FIELD
+//          0    1 version = 1
+//          1    2 dimension
+//          3    1 query_count, 1..64
+//          4    n vector records with fine codes (index/quantizer.h), 8 + 2 * dimension bytes each
+//   Reader: another version is kUnsupported; any other mismatch, and another dimension, is kCorruption.
+//
+// Threads: any.
 class QueryReservoir {
  public:
   static constexpr std::size_t kCapacity = 64;
-  // Keeps all of the first, then one of 16 in the place of another. Never waits for long and does not fail.
+  // Of longer vectors fewer are saved, but never so few that they would not stand for what is asked.
+  static constexpr std::size_t kSavedBytesMax = 256 << 10;
+  // Keeps all of the first, then about one of 16 in the place of another. Never waits for long and does not fail.
   void Note(std::span<const float> query);
   std::vector<RecallQuery> Copy() const;
   std::size_t size() const;
 
+  // What to save where enough is new since the last call or Restore(): a quarter, or where `is_closing` anything.
+  std::optional<ByteString> TakeUnsaved(bool is_closing);
+  // Takes what TakeUnsaved() gave, before any Note().
+  Status Restore(Bytes saved, std::uint32_t dimension);
+
  private:
   mutable std::mutex mutex_;
   std::vector<std::vector<float>> queries_;  // Guarded by mutex_, as what follows.
-  std::minstd_rand random_{1};
   std::uint64_t noted_count_ = 0;
+  std::size_t unsaved_count_ = 0;
 };
 
-// Vectors at even distances in the order of docids, of about `vector_count`.
+// Up to `sample_count` vectors of documents at even distances in the order of docids.
 Result<std::vector<RecallQuery>> StoredQueries(ReadTxn& txn, const VectorIndexDefinition& index,
-                                               std::uint64_t vector_count, std::size_t sample_count);
+                                               std::size_t sample_count);
 // The docids of the ten nearest without itself, ascending.
 std::vector<std::int64_t> NearestDocids(std::span<const VectorMatch> matches, std::int64_t itself);
 // How many of `nearest`, of NearestDocids(), a search of the graph that keeps `ef` candidates finds.

@@ -52,7 +52,7 @@ class RecallSampler::Run {
       recent.resize(std::min(recent.size(), query_count));
       run->queries_ = std::move(recent);
     } else {
-      FORESHORE_ASSIGN_OR_RETURN(run->queries_, StoredQueries(view->txn(), definition, entry_count, query_count));
+      FORESHORE_ASSIGN_OR_RETURN(run->queries_, StoredQueries(view->txn(), definition, query_count));
     }
     if (run->queries_.empty()) return std::shared_ptr<Run>();
     run->sample_.ef = static_cast<std::uint32_t>(run->index_->SearchOptions(kRecallNeighbours, 0).ef);

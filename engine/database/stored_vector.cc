@@ -131,6 +131,11 @@ std::string SourceTextOf(const VectorIndexDefinition& index, std::string_view bo
   return text;
 }
 
+std::string_view FindOwnVectors(std::string_view body, const VectorIndexDefinition& index) {
+  const std::string_view token = body.empty() ? body : FindValue(body, index.paths[0]);
+  return token == "null" ? std::string_view() : token;
+}
+
 Result<ByteString> EncodeOwnVectors(std::string_view token, const VectorIndexDefinition& index) {
   if (token.size() < 2 || token.front() != '[') return Refuse(index, "value is not an array");
   const char* text = token.data() + 1;

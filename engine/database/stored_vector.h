@@ -50,6 +50,9 @@ Result<double> NearestRecord(const VectorQuery& query, const StoredVector& store
 // JSON, joined by line breaks; empty where all are absent or null.
 std::string SourceTextOf(const VectorIndexDefinition& index, std::string_view body);
 
+// The token of a document's own vector, or array of vectors, in its body; empty where there is none, or null.
+std::string_view FindOwnVectors(std::string_view body, const VectorIndexDefinition& index);
+
 // What a document's own vector, or array of vectors, is stored as: a JSON token of a valid body. kInvalidArgument
 // unless it is an array of `dimension` finite floats, or one of 1..kVectorsPerDocumentMax such arrays.
 Result<ByteString> EncodeOwnVectors(std::string_view token, const VectorIndexDefinition& index);

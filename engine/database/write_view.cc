@@ -298,12 +298,8 @@ Status WriteView::SettleFieldIndexes() {
 
 Status WriteView::FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
                                   std::string_view body, ChangeOrigin origin) {
-  const auto token_of = [&](std::string_view text) {
-    const std::string_view token = text.empty() ? text : FindValue(text, index.paths[0]);
-    return token == "null" ? std::string_view() : token;
-  };
-  const std::string_view old_token = token_of(old_body);
-  const std::string_view token = token_of(body);
+  const std::string_view old_token = FindOwnVectors(old_body, index);
+  const std::string_view token = FindOwnVectors(body, index);
   if (token == old_token) return Status::Ok();
   if (token.empty()) return PutVector(index, docid, {});
   const auto stored = EncodeOwnVectors(token, index);
@@ -317,7 +313,9 @@ Status WriteView::FollowOwnVector(const VectorIndexDefinition& index, std::int64
 }
 
 Status WriteView::PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored) {
-  if (stored.empty()) {
+  if (!index.has_rows) {
+    // The document, which the same transaction writes, says it.
+  } else if (stored.empty()) {
     FORESHORE_ASSIGN_OR_RETURN(const auto existing, write_txn_->Get(index.vectors, docid));
     if (!existing) return Status::Ok();
     FORESHORE_RETURN_IF_ERROR(write_txn_->Delete(index.vectors, docid));

@@ -4,6 +4,7 @@
 
 #include "engine/database/field_entries.h"
 #include "engine/database/stored_vector.h"
+#include "engine/database/vector_reader.h"
 #include "engine/document/json.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/sqlite_callback.h"
@@ -393,13 +394,14 @@ Status CollectionCursor::MeasureListed(const VectorIndexDefinition& index, std::
                                        sqlite3_value* ids) {
   auto prepared = VectorQuery::Prepare(index.options.metric, index.options.dimension, query);
   if (!prepared.ok()) return prepared.status().WithContext("vector index \"" + index.name + "\"");
+  VectorReader vectors(view_->txn(), index);
   const Status measured = VisitIds(is_list, ids, [&](std::int64_t docid) -> Status {
     FORESHORE_RETURN_IF_ERROR(table_.session.Check());
     if (!definition_->expiry_field.empty()) {
       FORESHORE_ASSIGN_OR_RETURN(const auto document, view_->GetByDocid(*definition_, docid));
       if (!document) return Status::Ok();
     }
-    FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, view_->txn().Get(index.vectors, docid));
+    FORESHORE_ASSIGN_OR_RETURN(const auto stored_bytes, vectors.Get(docid));
     if (!stored_bytes) return Status::Ok();
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*stored_bytes));
     FORESHORE_ASSIGN_OR_RETURN(const double distance, NearestRecord(*prepared, stored));

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/database/stored_vector.h"
+#include "engine/database/vector_reader.h"
 #include "engine/model/model_registry.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/table_function.h"
@@ -106,11 +107,11 @@ class VectorSourcesCursor : public sqlite3_vtab_cursor {
     docids_.clear();
     next_docid_ = 0;
     {
-      FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view_->txn().NewCursor(index.vectors));
-      for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
+      VectorReader vectors(view_->txn(), index);
+      for (Status status = vectors.SeekFirst();; status = vectors.Next()) {
         FORESHORE_RETURN_IF_ERROR(status);
-        if (!cursor->valid()) break;
-        docids_.push_back(cursor->integer_key());
+        if (!vectors.valid()) break;
+        docids_.push_back(vectors.docid());
         if (docids_.size() % 4096 == 0) FORESHORE_RETURN_IF_ERROR(session_.Check());
       }
     }
@@ -131,7 +132,8 @@ class VectorSourcesCursor : public sqlite3_vtab_cursor {
       id_ = document->id;
       if (index_->has_model()) source = SourceTextOf(*index_, document->body);
     }
-    FORESHORE_ASSIGN_OR_RETURN(const auto bytes, view_->txn().Get(index_->vectors, docid));
+    VectorReader vectors(view_->txn(), *index_);
+    FORESHORE_ASSIGN_OR_RETURN(const auto bytes, vectors.Get(docid));
     if (!bytes) return false;
     FORESHORE_ASSIGN_OR_RETURN(const StoredVector stored, DecodeStoredVector(*bytes));
     revision_ = stored.document_revision;

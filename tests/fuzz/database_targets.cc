@@ -4,6 +4,7 @@
 
 #include "engine/database/core.h"
 #include "engine/database/field_key.h"
+#include "engine/database/recall_sample.h"
 #include "engine/model/model_manifest.h"
 #include "engine/model/model_row.h"
 #include "engine/query/sql_session.h"
@@ -44,6 +45,50 @@ bool RunKey(Bytes input) {
     input = rest;
   }
   return true;
+}
+
+constexpr std::uint32_t kQueryDimension = 3;
+
+// What is restored is saved again as the same queries, each within half a step of its codes.
+bool RunQueries(Bytes input) {
+  QueryReservoir reservoir;
+  if (!reservoir.Restore(input, kQueryDimension).ok()) return false;
+  FuzzCheck(reservoir.size() >= 1 && reservoir.size() <= QueryReservoir::kCapacity, "it is bounded");
+  FuzzCheck(!reservoir.TakeUnsaved(true), "what was restored is saved");
+  reservoir.Note(std::vector<float>(kQueryDimension, 1.0F));
+  const auto saved = reservoir.TakeUnsaved(true);
+  FuzzCheck(!saved || QueryReservoir().Restore(*saved, kQueryDimension).ok(), "what is saved can be restored");
+  return true;
+}
+
+std::vector<ByteString> QueriesSeeds() {
+  QueryReservoir reservoir;
+  for (int i = 0; i < 20; ++i) reservoir.Note(std::vector<float>{1.0F, 0.0F, static_cast<float>(-i)});
+  return {reservoir.TakeUnsaved(true).value()};
+}
+
+bool RunVectorIndexRow(Bytes input) {
+  const auto index = DecodeVectorIndex(input);
+  if (!index.ok()) return false;
+  const ByteString again = EncodeVectorIndex(*index);
+  FuzzCheck(EncodeVectorIndex(DecodeVectorIndex(again).value()) == again, "a row comes back");
+  return true;
+}
+
+std::vector<ByteString> VectorIndexRowSeeds() {
+  VectorIndexDefinition own;
+  own.id = 7;
+  own.name = "a.v";
+  own.options.field = "v";
+  own.options.dimension = 2;
+  own.paths = {"v"};
+  own.has_rows = false;
+  VectorIndexDefinition made = own;
+  made.has_rows = true;
+  made.options.model = "m";
+  made.options.source_paths = {"$.text"};
+  made.paths = {"text"};
+  return {EncodeVectorIndex(own), EncodeVectorIndex(made)};
 }
 
 struct TextFile {
@@ -191,10 +236,9 @@ std::vector<ByteString> ManifestSeeds() {
 
 std::vector<FuzzTarget> DatabaseFuzzTargets() {
   return {
-      {"field_key", KeySeeds, RunKey, 0, 10'000},
-      {"full_text_file", TextFileSeeds, RunTextFile, 0, 100},
-      {"manifest", ManifestSeeds, RunManifest},
-      {"sql", SqlSeeds, RunSql, 0, 500, 4'096},
+      {"field_key", KeySeeds, RunKey, 0, 10'000}, {"full_text_file", TextFileSeeds, RunTextFile, 0, 100},
+      {"manifest", ManifestSeeds, RunManifest},   {"recent_queries", QueriesSeeds, RunQueries},
+      {"sql", SqlSeeds, RunSql, 0, 500, 4'096},   {"vector_index_row", VectorIndexRowSeeds, RunVectorIndexRow},
   };
 }
 

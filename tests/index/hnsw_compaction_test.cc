@@ -219,6 +219,58 @@ TEST_CASE("compaction: goes on over a graph that was written out and mapped mean
   CHECK(loaded->ExactSearch(vectors.Next(), sequence, SIZE_MAX).value().size() == 500);
 }
 
+// What is made beside the graph counts, and where it would not fit its rows lie in files.
+TEST_CASE("compaction: what it makes counts as memory, and lies in files where there is a bound that it would pass") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/v1.hnsw";
+  for (const VectorPrecision precision : kPrecisions) {
+    CAPTURE(VectorPrecisionBits(precision));
+    Littered littered(precision);
+    REQUIRE(littered.index().SaveSnapshot(path).ok());
+    const auto truth = littered.Truth(littered.sequence());
+    std::uint64_t beside_bytes[2];
+    for (const bool is_bounded : {false, true}) {
+      CAPTURE(is_bounded);
+      VectorIndexConfig config = littered.index().config();
+      config.memory_bytes_max = is_bounded ? 60'000 : 0;
+      config.scratch_folder = directory.path();
+      const auto index = LoadHnswIndex(config, path).value();
+      const std::uint64_t before = index->memory_bytes();
+      SteppingClock clock;
+      std::uint64_t most = 0;
+      int save_count = 0;
+      while (index->CompactSome(clock, kBudgetUs).value()) {
+        most = std::max(most, index->memory_bytes());
+        save_count += index->ShouldSave() ? 1 : 0;
+      }
+      if (kGraphUnderTest == VectorGraphKind::kFlat) CHECK(save_count == 0);  // It would bring nothing.
+      beside_bytes[is_bounded ? 1 : 0] = most - before;
+      CHECK(index->garbage_count() == 0);
+      // Behind it all is in memory, or in files but for the table of documents.
+      CHECK(index->repair().reclaimed_count == 500);
+      if (kGraphUnderTest == VectorGraphKind::kFlat && is_bounded) CHECK(index->mapped_bytes() > 500 * 128);
+      const auto found = index->ExactSearch(SyntheticVectors(kDimension, 8, 5).Next(), littered.sequence(), SIZE_MAX);
+      CHECK(found.value() == truth[0]);
+      // It goes on, is saved, and is the same when it is opened.
+      SyntheticVectors vectors(kDimension, 8, 90);
+      for (std::int64_t docid = 7000; docid < 7100; ++docid) {
+        REQUIRE(index->Upsert(docid, RecordOf(vectors.Next(), precision), littered.sequence() + 1).ok());
+      }
+      index->SetAppliedSeq(littered.sequence() + 1);
+      const std::string second = directory.path() + "/v2.hnsw";
+      REQUIRE(index->SaveSnapshot(second).ok());
+      const auto loaded = LoadHnswIndex(config, second).value();
+      const std::vector<float> query = vectors.Next();
+      CHECK(loaded->ExactSearch(query, littered.sequence() + 1, SIZE_MAX).value() ==
+            index->ExactSearch(query, littered.sequence() + 1, SIZE_MAX).value());
+    }
+    // 500 nodes: codes, links and ledger, or the ledger alone.
+    constexpr std::uint64_t kLedgerBytes = 500 * 44;
+    CHECK(beside_bytes[0] > 500 * 100 + kLedgerBytes);
+    if (kGraphUnderTest == VectorGraphKind::kFlat) CHECK(beside_bytes[1] < kLedgerBytes + 2000);
+  }
+}
+
 TEST_CASE("scan: in slices it finds what an exact search finds, whatever changes meanwhile") {
   Littered littered;
   VectorIndex& index = littered.index();

@@ -207,6 +207,63 @@ TEST_CASE("small code index: saved and opened it has the same rows and finds the
   }
 }
 
+// The codes that only the last ranking reads are all of what memory has less.
+TEST_CASE("small code index: its int8 codes lie in files, of which no name is seen, and all else is the same") {
+  constexpr std::uint32_t kDimension = 100;
+  const TemporaryDirectory directory;
+  for (const VectorPrecision precision : kSmallPrecisions) {
+    VectorIndexConfig config = NewIndex(kDimension, VectorMetric::kL2, precision)->config();
+    const auto in_memory = CreateHnswIndex(config).value();
+    config.scratch_folder = directory.path() + "/absent";
+    const auto without_folder = CreateHnswIndex(config).value();
+    config.scratch_folder = directory.path();
+    const auto outside = CreateHnswIndex(config).value();
+    VectorIndex* const all[] = {in_memory.get(), without_folder.get(), outside.get()};
+    for (VectorIndex* index : all) {
+      SyntheticVectors vectors(kDimension, 20, 77);
+      Fill(*index, vectors, 0, 3000, 1);
+    }
+    CHECK(ListDirectory(directory.path())->empty());
+    constexpr std::uint64_t kCodeBytes = 3000 * VectorCodeBytes(kDimension);
+    CHECK(outside->memory_bytes() == in_memory->memory_bytes() - kCodeBytes);
+    CHECK(outside->mapped_bytes() == kCodeBytes);
+    CHECK(in_memory->mapped_bytes() == 0);
+    CHECK(without_folder->memory_bytes() == in_memory->memory_bytes());
+    const auto check_same = [&] {
+      SyntheticVectors queries(kDimension, 20, 78);
+      for (int i = 0; i < 20; ++i) {
+        const std::vector<float> query = queries.Next();
+        const auto expected = SearchGraph(*in_memory, query, 64, 50);
+        CHECK(SearchGraph(*without_folder, query, 64, 50) == expected);
+        CHECK(SearchGraph(*outside, query, 64, 50) == expected);
+      }
+    };
+    check_same();
+    for (VectorIndex* index : all) {
+      SyntheticVectors vectors(kDimension, 20, 79);
+      for (std::int64_t docid = 0; docid < 3000; docid += 2) REQUIRE(index->Remove(docid, 5).ok());
+      index->SetAppliedSeq(5);
+      index->ForgetBefore(5);
+      REQUIRE(index->Compact().ok());
+      Fill(*index, vectors, 4000, 4100, 6);
+    }
+    check_same();
+    constexpr std::uint64_t kCodeBytesAfter = 1600 * VectorCodeBytes(kDimension);
+    CHECK(outside->memory_bytes() == in_memory->memory_bytes() - kCodeBytesAfter);
+    CHECK(outside->mapped_bytes() == kCodeBytesAfter);
+    // Opened from its file, what is added behind it is outside as well.
+    const TemporaryDirectory saved;
+    REQUIRE(outside->SaveSnapshot(saved.path() + "/saved").ok());
+    const auto loaded = LoadHnswIndex(config, saved.path() + "/saved").value();
+    const std::uint64_t file_bytes = FileSizeBytes(saved.path() + "/saved").value();
+    CHECK(loaded->mapped_bytes() == file_bytes);
+    SyntheticVectors vectors(kDimension, 20, 80);
+    Fill(*loaded, vectors, 5000, 5100, 7);
+    CHECK(loaded->mapped_bytes() == file_bytes + 100 * VectorCodeBytes(kDimension));
+    CHECK(RecallOf(*loaded, vectors, 256) >= 0.9);
+  }
+}
+
 TEST_CASE("small code index: a damaged snapshot is refused") {
   for (const VectorPrecision precision : kSmallPrecisions) {
     SyntheticVectors vectors(8, 5, 23);

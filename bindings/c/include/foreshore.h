@@ -223,11 +223,11 @@ FORESHORE_API int32_t foreshore_drop_text_index(foreshore_database* database, co
 /* A JSON array of objects: name, collection, kind; of a "vector" also field, dimension, metric, bits, links_per_node,
  * graph, model, adapter, model_version, adapter_version, next_model_version, next_adapter_version, next_vector_count
  * (of what is being filled to take its place; "" and 0 where nothing is), source_paths, vector_count, pending_count,
- * memory_bytes, strategy, ef, recall, opened_from, what is known of its recall (estimated_recall, sampled_recall,
- * sampled_ef, sample_count, sample_kind, sample_age_ms) and of what was deleted (garbage_count, repair_done_count,
- * repair_total_count, repair_slice_count, repair_slice_us_max, repair_reclaimed_count); of a "field" index also paths,
- * unique, where, entry_count, conflict_count, is_ready; of full text: name, collection, full_text, tokenizer,
- * document_count, pending_count. */
+ * memory_bytes, mapped_bytes, memory_bytes_per_vector, mapped_bytes_per_vector, strategy, ef, recall, opened_from,
+ * what is known of its recall (estimated_recall, sampled_recall, sampled_ef, sample_count, sample_kind, sample_age_ms)
+ * and of what was deleted (garbage_count, repair_done_count, repair_total_count, repair_slice_count,
+ * repair_slice_us_max, repair_reclaimed_count); of a "field" index also paths, unique, where, entry_count,
+ * conflict_count, is_ready; of full text: name, collection, full_text, tokenizer, document_count, pending_count. */
 FORESHORE_API int32_t foreshore_list_indexes(foreshore_database* database, char** json, foreshore_error* error);
 typedef struct foreshore_search_request {
   uint32_t size_bytes;

@@ -82,7 +82,9 @@ struct IndexInfo : VectorUpkeepInfo {
   VectorFieldOptions options;        // kVector, as all that follows.
   std::uint64_t vector_count = 0;
   std::uint64_t pending_count = 0;  // Documents whose vector is missing or stale.
+  // What it keeps in memory, and what lies in mapped files, which is there as far as it is read and there is room.
   std::uint64_t memory_bytes = 0;
+  std::uint64_t mapped_bytes = 0;
   std::string strategy;  // How a search would run now, as EXPLAIN prints it.
   // What TuneVectorIndex() chose last, and the recall that it measured; 0: never tuned.
   std::uint32_t ef = 0;

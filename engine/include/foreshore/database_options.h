@@ -25,7 +25,7 @@ struct DatabaseOptions {
   std::uint64_t cache_bytes = 16ULL << 20;
   // What each vector index may keep in memory of its own; 0: as much as it takes. An index that grows beyond is written
   // out, while no reader is behind, and goes on over its file, which is mapped: what it reads of that comes and goes
-  // as the system has memory to spare.
+  // as the system has memory to spare. While a third of it is deleted and it is made anew, what is made counts too.
   std::uint64_t vector_memory_bytes = 0;
   unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included.
   ExpiryPurge expiry_purge = ExpiryPurge::kWhenAlone;

@@ -1,11 +1,13 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <random>
 #include <thread>
 
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/stored_vector.h"
+#include "engine/database/vector_reader.h"
 #include "index/quantizer.h"
 #include "storage/base/file.h"
 #include "tests/engine/database/core_test.h"
@@ -41,6 +43,30 @@ std::vector<std::string> SnapshotFiles(const CoreFixture& db) {
     if (name.ends_with(".hnsw")) files.push_back(db.path() + "/index/" + name);
   }
   return files;
+}
+
+std::uint64_t RowCount(const CoreFixture& db) {
+  const auto view = db.core->BeginRead().value();
+  const auto cursor = view->txn().NewCursor(view->catalog().Find("a")->FindVectorIndex("v")->vectors).value();
+  std::uint64_t count = 0;
+  for (Status status = cursor->SeekFirst(); cursor->valid(); status = cursor->Next()) {
+    REQUIRE(status.ok());
+    ++count;
+  }
+  return count;
+}
+
+// What a reader goes over, each of which it also finds by itself.
+std::map<std::int64_t, ByteString> StoredVectors(ReadView& view) {
+  VectorReader vectors(view.txn(), *view.catalog().Find("a")->FindVectorIndex("v"));
+  std::map<std::int64_t, ByteString> all;
+  for (Status status = vectors.SeekFirst();; status = vectors.Next()) {
+    REQUIRE(status.ok());
+    if (!vectors.valid()) break;
+    all[vectors.docid()] = vectors.value();
+  }
+  for (const auto& [docid, stored] : all) CHECK(vectors.Get(docid).value() == Bytes(stored));
+  return all;
 }
 
 std::string OpenedFrom(const CoreFixture& db) {
@@ -162,6 +188,110 @@ TEST_CASE("vectors: a document with several is found by its nearest, once, also 
     CHECK(nearest({0, 0}) == Ids{"many", "alone", "one"});
     db.CheckVerified();
   }
+}
+
+TEST_CASE("vectors: those that the application writes are in its documents alone") {
+  for (const StorageKind kind : kKinds) {
+    CoreFixture db(kind);
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    REQUIRE(db.Put("a", "first", VectorJson(1, 0)).ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+    PutCircle(db, 20);
+    REQUIRE(db.Put("a", "none", R"({"v":null})").ok());
+    REQUIRE(db.Put("a", "3", "{}").ok());
+    REQUIRE(db.Delete("a", "4").ok());
+    CHECK(RowCount(db) == 0);
+    const auto check = [&] {
+      auto view = *db.core->BeginRead();
+      CHECK(db.Nearest(*view, "a", "v", {1, 0}, 100).size() == 19);
+      CHECK(StoredVectors(*view).size() == 19);
+      db.CheckVerified();
+      CHECK(db.core->Verify()->vector_count == 19);
+    };
+    check();
+    db.Close();
+    for (const std::string& file : SnapshotFiles(db)) REQUIRE(RemoveFile(file).ok());
+    db.Open();
+    CHECK(OpenedFrom(db) == "rebuilt");
+    check();
+  }
+}
+
+TEST_CASE("vectors: an index from before, whose vectors are rows, goes on with them") {
+  CoreFixture db;
+  db.Open();
+  REQUIRE(db.core->CreateCollection("a").ok());
+  REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+  PutCircle(db, 20);
+  std::map<std::int64_t, ByteString> rows;
+  ByteString catalogue_row;
+  std::uint32_t id = 0;
+  {
+    auto view = *db.core->BeginRead();
+    const VectorIndexDefinition& index = *view->catalog().Find("a")->FindVectorIndex("v");
+    id = index.id;
+    catalogue_row = EncodeVectorIndex(index);
+    rows = StoredVectors(*view);
+  }
+  db.Close();
+  {  // Version 3 ended before it said whether there are rows.
+    catalogue_row[0] = 3;
+    catalogue_row.pop_back();
+    const auto store = OpenSqliteStore(db.path() + "/store.db", StoreOptions()).value();
+    const KeyspaceId catalogue = store->OpenKeyspace("catalog", KeyspaceKind::kBytes).value();
+    const KeyspaceId vectors = store->OpenKeyspace("v" + std::to_string(id), KeyspaceKind::kInteger).value();
+    const auto txn = store->BeginWrite().value();
+    REQUIRE(txn->Put(catalogue, Bytes("x" + std::to_string(id)), catalogue_row).ok());
+    for (const auto& [docid, row] : rows) REQUIRE(txn->Put(vectors, docid, row).ok());
+    REQUIRE(txn->Commit().ok());
+  }
+  for (const std::string& file : SnapshotFiles(db)) REQUIRE(RemoveFile(file).ok());
+  db.Open();
+  CHECK(OpenedFrom(db) == "rebuilt");
+  CHECK(RowCount(db) == 20);
+  REQUIRE(db.Put("a", "more", VectorJson(1, 0)).ok());
+  CHECK(RowCount(db) == 21);
+  REQUIRE(db.Put("a", "3", "{}").ok());
+  REQUIRE(db.Delete("a", "4").ok());
+  CHECK(RowCount(db) == 19);
+  const auto nearest = [&] {
+    auto view = *db.core->BeginRead();
+    return db.Nearest(*view, "a", "v", {1, 0}, 100);
+  };
+  const Ids before = nearest();
+  CHECK(before.size() == 19);
+  db.CheckVerified();
+  db.Reopen();
+  CHECK(nearest() == before);
+  CHECK(RowCount(db) == 19);
+}
+
+TEST_CASE("catalogue: a row of a vector index says whether its vectors are rows, and nothing impossible") {
+  VectorIndexDefinition index;
+  index.id = 7;
+  index.name = "a.v";
+  index.options.field = "v";
+  index.options.dimension = 2;
+  index.paths = {"v"};
+  for (const bool has_rows : {false, true}) {
+    index.has_rows = has_rows;
+    const ByteString row = EncodeVectorIndex(index);
+    CHECK(DecodeVectorIndex(row)->has_rows == has_rows);
+    ByteString older = row.substr(0, row.size() - 1);
+    CHECK(DecodeVectorIndex(older).status().code() == ErrorCode::kCorruption);
+    older[0] = 3;
+    CHECK(DecodeVectorIndex(older)->has_rows);
+    ByteString damaged = row;
+    damaged.back() = 2;
+    CHECK(DecodeVectorIndex(damaged).status().code() == ErrorCode::kCorruption);
+    ByteString newer = row;
+    newer[0] = 5;
+    CHECK(DecodeVectorIndex(newer).status().code() == ErrorCode::kUnsupported);
+  }
+  index.options.model = "m";  // Whose vectors are nowhere but in rows.
+  index.has_rows = false;
+  CHECK(DecodeVectorIndex(EncodeVectorIndex(index)).status().code() == ErrorCode::kCorruption);
 }
 
 TEST_CASE("vectors: a document has 64 at most") {
@@ -525,6 +655,8 @@ TEST_CASE("vectors: fields of 4 bits and of 1 bit are searched, tuned, changed a
       REQUIRE(view->Commit().ok());
     }
     REQUIRE(db.core->ListIndexes()->at(0).strategy.find("hnsw ef=") == 0);
+    // Rows of int8 codes, 48 bytes that fill a line, lie outside of memory.
+    CHECK(db.core->ListIndexes()->at(0).mapped_bytes == 12000 * 64);
     const auto nearest = [&](int i) {
       auto view = *db.core->BeginRead();
       return db.Nearest(*view, "a", "v", vectors[static_cast<std::size_t>(i)], 3);
@@ -541,6 +673,7 @@ TEST_CASE("vectors: fields of 4 bits and of 1 bit are searched, tuned, changed a
     CHECK(OpenedFrom(db) == "snapshot");
     CHECK(nearest(1000) == before);
     CHECK(db.core->ListIndexes()->at(0).options.precision == precision);
+    CHECK(db.core->ListIndexes()->at(0).mapped_bytes > 12000 * 48);  // The snapshot.
     db.CheckVerified();
   }
 }

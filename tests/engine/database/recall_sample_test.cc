@@ -87,11 +87,134 @@ TEST_CASE("recall sample: the reservoir is bounded, and its queries go on being 
   QueryReservoir reservoir;
   for (int i = 0; i < 64; ++i) reservoir.Note(std::vector<float>{0.0F, 1.0F});
   CHECK(reservoir.size() == QueryReservoir::kCapacity);
-  for (int i = 0; i < 16 * 64 * 4; ++i) reservoir.Note(std::vector<float>{1.0F, 0.0F});
+  for (int i = 0; i < 16 * 64 * 4; ++i) reservoir.Note(std::vector<float>{1.0F, 0.0F});  // By their number alone.
   CHECK(reservoir.size() == QueryReservoir::kCapacity);
   std::size_t new_count = 0;
   for (const RecallQuery& query : reservoir.Copy()) new_count += query.values[0] == 1.0F ? 1 : 0;
   CHECK(new_count > QueryReservoir::kCapacity / 2);
+}
+
+TEST_CASE("recall sample: queries are saved once enough are new, and come back") {
+  const auto query_of = [](int i) { return std::vector<float>{static_cast<float>(i), 1.0F, -0.25F}; };
+  QueryReservoir reservoir;
+  CHECK(!reservoir.TakeUnsaved(true));
+  for (int i = 0; i < 15; ++i) reservoir.Note(query_of(i));
+  CHECK(!reservoir.TakeUnsaved(false));
+  reservoir.Note(query_of(15));
+  const ByteString saved = reservoir.TakeUnsaved(false).value();
+  CHECK(saved.size() == 4 + 16 * (8 + 2 * 3));
+  CHECK(!reservoir.TakeUnsaved(true));
+  QueryReservoir other;
+  REQUIRE(other.Restore(saved, 3).ok());
+  CHECK(!other.TakeUnsaved(true));
+  const auto queries = other.Copy();
+  REQUIRE(queries.size() == 16);
+  for (int i = 0; i < 16; ++i) {
+    for (std::size_t n = 0; n < 3; ++n) {
+      CHECK(queries[static_cast<std::size_t>(i)].values[n] == doctest::Approx(query_of(i)[n]).epsilon(0.001));
+    }
+  }
+  other.Note(query_of(16));
+  CHECK(other.size() == 17);
+  CHECK(other.TakeUnsaved(true).has_value());
+  // What is no such thing is refused, and changes nothing.
+  for (std::size_t size = 0; size < saved.size(); ++size) {
+    CHECK(other.Restore(Bytes(saved).substr(0, size), 3).code() == ErrorCode::kCorruption);
+  }
+  CHECK(other.Restore(saved + "x", 3).code() == ErrorCode::kCorruption);
+  CHECK(other.Restore(saved, 4).code() == ErrorCode::kCorruption);
+  ByteString changed = saved;
+  changed[0] = 2;
+  CHECK(other.Restore(changed, 3).code() == ErrorCode::kUnsupported);
+  for (const char count : {'\0', '\17', '\101'}) {
+    changed = saved;
+    changed[3] = count;
+    CHECK(other.Restore(changed, 3).code() == ErrorCode::kCorruption);
+  }
+  changed = saved;
+  changed[4 + 8] = '\200';  // A code of -128.
+  CHECK(other.Restore(changed, 3).code() == ErrorCode::kCorruption);
+  CHECK(other.size() == 17);
+}
+
+TEST_CASE("recall sample: of long queries so many are saved as 256 KiB hold, and one session each brings new ones") {
+  QueryReservoir reservoir;
+  for (int i = 0; i < 64; ++i) reservoir.Note(std::vector<float>(4096, 1.0F));
+  ByteString saved = reservoir.TakeUnsaved(true).value();
+  CHECK(saved.size() <= QueryReservoir::kSavedBytesMax + 4);
+  CHECK(saved.size() == 4 + 31 * (8 + 2 * 4096));
+  // Sessions of one query: about one of 16 is taken.
+  QueryReservoir full;
+  for (int i = 0; i < 64; ++i) full.Note(std::vector<float>{0.0F, 1.0F});
+  saved = full.TakeUnsaved(true).value();
+  int taken_count = 0;
+  for (int session = 0; session < 1600; ++session) {
+    QueryReservoir each;
+    REQUIRE(each.Restore(saved, 2).ok());
+    each.Note(std::vector<float>{1.0F, static_cast<float>(session)});
+    if (auto next = each.TakeUnsaved(true)) {
+      ++taken_count;
+      saved = std::move(*next);
+    }
+  }
+  CHECK(taken_count > 50);
+  CHECK(taken_count < 200);
+}
+
+TEST_CASE("recall sample: recent queries survive a restart, damage of them does not, and they go with their index") {
+  for (const StorageKind kind : kKinds) {
+    CoreFixture db(kind);
+    db.Open();
+    REQUIRE(db.core->CreateCollection("a").ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+    for (int i = 0; i < 20; ++i) {
+      REQUIRE(db.Put("a", std::to_string(i), R"({"v":[1,)" + std::to_string(i) + "]}").ok());
+    }
+    const auto id = [&] { return db.core->BeginRead().value()->catalog().Find("a")->FindVectorIndex("v")->id; };
+    // As tuning tells them; fewer than 16 it does not use.
+    const auto noted_count = [&]() -> std::size_t {
+      const auto tuned = db.core->TuneVectorIndex("a", "v", 0.5, 1000);
+      REQUIRE_MESSAGE(tuned.ok(), tuned.status().ToString());
+      return tuned->sample_kind == "recent queries" ? tuned->sample_count : 0;
+    };
+    const auto ask = [&](int count) {
+      const auto view = db.core->BeginRead().value();
+      for (int i = 0; i < count; ++i) db.Nearest(*view, "a", "v", {1.0F, static_cast<float>(i)}, 1);
+    };
+    ask(20);
+    db.Reopen();
+    CHECK(noted_count() == 20);
+    ask(30);
+    REQUIRE(db.core->Checkpoint().ok());
+    CHECK(noted_count() == 50);
+    const std::uint32_t first = id();
+    if (kind == StorageKind::kSqlite) {
+      db.Close();
+      const auto store = OpenSqliteStore(db.path() + "/store.db", StoreOptions()).value();
+      const KeyspaceId queries = store->OpenKeyspace("queries", KeyspaceKind::kInteger).value();
+      const auto txn = store->BeginWrite().value();
+      ByteString damaged(txn->Get(queries, first).value().value());
+      damaged[20] = static_cast<char>(damaged[20] ^ 0x80);
+      damaged.resize(damaged.size() - 1);
+      REQUIRE(txn->Put(queries, first, damaged).ok());
+      REQUIRE(txn->Commit().ok());
+    } else {
+      db.Close();
+    }
+    db.Open();
+    CHECK(noted_count() == (kind == StorageKind::kSqlite ? 0 : 50));
+    ask(20);
+    db.Reopen();
+    CHECK(noted_count() >= 20);
+    REQUIRE(db.core->DropVectorIndex("a", "v").ok());
+    REQUIRE(db.core->CreateVectorIndex("a", {.field = "v", .dimension = 2}).ok());
+    CHECK(noted_count() == 0);
+    db.Close();
+    if (kind != StorageKind::kSqlite) continue;
+    const auto store = OpenSqliteStore(db.path() + "/store.db", StoreOptions()).value();
+    const KeyspaceId queries = store->OpenKeyspace("queries", KeyspaceKind::kInteger).value();
+    CHECK(!store->BeginRead().value()->Get(queries, first).value().has_value());
+  }
 }
 
 TEST_CASE("recall sample: it is taken in slices, told, kept, and taken anew when it no longer holds") {
