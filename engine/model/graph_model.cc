@@ -14,15 +14,40 @@ using graph::TensorRef;
 
 // Numbers in a row; far more are no row.
 constexpr std::int64_t kRowNumbersMax = 4'194'304;
+// Below this a file of its own costs more than it saves.
+constexpr std::uint64_t kPackedBytesMin = 64 << 10;
 // How long a call that waits for its turn goes without asking whether to stop.
 constexpr std::chrono::milliseconds kTurnInterval{20};
 
 }  // namespace
 
-Result<std::shared_ptr<GraphModel>> GraphModel::Open(const std::string& name, std::unique_ptr<MappedFile> file) {
-  FORESHORE_ASSIGN_OR_RETURN(OnnxModel onnx, ReadOnnx(name, file->bytes()));
-  FORESHORE_ASSIGN_OR_RETURN(graph::Graph graph, graph::Graph::Build(name, std::move(onnx)));
-  return std::shared_ptr<GraphModel>(new GraphModel(std::move(file), std::move(graph)));
+Result<std::shared_ptr<GraphModel>> GraphModel::Open(const std::string& name, std::unique_ptr<MappedFile> file,
+                                                     const std::optional<Packing>& packing) {
+  const auto build = [&](std::shared_ptr<graph::ConstantStore> constants) -> Result<graph::Graph> {
+    FORESHORE_ASSIGN_OR_RETURN(OnnxModel onnx, ReadOnnx(name, file->bytes()));
+    return graph::Graph::Build(name, std::move(onnx), {}, &graph::VectorKernelsFor(DetectCpuLevel()),
+                               std::move(constants));
+  };
+  const auto open_packed = [&]() -> Result<std::shared_ptr<GraphModel>> {
+    FORESHORE_ASSIGN_OR_RETURN(auto packed, MappedFile::Open(packing->path));
+    FORESHORE_ASSIGN_OR_RETURN(auto constants,
+                               graph::ConstantStore::Open(packed->bytes(), graph::Graph::KeyOf(packing->source)));
+    FORESHORE_ASSIGN_OR_RETURN(graph::Graph graph, build(std::move(constants)));
+    return std::shared_ptr<GraphModel>(new GraphModel(std::move(file), std::move(packed), std::move(graph)));
+  };
+  if (packing && FileExists(packing->path)) {
+    auto opened = open_packed();
+    if (opened.ok()) return opened;
+    if (opened.status().code() != ErrorCode::kCorruption && opened.status().code() != ErrorCode::kUnsupported) {
+      return opened.status();
+    }
+  }
+  FORESHORE_ASSIGN_OR_RETURN(graph::Graph graph, build(nullptr));
+  if (packing && graph.constants().taken_bytes() >= kPackedBytesMin) {
+    const ByteString packed = graph.constants().Pack(graph::Graph::KeyOf(packing->source));
+    if (WriteFileAtomic(packing->path, packed).ok()) return open_packed();
+  }
+  return std::shared_ptr<GraphModel>(new GraphModel(std::move(file), nullptr, std::move(graph)));
 }
 
 Result<std::vector<OwnedTensor>> GraphModel::Run(std::span<const TensorRef> inputs, Cancellation* cancellation) {

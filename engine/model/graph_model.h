@@ -1,6 +1,6 @@
 // A general ONNX graph opened for use: numbers in, numbers out, both as JSON.
 //
-// Lifetime: owns the mapped file that the graph borrows from. Threads: safe from any thread; calls take turns, because
+// Lifetime: owns the mapped files that the graph borrows from. Threads: safe from any thread; calls take turns, because
 // they share one arena.
 #pragma once
 
@@ -17,13 +17,22 @@
 #include "engine/model/model_registry.h"
 #include "storage/base/cancellation.h"
 #include "storage/base/file.h"
+#include "storage/blob_store.h"
 
 namespace foreshore {
 
 class GraphModel : public NumberModel {
  public:
-  // `name` is what messages call the model; `file` is an ONNX file.
-  static Result<std::shared_ptr<GraphModel>> Open(const std::string& name, std::unique_ptr<MappedFile> file);
+  // Where the graph's constants are mapped from, as graph/constant_store.h lays them out. The file is derived: made
+  // where it is missing, damaged or another's. Where it cannot be written, constants are kept in memory.
+  struct Packing {
+    std::string path;
+    BlobId source;  // The hash of `file`.
+  };
+  // `name` is what messages call the model; `file` is an ONNX file. Without `packing` constants are kept in memory, as
+  // those of small graphs are.
+  static Result<std::shared_ptr<GraphModel>> Open(const std::string& name, std::unique_ptr<MappedFile> file,
+                                                  const std::optional<Packing>& packing = std::nullopt);
 
   // Also takes a tensor as bytes (graph/tensor_blob.h) instead of JSON, for a graph with one input.
   Result<std::string> Predict(std::string_view input, Cancellation* cancellation) override;
@@ -40,13 +49,15 @@ class GraphModel : public NumberModel {
   // Runs when its turn has come.
   Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs, Cancellation* cancellation);
 
-  GraphModel(std::unique_ptr<MappedFile> file, graph::Graph graph)
+  GraphModel(std::unique_ptr<MappedFile> file, std::unique_ptr<MappedFile> packed, graph::Graph graph)
       : file_(std::move(file)),
+        packed_(std::move(packed)),
         graph_(std::move(graph)),
         has_independent_rows_(graph::HasIndependentRows(graph_)),
         executor_(graph_) {}
 
   std::unique_ptr<MappedFile> file_;
+  std::unique_ptr<MappedFile> packed_;  // Null where constants are in memory.
   graph::Graph graph_;
   bool has_independent_rows_;
   std::timed_mutex mutex_;

@@ -280,7 +280,10 @@ Result<std::shared_ptr<NumberModel>> ModelRegistry::OpenGraph(const ModelInfo& i
     return Status::Corruption("model \"" + info.name + "\": its row says graph, its manifest " + manifest.architecture);
   }
   FORESHORE_ASSIGN_OR_RETURN(auto file, blobs_.Open(manifest.graph));
-  FORESHORE_ASSIGN_OR_RETURN(auto graph, GraphModel::Open("model \"" + info.name + "\"", std::move(file)));
+  const GraphModel::Packing packing{
+      derived_path_ + "/packed-" + info.version + "-graph" + std::to_string(graph::kPackedGraphVersion) + ".weights",
+      manifest.graph};
+  FORESHORE_ASSIGN_OR_RETURN(auto graph, GraphModel::Open("model \"" + info.name + "\"", std::move(file), packing));
   return std::shared_ptr<NumberModel>(std::move(graph));
 }
 

@@ -4,7 +4,8 @@
 #   scripts/bench.sh inference [--json FILE] [--texts N] [--rounds N] [--only PART…]
 #
 # Fetches models, documents and the peers into the cache first; llama.cpp is built there from its sources. Parts: shapes
-# threads texts llama gemm opening memory accuracy gptq lora, and graphs by scripts/bench.sh inference --graphs.
+# threads texts llama gemm opening memory accuracy gptq lora, and graphs by scripts/bench.sh inference --graphs
+# [--only NAME…].
 set -euo pipefail
 
 : "${FORESHORE_BUILD:?run by scripts/bench.sh}" "${FORESHORE_CACHE:?run by scripts/bench.sh}"

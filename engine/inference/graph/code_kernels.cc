@@ -89,8 +89,9 @@ DepthwiseCodeWeights PackDepthwise(const CodeKernels& kernels, const std::int8_t
 }
 
 const CodeKernels& CodeKernelsScalar() {
-  static constexpr CodeKernels kKernels = {CpuLevel::kScalar, kCodeBlock, 1,   2,          Multiply,    Depthwise,
-                                           AddCodes,          MulCodes,   Map, RaiseCodes, AddCodeRows, SumsToCodes};
+  static constexpr CodeKernels kKernels = {CpuLevel::kScalar, kCodeBlock,  1,          2,          Multiply,
+                                           Depthwise,         AddCodes,    MulCodes,   ScaleCodes, Map,
+                                           RaiseCodes,        AddCodeRows, SumsToCodes};
   return kKernels;
 }
 

@@ -91,6 +91,9 @@ struct CodeKernels {
   // out[i] = clip(round(float(l · r) · left.factor) + zero).
   void (*mul)(const CodeOperand& left, const CodeOperand& right, std::size_t count, const CodeRange& range,
               std::uint8_t* out);
+  // out[i] = clip(round((in[i] − zero) · factors[i] + offsets[i]) + range.zero), product and sum rounded one by one.
+  void (*scale)(const std::uint8_t* in, std::size_t count, std::int32_t zero, const float* factors,
+                const float* offsets, const CodeRange& range, std::uint8_t* out);
   // out[i] = table[in[i]]; `table` has 256 codes; out may be in.
   void (*map)(const std::uint8_t* in, std::size_t count, const std::uint8_t* table, std::uint8_t* out);
   // out[i] = max(out[i], in[i]).

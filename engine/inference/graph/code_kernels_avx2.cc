@@ -150,8 +150,9 @@ void Map(const std::uint8_t* in, std::size_t count, const std::uint8_t* table, s
 namespace foreshore::graph {
 
 const CodeKernels& CodeKernelsAvx2() {
-  static constexpr CodeKernels kKernels = {CpuLevel::kAvx2, 32,       2,   2,          Multiply,    Depthwise,
-                                           AddCodes,        MulCodes, Map, RaiseCodes, AddCodeRows, SumsToCodes};
+  static constexpr CodeKernels kKernels = {CpuLevel::kAvx2, 32,          2,          2,          Multiply,
+                                           Depthwise,       AddCodes,    MulCodes,   ScaleCodes, Map,
+                                           RaiseCodes,      AddCodeRows, SumsToCodes};
   return kKernels;
 }
 

@@ -207,7 +207,7 @@ namespace foreshore::graph {
 
 const CodeKernels& CodeKernelsAvx512() {
   static constexpr CodeKernels kKernels = {
-      CpuLevel::kAvx512Vnni, 64,         4, 1, Multiply, Depthwise, AddCodes, MulCodes, Map, RaiseCodes,
+      CpuLevel::kAvx512Vnni, 64,         4, 1, Multiply, Depthwise, AddCodes, MulCodes, ScaleCodes, Map, RaiseCodes,
       AddCodeRows,           SumsToCodes};
   return kKernels;
 }

@@ -120,8 +120,9 @@ FORESHORE_NEON void Map(const std::uint8_t* in, std::size_t count, const std::ui
 const CodeKernels& FORESHORE_KERNEL_NAME();
 
 const CodeKernels& FORESHORE_KERNEL_NAME() {
-  static constexpr CodeKernels kKernels = {CpuLevel::kNeonDot, kCodeBlock, 1,   2,          Multiply,    Depthwise,
-                                           AddCodes,           MulCodes,   Map, RaiseCodes, AddCodeRows, SumsToCodes};
+  static constexpr CodeKernels kKernels = {CpuLevel::kNeonDot, kCodeBlock,  1,          2,          Multiply,
+                                           Depthwise,          AddCodes,    MulCodes,   ScaleCodes, Map,
+                                           RaiseCodes,         AddCodeRows, SumsToCodes};
   return kKernels;
 }
 

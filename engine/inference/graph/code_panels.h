@@ -2,13 +2,13 @@
 //
 // Codes of either type are taken as signed: an unsigned one less 128, its zero point too. The product's bounds on codes
 // are those of int8_gemm.h, with -128 allowed, for depths of at most half of kInt8DepthMax.
-// Threads: immutable once made.
+// Lifetime: borrows the store that it was packed into. Threads: immutable once made.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "engine/inference/graph/aligned_bytes.h"
+#include "engine/inference/graph/constant_store.h"
 #include "engine/inference/graph/operator.h"
 #include "engine/inference/int8_gemm.h"
 
@@ -25,14 +25,15 @@ inline std::int8_t SignedCode(std::byte code, OnnxType type) {
 class CodePanels {
  public:
   // Element (n, k) of the matrix is codes[n · column_step + k · depth_step].
-  static Result<CodePanels> Make(const Int8Gemm& gemm, const std::byte* codes, OnnxType type, std::int64_t columns,
-                                 std::int64_t depth, std::int64_t column_step, std::int64_t depth_step);
+  static Result<CodePanels> Make(const Int8Gemm& gemm, ConstantStore& constants, const std::byte* codes, OnnxType type,
+                                 std::int64_t columns, std::int64_t depth, std::int64_t column_step,
+                                 std::int64_t depth_step);
   static std::uint64_t Bytes(std::int64_t columns, std::int64_t depth);
 
   std::int64_t panel_count() const { return (columns_ + kWidth - 1) / kWidth; }
   std::int64_t columns() const { return columns_; }
   std::int64_t padded_depth() const { return padded_depth_; }
-  std::uint64_t held_bytes() const { return bytes_.size_bytes(); }
+  std::uint64_t held_bytes() const { return Bytes(columns_, padded_depth_); }
   std::int32_t column_sum(std::int64_t column) const { return Sums()[column]; }
 
   // For Multiply(): rows packed, and the kernel's own room.
@@ -47,13 +48,13 @@ class CodePanels {
   static constexpr std::int64_t kWidth = static_cast<std::int64_t>(kInt8PanelColumns);
 
  private:
-  const std::int32_t* Sums() const { return reinterpret_cast<const std::int32_t*>(bytes_.data() + sums_offset_); }
+  const std::int32_t* Sums() const { return reinterpret_cast<const std::int32_t*>(bytes_ + sums_offset_); }
 
   const Int8Gemm* gemm_ = nullptr;
   std::int64_t columns_ = 0;
   std::int64_t padded_depth_ = 0;
   std::uint64_t sums_offset_ = 0;
-  AlignedBytes bytes_;  // Panels, then the sums of columns and of pairs.
+  const std::byte* bytes_ = nullptr;  // Panels, then the sums of columns and of pairs.
 };
 
 }  // namespace foreshore::graph

@@ -26,15 +26,18 @@ struct DepthwiseLayout {
     // Kernels read whole vectors: at most two of 16 from an output on.
     phase_floats = xs.output + (xs.kernel - 1) * xs.dilation / xs.stride + 1 + 32;
     row_floats = phase_floats * xs.stride;
+    input_floats = xs.stride == 1 ? 0 : xs.input;
   }
   std::int64_t rows = 0;
   std::int64_t phase_floats = 0;
   std::int64_t row_floats = 0;
+  std::int64_t input_floats = 0;  // Behind the rows: one of the input, before it is split.
 
   // Strides and dilations are bounded one by one only: their product is compared before it is taken.
   std::uint64_t size_bytes() const {
-    const double size = static_cast<double>(rows) * static_cast<double>(row_floats) * sizeof(float);
-    return static_cast<std::uint64_t>(std::min(size, 1e15));
+    const double floats =
+        static_cast<double>(rows) * static_cast<double>(row_floats) + static_cast<double>(input_floats);
+    return static_cast<std::uint64_t>(std::min(floats * sizeof(float), 1e15));
   }
 };
 
@@ -67,7 +70,7 @@ template <typename T, typename Read>
 void CopyChannel(const T* input, const Window& window, const DepthwiseLayout& layout, float* copy, Read read) {
   const Axis& ys = window[1];
   const Axis& xs = window[2];
-  std::vector<float> row_floats(xs.stride == 1 ? 0 : static_cast<std::size_t>(xs.input));
+  float* whole_row = copy + layout.rows * layout.row_floats;
   for (std::int64_t y = 0; y < ys.input; ++y) {
     const std::int64_t row = y + ys.before;
     if (row >= layout.rows) break;
@@ -78,14 +81,14 @@ void CopyChannel(const T* input, const Window& window, const DepthwiseLayout& la
       if (count > 0) read(from, static_cast<std::size_t>(count), to + xs.before);
       continue;
     }
-    read(from, row_floats.size(), row_floats.data());
+    read(from, static_cast<std::size_t>(xs.input), whole_row);
     // Phase by phase, so that each is written in order.
     for (std::int64_t phase = 0; phase < xs.stride; ++phase) {
       const std::int64_t first = (phase - xs.before % xs.stride + xs.stride) % xs.stride;
       float* place = to + phase * layout.phase_floats;
       std::int64_t at = (first + xs.before) / xs.stride;
       for (std::int64_t x = first; x < xs.input && at < layout.phase_floats; x += xs.stride) {
-        place[at++] = row_floats[static_cast<std::size_t>(x)];
+        place[at++] = whole_row[x];
       }
     }
   }

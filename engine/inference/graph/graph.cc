@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/inference/graph/aligned_bytes.h"
 #include "engine/inference/graph/graph_optimiser.h"
 #include "engine/inference/tensor.h"
 
@@ -56,8 +57,9 @@ void CollectFreeNames(const OnnxGraphBody& body, std::vector<std::string_view>& 
 }  // namespace
 
 Result<Graph> Graph::Build(std::string_view file, OnnxModel model, const GraphLimits& limits,
-                           const VectorKernels* kernels) {
+                           const VectorKernels* kernels, std::shared_ptr<ConstantStore> constants) {
   Graph graph;
+  graph.constants_ = constants != nullptr ? std::move(constants) : std::make_shared<ConstantStore>();
   graph.kernels_ = kernels;
   graph.file_ = file;
   graph.opset_ = model.opset_version();
@@ -77,6 +79,12 @@ Result<Graph> Graph::Build(std::string_view file, OnnxModel model, const GraphLi
   }
   FORESHORE_RETURN_IF_ERROR(graph.CheckNodes());
   FORESHORE_RETURN_IF_ERROR(graph.FoldConstants());
+  if (graph.constants_->is_packed()) {
+    if (!graph.constants_->is_used_up()) {
+      return Status::Corruption(graph.file_ + ": the packed graph has more blocks than building the graph takes");
+    }
+    graph.constant_bytes_ -= std::min(graph.constant_bytes_, graph.constants_->taken_bytes());
+  }
   return graph;
 }
 
@@ -158,6 +166,7 @@ Status Graph::DeclareBranches(GraphStep& step) {
         step.inputs.push_back(known->second);
       }
       branch.graph->file_ = file_;
+      branch.graph->constants_ = constants_;
       branch.graph->opset_ = opset_;
       branch.graph->kernels_ = kernels_;
       branch.graph->limits_.memory_bytes_max = limits_.memory_bytes_max - constant_bytes_;
@@ -190,19 +199,21 @@ Status Graph::TakeInitializer(const OnnxTensor& tensor, GraphValue& value) {
     value.is_constant = true;
     return Status::Ok();
   }
-  auto copy = MakeTensor(std::move(info), limits_.memory_bytes_max - constant_bytes_);
-  if (!copy.ok()) return copy.status().WithContext(file_ + ": initializer " + Quoted(tensor.name));
-  if (!bytes.empty()) std::memcpy(copy->bytes.get(), bytes.data(), bytes.size());
-  return Keep(std::move(copy).value(), value);
+  const auto room = Keep(tensor.name, std::move(info), value);
+  if (!room.ok()) return room.status().WithContext(file_ + ": initializer " + Quoted(tensor.name));
+  if (*room != nullptr && !bytes.empty()) std::memcpy(*room, bytes.data(), bytes.size());
+  return Status::Ok();
 }
 
-Status Graph::Keep(OwnedTensor tensor, GraphValue& value) {
-  constant_bytes_ += tensor.size_bytes;
-  value.info = tensor.info;
-  value.data = tensor.bytes.get();
+Result<std::byte*> Graph::Keep(std::string_view what, TensorInfo info, GraphValue& value) {
+  FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t size_bytes,
+                             ByteCount(info, limits_.memory_bytes_max - constant_bytes_));
+  FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block block, constants_->Take(what, size_bytes));
+  constant_bytes_ += size_bytes;
+  value.info = std::move(info);
+  value.data = block.data;
   value.is_constant = true;
-  owned_.push_back(std::move(tensor));
-  return Status::Ok();
+  return block.room;
 }
 
 // Keeps the steps that lead to an output, each after those that make its inputs. What is left over is a cycle.
@@ -337,13 +348,23 @@ Result<Infos> Graph::Infer(const GraphStep& step, std::span<const TensorRef> inp
 
 std::uint64_t Graph::WorkspaceBytes(const GraphStep& step, std::span<const TensorRef> inputs) const {
   const NodeContext context{.node = *step.node, .opset = opset_, .inputs = inputs};
-  return step.kernel && step.kernel->Fits(context) ? step.kernel->WorkspaceBytes(context) : 0;
+  if (step.kernel && step.kernel->Fits(context)) return step.kernel->WorkspaceBytes(context);
+  return step.op->workspace != nullptr ? step.op->workspace(context) : 0;
 }
 
 Status Graph::Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs,
                   std::byte* workspace, Cancellation* cancellation) const {
-  const NodeContext context{
-      .node = *step.node, .opset = opset_, .inputs = inputs, .kernels = kernels_, .cancellation = cancellation};
+  AlignedBytes own;
+  if (workspace == nullptr) {
+    FORESHORE_ASSIGN_OR_RETURN(own, AlignedBytes::Make(WorkspaceBytes(step, inputs)));
+    workspace = own.data();
+  }
+  const NodeContext context{.node = *step.node,
+                            .opset = opset_,
+                            .inputs = inputs,
+                            .kernels = kernels_,
+                            .cancellation = cancellation,
+                            .workspace = workspace};
   const Status status = step.kernel && step.kernel->Fits(context) ? step.kernel->Run(context, outputs, workspace)
                                                                   : step.op->run(context, outputs);
   return status.ok() ? status : status.WithContext(file_ + ": " + Describe(*step.node));
@@ -421,20 +442,21 @@ Status Graph::Fold(const GraphStep& step, bool& is_folded) {
   }
   // A Constant node has no inputs, and is as large as the file says.
   const bool is_small = step.inputs.empty() || output_bytes <= input_bytes * kFoldGrowthMax + kFoldBytesFree;
-  if (!is_small || output_bytes > limits_.memory_bytes_max - constant_bytes_) return Status::Ok();
-  std::vector<OwnedTensor> tensors;
-  std::vector<OutputRef> outputs;
-  for (const TensorInfo& info : infos) {
-    FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor(info, limits_.memory_bytes_max));
-    tensors.push_back(std::move(tensor));
+  if (!is_small || output_bytes + WorkspaceBytes(step, refs) > limits_.memory_bytes_max - constant_bytes_) {
+    return Status::Ok();
   }
-  for (OwnedTensor& tensor : tensors) outputs.push_back({&tensor.info, tensor.bytes.get()});
-  FORESHORE_RETURN_IF_ERROR(Run(step, refs, outputs));
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (step.outputs[i] != kNoValue) FORESHORE_RETURN_IF_ERROR(Keep(std::move(tensors[i]), values_[step.outputs[i]]));
+  std::vector<OutputRef> outputs;
+  bool is_made = true;
+  for (std::size_t i = 0; i < infos.size(); ++i) {
+    OutputRef& output = outputs.emplace_back();  // Nobody asks for one without a name.
+    if (step.outputs[i] == kNoValue) continue;
+    GraphValue& value = values_[step.outputs[i]];
+    FORESHORE_ASSIGN_OR_RETURN(std::byte* const room, Keep(value.name, infos[i], value));
+    output = {&infos[i], room};
+    is_made = is_made && room == nullptr;
   }
   is_folded = true;
-  return Status::Ok();
+  return is_made ? Status::Ok() : Run(step, refs, outputs);
 }
 
 }  // namespace foreshore::graph

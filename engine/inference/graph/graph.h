@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/inference/graph/constant_store.h"
 #include "engine/inference/graph/operator.h"
 #include "engine/inference/graph/step_kernel.h"
 #include "engine/inference/graph/tensor_value.h"
@@ -71,8 +72,10 @@ class Graph {
   // `file` is what messages call it. kUnsupported names at once every node that cannot run; kCorruption a graph that
   // contradicts itself (a value made twice or never, a cycle); kLimit one whose constants need too much memory.
   // `kernels` are the processor's; null runs every operator's own code, one node after the other, as the file has them.
+  // On a packed graph's `constants`, kCorruption where they are not those of this graph; null makes them in memory.
   static Result<Graph> Build(std::string_view file, OnnxModel model, const GraphLimits& limits = {},
-                             const VectorKernels* kernels = &VectorKernelsFor(DetectCpuLevel()));
+                             const VectorKernels* kernels = &VectorKernelsFor(DetectCpuLevel()),
+                             std::shared_ptr<ConstantStore> constants = nullptr);
 
   const std::string& file() const { return file_; }
   std::int64_t opset() const { return opset_; }
@@ -82,13 +85,21 @@ class Graph {
   const std::vector<GraphStep>& steps() const { return steps_; }
   const std::vector<GraphPort>& inputs() const { return inputs_; }
   const std::vector<GraphPort>& outputs() const { return outputs_; }
-  // Memory that constants take beside the file, those of the graphs inside nodes included.
+  // Memory that constants take beside the file and a packed graph, those of the graphs inside nodes included.
   std::uint64_t constant_bytes() const { return constant_bytes_; }
+  const ConstantStore& constants() const { return *constants_; }
+
+  // What the graph that was built on a processor with these kernels under these limits is packed under.
+  static PackedGraphKey KeyOf(const std::array<std::uint8_t, 32>& source, const GraphLimits& limits = {},
+                              const VectorKernels& kernels = VectorKernelsFor(DetectCpuLevel())) {
+    return {source, kernels.level, limits.memory_bytes_max};
+  }
 
   // What the step's outputs are, one for each that the node has, each of at most memory_bytes_max. `inputs` have data
   // where the operator's shapes need them. Messages name file and node.
   Result<Infos> Infer(const GraphStep& step, std::span<const TensorRef> inputs) const;
-  // Memory that Run() needs beside inputs and outputs, for a step that Infer() has found fit.
+  // Memory that Run() needs beside inputs and outputs, for a step that Infer() has found fit. Run() allocates as much
+  // itself where it is given none.
   std::uint64_t WorkspaceBytes(const GraphStep& step, std::span<const TensorRef> inputs) const;
   Status Run(const GraphStep& step, std::span<const TensorRef> inputs, std::span<const OutputRef> outputs,
              std::byte* workspace = nullptr, Cancellation* cancellation = nullptr) const;
@@ -107,7 +118,8 @@ class Graph {
   Status CheckControl(const GraphStep& step) const;
   Status FoldConstants();
   Status Fold(const GraphStep& step, bool& is_folded);
-  Status Keep(OwnedTensor tensor, GraphValue& value);
+  // Makes the value a constant. Returns where its bytes go; null where they are there.
+  Result<std::byte*> Keep(std::string_view what, TensorInfo info, GraphValue& value);
 
   std::string file_;
   std::int64_t opset_ = 0;
@@ -118,7 +130,7 @@ class Graph {
   std::vector<GraphPort> inputs_;
   std::vector<GraphPort> outputs_;
   std::vector<const OnnxTensor*> unsupported_;  // Initializers of types that no operator takes; only while building.
-  std::vector<OwnedTensor> owned_;
+  std::shared_ptr<ConstantStore> constants_;    // Shared with the graphs inside nodes.
   std::vector<std::unique_ptr<OnnxNode>> made_nodes_;  // Of steps that stand for several nodes of the file.
   const VectorKernels* kernels_ = nullptr;
   std::uint64_t constant_bytes_ = 0;

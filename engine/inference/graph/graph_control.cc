@@ -23,6 +23,12 @@ Result<std::int64_t> ReadTripCount(const TensorRef& count) {
   return *count.as<std::int64_t>();
 }
 
+// What a slice takes beside its elements: in a list that grows by doubling, which copies it, and two allocations.
+std::uint64_t SliceBytes(const OwnedTensor& slice) {
+  constexpr std::uint64_t kAllocationBytes = 32;
+  return 3 * sizeof(OwnedTensor) + 2 * kAllocationBytes + slice.info.shape.size() * sizeof(std::int64_t);
+}
+
 }  // namespace
 
 Result<std::vector<OwnedTensor>> GraphExecutor::RunBranch(const GraphBranch& branch, std::vector<TensorRef> inputs,
@@ -112,7 +118,7 @@ Status GraphExecutor::RunLoop(const GraphStep& step, std::span<const TensorRef> 
     condition = *next;
     for (std::size_t i = 1; i < outputs.size(); ++i) {
       // Slices without an element are counted too: there may be any number of them.
-      const std::uint64_t size_bytes = outputs[i].size_bytes + (i <= carried_count ? 0 : sizeof(OwnedTensor));
+      const std::uint64_t size_bytes = outputs[i].size_bytes + (i <= carried_count ? 0 : SliceBytes(outputs[i]));
       if (size_bytes > state.bytes_left) {
         return Status::Limit(where + ": its values need more than the memory that is left");
       }
@@ -132,9 +138,10 @@ Status GraphExecutor::RunLoop(const GraphStep& step, std::span<const TensorRef> 
       results.push_back(std::move(carried[i]));
       continue;
     }
-    FORESHORE_ASSIGN_OR_RETURN(OwnedTensor copy, MakeTensor(*values[i].info, state.bytes_left));
-    if (copy.size_bytes > 0) std::memcpy(copy.bytes.get(), values[i].data, copy.size_bytes);
-    results.push_back(std::move(copy));
+    auto copy = Allocate(*values[i].info, state);
+    if (!copy.ok()) return copy.status().WithContext(where);
+    if (copy->size_bytes > 0) std::memcpy(copy->bytes.get(), values[i].data, copy->size_bytes);
+    results.push_back(std::move(copy).value());
   }
   for (std::size_t k = 0; k < slices.size(); ++k) {
     TensorInfo info;
@@ -147,7 +154,7 @@ Status GraphExecutor::RunLoop(const GraphStep& step, std::span<const TensorRef> 
       info = slices[k][0].info;
     }
     info.shape.insert(info.shape.begin(), static_cast<std::int64_t>(slices[k].size()));
-    auto joined = MakeTensor(info, state.bytes_left);
+    auto joined = Allocate(info, state);
     if (!joined.ok()) return joined.status().WithContext(where);
     std::byte* to = joined->bytes.get();
     for (const OwnedTensor& slice : slices[k]) {
@@ -157,6 +164,7 @@ Status GraphExecutor::RunLoop(const GraphStep& step, std::span<const TensorRef> 
       }
       if (slice.size_bytes > 0) std::memcpy(to, slice.bytes.get(), slice.size_bytes);
       to += slice.size_bytes;
+      state.bytes_left += slice.size_bytes + SliceBytes(slice);
     }
     slices[k].clear();
     results.push_back(std::move(joined).value());

@@ -37,15 +37,14 @@ Status GraphExecutor::Prepare(std::span<const TensorRef> inputs, std::uint64_t m
   for (const TensorRef& input : inputs) infos.push_back(*input.info);
   const auto used_bytes = [&] { return graph_.constant_bytes() + plan_->arena_bytes + plan_->owned_bytes; };
   if (plan_ && plan_->input_infos == infos && used_bytes() <= memory_bytes_max) return Status::Ok();
+  // Given up first, since planning computes what depends on shapes alone. Shrinks too: a call with large inputs does
+  // not hold its memory for ever.
   plan_.reset();
+  arena_ = AlignedBytes();
   FORESHORE_ASSIGN_OR_RETURN(GraphPlan plan, PlanGraph(graph_, std::move(infos), memory_bytes_max));
-  // Shrinks too: a call with large inputs does not hold its memory for ever.
-  if (!arena_ || plan.arena_bytes != arena_.size_bytes()) {
-    arena_ = AlignedBytes();
-    auto arena = AlignedBytes::Make(plan.arena_bytes);
-    if (!arena.ok()) return arena.status().WithContext(graph_.file());
-    arena_ = std::move(arena).value();
-  }
+  auto arena = AlignedBytes::Make(plan.arena_bytes);
+  if (!arena.ok()) return arena.status().WithContext(graph_.file());
+  arena_ = std::move(arena).value();
   plan_ = std::move(plan);
   return Status::Ok();
 }
@@ -135,16 +134,14 @@ Status GraphExecutor::RunStep(std::size_t index, State& state) {
   return Status::Ok();
 }
 
-Result<std::vector<OwnedTensor>> GraphExecutor::CopyOutputs(const State& state) const {
+Result<std::vector<OwnedTensor>> GraphExecutor::CopyOutputs(State& state) {
   std::vector<OwnedTensor> results;
-  std::uint64_t bytes_left = state.bytes_left;
   for (const GraphPort& output : graph_.outputs()) {
     const TensorRef value = state.values[output.value];
-    auto copy = MakeTensor(*value.info, bytes_left);
+    auto copy = Allocate(*value.info, state);
     if (!copy.ok()) {
       return copy.status().WithContext(graph_.file() + ": output \"" + std::string(output.name.substr(0, 128)) + "\"");
     }
-    bytes_left -= copy->size_bytes;
     if (copy->size_bytes > 0) std::memcpy(copy->bytes.get(), value.data, copy->size_bytes);
     results.push_back(std::move(copy).value());
   }

@@ -44,7 +44,7 @@ class GraphExecutor {
   Result<std::vector<OwnedTensor>> RunBranch(const GraphBranch& branch, std::vector<TensorRef> inputs, State& state);
   Status KeepOutputs(const GraphStep& step, std::vector<OwnedTensor> outputs, State& state);
   Result<OwnedTensor> Allocate(const TensorInfo& info, State& state);
-  Result<std::vector<OwnedTensor>> CopyOutputs(const State& state) const;
+  Result<std::vector<OwnedTensor>> CopyOutputs(State& state);
   // What is kept between calls, and by the graphs inside nodes.
   std::uint64_t HeldBytes() const;
   std::uint64_t HeldByBranches() const;

@@ -109,13 +109,20 @@ bool GraphOptimiser::IsScalar(ValueIndex value, float expected) const {
 }
 
 Result<ValueIndex> GraphOptimiser::AddConstant(TensorInfo info, const std::vector<float>& values) {
-  FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor(std::move(info), BytesLeft()));
-  std::memcpy(tensor.bytes.get(), values.data(), values.size() * sizeof(float));
-  const auto index = static_cast<ValueIndex>(graph_.values_.size());
-  FORESHORE_RETURN_IF_ERROR(graph_.Keep(std::move(tensor), graph_.values_.emplace_back()));
+  FORESHORE_ASSIGN_OR_RETURN(const NewConstant constant, AddRoom(std::move(info)));
+  if (constant.room != nullptr) std::memcpy(constant.room, values.data(), values.size() * sizeof(float));
+  return constant.index;
+}
+
+Result<GraphOptimiser::NewConstant> GraphOptimiser::AddRoom(TensorInfo info) {
+  NewConstant constant;
+  constant.index = static_cast<ValueIndex>(graph_.values_.size());
+  GraphValue value;
+  FORESHORE_ASSIGN_OR_RETURN(constant.room, graph_.Keep("made", std::move(info), value));
+  graph_.values_.push_back(std::move(value));
   makers_.push_back(kNoStep);
   users_.emplace_back();
-  return index;
+  return constant;
 }
 
 // What BatchNormalization, or arithmetic with a number or with one for each channel, does to a channel: · factor +
@@ -143,6 +150,23 @@ bool PerChannel(const GraphValue& value, std::size_t rank, std::int64_t count, s
 }
 
 }  // namespace
+
+bool GraphOptimiser::ReadNormalisation(const GraphStep& step, std::int64_t channels, std::vector<double>& factors,
+                                       std::vector<double>& offsets) const {
+  if (step.node->IntAttribute("training_mode", 0) != 0 || step.inputs.size() != 5) return false;
+  std::vector<float> parameters[4];  // Scale, shift, mean, variance.
+  for (std::size_t i = 0; i < 4; ++i) {
+    parameters[i] = FloatsOf(step.inputs[i + 1]);
+    if (channels < 1 || parameters[i].size() != static_cast<std::size_t>(channels)) return false;
+  }
+  const auto epsilon = static_cast<double>(step.node->FloatAttribute("epsilon", 1e-5F));
+  for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
+    const auto at = [&](std::size_t i) { return static_cast<double>(parameters[i][c]); };
+    factors.push_back(at(0) / std::sqrt(at(3) + epsilon));
+    offsets.push_back(at(1) - at(2) * factors.back());
+  }
+  return true;
+}
 
 // Takes what follows a convolution with constant weights into them, as long as it is one number for each channel.
 Status GraphOptimiser::FoldIntoConv(std::size_t index) {
@@ -179,23 +203,13 @@ Status GraphOptimiser::FoldIntoConv(std::size_t index) {
         map.factor[c] *= factor;
         map.offset[c] *= factor;
       }
-    } else if (name == "BatchNormalization" && step.inputs[0] == output &&
-               step.node->IntAttribute("training_mode", 0) == 0) {
-      const GraphValue* parameters[4];
-      bool fits = true;
-      for (std::size_t i = 0; i < 4; ++i) {
-        parameters[i] = ConstantFloats(step.inputs[i + 1]);
-        fits = fits && parameters[i] != nullptr && parameters[i]->info.shape == Shape{channels};
-      }
-      if (!fits) break;
-      const auto at = [&](std::size_t i, std::size_t c) {
-        return static_cast<double>(reinterpret_cast<const float*>(parameters[i]->data)[c]);
-      };
-      const auto epsilon = static_cast<double>(step.node->FloatAttribute("epsilon", 1e-5F));
+    } else if (name == "BatchNormalization" && step.inputs[0] == output) {
+      std::vector<double> factors;
+      std::vector<double> offsets;
+      if (!ReadNormalisation(step, channels, factors, offsets)) break;
       for (std::size_t c = 0; c < map.factor.size(); ++c) {
-        const double factor = at(0, c) / std::sqrt(at(3, c) + epsilon);
-        map.factor[c] = static_cast<float>(static_cast<double>(map.factor[c]) * factor);
-        map.offset[c] = static_cast<float>((static_cast<double>(map.offset[c]) - at(2, c)) * factor + at(1, c));
+        map.factor[c] = static_cast<float>(static_cast<double>(map.factor[c]) * factors[c]);
+        map.offset[c] = static_cast<float>(static_cast<double>(map.offset[c]) * factors[c] + offsets[c]);
       }
     } else {
       break;
@@ -207,17 +221,19 @@ Status GraphOptimiser::FoldIntoConv(std::size_t index) {
   }
   if (!is_changed) return Status::Ok();
   const std::int64_t inner = InnerCount(info.shape, 1);
+  // Values move when one is added; their bytes do not.
   const auto* old_weights = reinterpret_cast<const float*>(weights->data);
-  std::vector<float> scaled(static_cast<std::size_t>(channels * inner));
-  for (std::int64_t i = 0; i < channels * inner; ++i) {
-    scaled[static_cast<std::size_t>(i)] = old_weights[i] * map.factor[static_cast<std::size_t>(i / inner)];
+  const auto* bias_data = bias != nullptr ? reinterpret_cast<const float*>(bias->data) : nullptr;
+  FORESHORE_ASSIGN_OR_RETURN(const NewConstant scaled, AddRoom(info));
+  auto* new_weights = reinterpret_cast<float*>(scaled.room);
+  for (std::int64_t i = 0; new_weights != nullptr && i < channels * inner; ++i) {
+    new_weights[i] = old_weights[i] * map.factor[static_cast<std::size_t>(i / inner)];
   }
   for (std::size_t c = 0; c < map.offset.size(); ++c) {
-    if (bias != nullptr) map.offset[c] += reinterpret_cast<const float*>(bias->data)[c] * map.factor[c];
+    if (bias_data != nullptr) map.offset[c] += bias_data[c] * map.factor[c];
   }
-  FORESHORE_ASSIGN_OR_RETURN(const ValueIndex new_weights, AddConstant(info, scaled));
   FORESHORE_ASSIGN_OR_RETURN(const ValueIndex new_bias, AddConstant({OnnxType::kFloat, {channels}}, map.offset));
-  conv.inputs = {conv.inputs[0], new_weights, new_bias};
+  conv.inputs = {conv.inputs[0], scaled.index, new_bias};
   conv.node_input_count = 3;
   return Status::Ok();
 }
@@ -253,27 +269,58 @@ std::optional<Activation> GraphOptimiser::ActivationOf(const GraphStep& step) co
   return clip;
 }
 
-// The activation that alone uses what the step makes; the step makes what the activation made.
-std::optional<Activation> GraphOptimiser::TakeActivation(std::size_t index) {
-  GraphStep& step = graph_.steps_[index];
-  const std::size_t next = SoleUser(step.outputs[0]);
-  if (next == kNoStep || graph_.steps_[next].inputs[0] != step.outputs[0]) return std::nullopt;
-  const auto activation = ActivationOf(graph_.steps_[next]);
-  if (!activation) return std::nullopt;
-  is_dead_[next] = true;
-  step.outputs[0] = graph_.steps_[next].outputs[0];
-  makers_[step.outputs[0]] = index;
-  return activation;
+// What follows the step and may move into it: a row that is added, and an activation. Each alone uses what the one
+// before makes.
+struct GraphOptimiser::Tail {
+  TensorRef bias;
+  Activation activation;
+  ValueIndex output = kNoValue;
+  std::vector<std::size_t> taken;
+};
+
+void GraphOptimiser::FollowRow(const GraphStep& step, Tail& tail) const {
+  const std::size_t next = SoleUser(tail.output);
+  if (next == kNoStep || graph_.steps_[next].op->name != "Add") return;
+  const GraphValue* row = ConstantFloats(OtherInput(next, tail.output));
+  if (row == nullptr || row->info.shape != Shape{graph_.values_[step.inputs[1]].info.shape[1]}) return;
+  tail.bias = {&row->info, row->data};
+  tail.output = graph_.steps_[next].outputs[0];
+  tail.taken.push_back(next);
 }
+
+void GraphOptimiser::FollowActivation(Tail& tail) const {
+  const std::size_t next = SoleUser(tail.output);
+  if (next == kNoStep || graph_.steps_[next].inputs[0] != tail.output) return;
+  const auto activation = ActivationOf(graph_.steps_[next]);
+  if (!activation) return;
+  tail.activation = *activation;
+  tail.output = graph_.steps_[next].outputs[0];
+  tail.taken.push_back(next);
+}
+
+namespace {
+
+using MakeKernelFunction = StepKernelResult (*)(const KernelSource& source, std::uint64_t bytes_max);
+struct KernelOf {
+  std::string_view op;
+  MakeKernelFunction make;
+  bool is_codes;
+};
+constexpr KernelOf kKernels[] = {
+    {"CodeConv", MakeCodeConvKernel, true}, {"CodeScale", MakeCodeScaleKernel, true},
+    {"QLinearConv", MakeCodesKernel, true}, {"QLinearMatMul", MakeCodesKernel, true},
+    {"ConvInteger", MakeCodesKernel, true}, {"MatMulInteger", MakeCodesKernel, true},
+    {"MatMul", MakeMatrixKernel, false},    {"Gemm", MakeMatrixKernel, false},
+    {"Conv", MakeConvKernel, false},        {"ConvTranspose", MakeConvTransposeKernel, false}};
+
+}  // namespace
 
 Status GraphOptimiser::AttachKernel(std::size_t index) {
   GraphStep& step = graph_.steps_[index];
   const std::string_view name = step.op->name;
-  const bool is_codes = name == "CodeConv" || name == "QLinearConv" || name == "QLinearMatMul" ||
-                        name == "ConvInteger" || name == "MatMulInteger";
-  const bool is_matrix = name == "MatMul" || name == "Gemm";
-  const bool is_convolution = name == "Conv" || name == "ConvTranspose";
-  if (step.outputs.size() != 1 || (!is_matrix && !is_convolution && !is_codes)) return Status::Ok();
+  const KernelOf* kind = std::find_if(std::begin(kKernels), std::end(kKernels),
+                                      [&](const KernelOf& candidate) { return candidate.op == name; });
+  if (step.outputs.size() != 1 || kind == std::end(kKernels)) return Status::Ok();
   std::vector<TensorRef> refs;
   for (const ValueIndex input : step.inputs) {
     TensorRef& ref = refs.emplace_back();
@@ -281,14 +328,8 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
     const GraphValue& value = graph_.values_[input];
     ref = {&value.info, value.is_constant ? value.data : nullptr};
   }
-  const auto make = [&](const TensorRef& bias, const Activation& activation) -> StepKernelResult {
-    const KernelSource source{*step.node, graph_.opset_, refs, *graph_.kernels_, activation};
-    if (name == "CodeConv") return MakeCodeConvKernel(source, BytesLeft());
-    if (is_codes) return MakeCodesKernel(source, BytesLeft());
-    if (is_matrix) return MakeMatrixKernel(source, bias, BytesLeft());
-    return name == "Conv" ? MakeConvKernel(source, BytesLeft()) : MakeConvTransposeKernel(source, BytesLeft());
-  };
-  TensorRef bias;
+  Tail tail;
+  tail.output = step.outputs[0];
   const bool is_constant = refs[1].data != nullptr && refs[1].info->type == OnnxType::kFloat;
   if (name == "Gemm" && refs.size() > 2 && refs[2].info != nullptr) {
     // A column, a matrix or a number, and one that is scaled, are left to the operator.
@@ -297,30 +338,17 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
                         refs[2].info->shape == Shape{refs[1].info->shape[flips ? 0 : 1]} &&
                         step.node->FloatAttribute("beta", 1) == 1;
     if (!is_row) return Status::Ok();
-    bias = refs[2];
+    tail.bias = refs[2];
   }
-  // Whether there is a kernel is known before anything moves into it.
-  FORESHORE_ASSIGN_OR_RETURN(auto kernel, make(bias, {}));
+  if (is_constant && name == "MatMul" && refs[1].info->shape.size() == 2) FollowRow(step, tail);
+  if (is_constant && !kind->is_codes) FollowActivation(tail);
+  const KernelSource source{*step.node, graph_.opset_,     refs, *graph_.kernels_, tail.activation,
+                            tail.bias,  *graph_.constants_};
+  FORESHORE_ASSIGN_OR_RETURN(auto kernel, kind->make(source, BytesLeft()));
   if (kernel == nullptr) return Status::Ok();
-  bool has_more = false;
-  if (is_constant && name == "MatMul" && refs[1].info->shape.size() == 2) {
-    const std::size_t next = SoleUser(step.outputs[0]);
-    const GraphValue* row = next != kNoStep && graph_.steps_[next].op->name == "Add"
-                                ? ConstantFloats(OtherInput(next, step.outputs[0]))
-                                : nullptr;
-    if (row != nullptr && row->info.shape == Shape{refs[1].info->shape[1]}) {
-      bias = {&row->info, row->data};
-      is_dead_[next] = true;
-      step.outputs[0] = graph_.steps_[next].outputs[0];
-      makers_[step.outputs[0]] = index;
-      has_more = true;
-    }
-  }
-  std::optional<Activation> activation;
-  if (is_constant && !is_codes) activation = TakeActivation(index);
-  if (has_more || activation) {
-    FORESHORE_ASSIGN_OR_RETURN(kernel, make(bias, activation.value_or(Activation{})));
-  }
+  for (const std::size_t taken : tail.taken) is_dead_[taken] = true;
+  step.outputs[0] = tail.output;
+  makers_[tail.output] = index;
   graph_.constant_bytes_ += kernel->held_bytes();
   step.kernel = std::move(kernel);
   return Status::Ok();

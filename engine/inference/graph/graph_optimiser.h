@@ -34,6 +34,9 @@ class GraphOptimiser {
   // The step of DequantizeLinear with constant scale and zero point that makes the value; kNoStep if there is none.
   std::size_t Dequantizer(ValueIndex value) const;
   const GraphValue* Constant(ValueIndex value) const;
+  // The elements of a constant, of floats or of codes that a DequantizeLinear with one scale makes floats of; empty for
+  // anything else.
+  std::vector<float> FloatsOf(ValueIndex value) const;
   // Whether an activation changes nothing that codes of this scale and zero point can tell.
   static bool IsWithin(const Activation& activation, float scale, const GraphValue& zero);
 
@@ -47,6 +50,7 @@ class GraphOptimiser {
   Status FuseElementsAt(std::size_t index);
   Status FuseMapAt(std::size_t index);
   void FuseArithmeticAt(std::size_t index);
+  Status FuseScaleAt(std::size_t index);
   Status FuseMaxAt(std::size_t index);
   CodeTable TableOf(const Traced& traced, const GraphStep& end) const;
   std::optional<Traced> Trace(ValueIndex value, int depth) const;
@@ -68,9 +72,15 @@ class GraphOptimiser {
   // The step becomes one of `op` over `inputs`, named as it was.
   OnnxNode& Replace(std::size_t index, const Operator& op, std::vector<ValueIndex> inputs);
 
+  // What the step, a BatchNormalization of `channels`, does to each of them: · factor + offset. False where its
+  // parameters are no constants.
+  bool ReadNormalisation(const GraphStep& step, std::int64_t channels, std::vector<double>& factors,
+                         std::vector<double>& offsets) const;
   Status FoldIntoConv(std::size_t index);
   Status AttachKernel(std::size_t index);
-  std::optional<Activation> TakeActivation(std::size_t index);
+  struct Tail;
+  void FollowRow(const GraphStep& step, Tail& tail) const;
+  void FollowActivation(Tail& tail) const;
   std::optional<Activation> ActivationOf(const GraphStep& step) const;
 
   void CountUses();
@@ -85,6 +95,12 @@ class GraphOptimiser {
   bool IsScalar(ValueIndex value, float expected) const;
   std::optional<float> Scalar(ValueIndex value) const;  // A constant float of one element.
   const GraphValue* ConstantFloats(ValueIndex value) const;
+  // A new constant, and where its bytes go: null where they are there.
+  struct NewConstant {
+    ValueIndex index = kNoValue;
+    std::byte* room = nullptr;
+  };
+  Result<NewConstant> AddRoom(TensorInfo info);
   Result<ValueIndex> AddConstant(TensorInfo info, const std::vector<float>& values);
   std::uint64_t BytesLeft() const { return graph_.limits_.memory_bytes_max - graph_.constant_bytes_; }
 

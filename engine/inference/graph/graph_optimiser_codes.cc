@@ -38,6 +38,30 @@ std::int64_t Count(const GraphValue& value) {
 
 }  // namespace
 
+std::vector<float> GraphOptimiser::FloatsOf(ValueIndex value) const {
+  if (const GraphValue* floats = ConstantFloats(value); floats != nullptr) {
+    const auto* data = reinterpret_cast<const float*>(floats->data);
+    return std::vector<float>(data, data + Count(*floats));
+  }
+  const std::size_t step = Dequantizer(value);
+  if (step == kNoStep) return {};
+  const std::vector<ValueIndex>& inputs = graph_.steps_[step].inputs;
+  const GraphValue* codes = Constant(inputs[0]);
+  const auto scale = Scalar(inputs[1]);
+  const GraphValue& zeros = *Constant(inputs[2]);
+  if (codes == nullptr || !scale || Count(zeros) != 1) return {};
+  if (codes->info.type != OnnxType::kUint8 && codes->info.type != OnnxType::kInt8) return {};
+  const auto number = [&](std::byte code) {
+    const auto bits = static_cast<std::uint8_t>(code);
+    return codes->info.type == OnnxType::kInt8 ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
+  };
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < Count(*codes); ++i) {
+    values.push_back(static_cast<float>(number(codes->data[i]) - number(zeros.data[0])) * *scale);
+  }
+  return values;
+}
+
 bool GraphOptimiser::IsWithin(const Activation& activation, float scale, const GraphValue& zero) {
   if (activation.kind != Unary::kClip) return false;
   const bool is_signed = zero.info.type == OnnxType::kInt8;
@@ -78,19 +102,16 @@ bool GraphOptimiser::TakeConvBias(ValueIndex bias, const GraphValue& left_scale,
     const auto* data = reinterpret_cast<const float*>(floats->data);
     values.assign(data, data + count);
   }
-  auto tensor = MakeTensor({OnnxType::kInt32, {count}}, BytesLeft());
-  if (!tensor.ok()) return false;
+  std::vector<std::int32_t> codes;
   for (std::size_t c = 0; c < values.size(); ++c) {
     const double code = std::nearbyint(values[c] / scale_of(c));
     if (!(std::fabs(code) < 2147483647.0)) return false;
-    const auto whole = static_cast<std::int32_t>(code);
-    std::memcpy(tensor->bytes.get() + c * sizeof whole, &whole, sizeof whole);
+    codes.push_back(static_cast<std::int32_t>(code));
   }
-  const auto index = static_cast<ValueIndex>(graph_.values_.size());
-  if (!graph_.Keep(std::move(tensor).value(), graph_.values_.emplace_back()).ok()) return false;
-  makers_.push_back(kNoStep);
-  users_.emplace_back();
-  inputs.push_back(index);
+  const auto constant = AddRoom({OnnxType::kInt32, {count}});
+  if (!constant.ok()) return false;
+  if (constant->room != nullptr) std::memcpy(constant->room, codes.data(), codes.size() * sizeof(std::int32_t));
+  inputs.push_back(constant->index);
   return true;
 }
 

@@ -87,7 +87,8 @@ class LastLayout {
 
 }  // namespace
 
-// Unsigned codes by constant signed ones without zero point, of two spatial axes, whole or depthwise.
+// Unsigned codes by constant ones, of two spatial axes, whole or depthwise. Of weights with their zero points taken off
+// 255 alone is more than kernel_code_convolve.cc takes.
 bool GraphOptimiser::IsLastConv(const GraphStep& step) const {
   if (step.op->name != "QLinearConv") return false;
   for (std::size_t i = 1; i < step.inputs.size(); ++i) {
@@ -96,7 +97,7 @@ bool GraphOptimiser::IsLastConv(const GraphStep& step) const {
   const GraphValue* weights = Constant(step.inputs[3]);
   const GraphValue* zeros = Constant(step.inputs[5]);
   if (!IsType(Constant(step.inputs[2]), OnnxType::kUint8) || !IsType(Constant(step.inputs[7]), OnnxType::kUint8) ||
-      !IsType(weights, OnnxType::kInt8) || !IsType(zeros, OnnxType::kInt8) || weights->info.shape.size() != 4) {
+      weights == nullptr || !IsType(zeros, weights->info.type) || weights->info.shape.size() != 4) {
     return false;
   }
   for (const std::size_t scale : {1, 4, 6}) {
@@ -110,8 +111,14 @@ bool GraphOptimiser::IsLastConv(const GraphStep& step) const {
   if ((count(4) != 1 && count(4) != channels) || (count(5) != 1 && count(5) != channels)) return false;
   const bool has_bias = step.inputs.size() > 8 && step.inputs[8] != kNoValue;
   if (has_bias && (!IsType(Constant(step.inputs[8]), OnnxType::kInt32) || count(8) != channels)) return false;
-  const auto is_zero = [](std::byte zero) { return zero == std::byte{0}; };
-  if (!std::all_of(zeros->data, zeros->data + ElementCount(zeros->info.shape), is_zero)) return false;
+  if (!IsType(weights, OnnxType::kInt8) && !IsType(weights, OnnxType::kUint8)) return false;
+  // The least and the greatest code meet.
+  const std::byte least = IsType(weights, OnnxType::kInt8) ? std::byte{0x80} : std::byte{0};
+  const std::byte greatest = IsType(weights, OnnxType::kInt8) ? std::byte{0x7F} : std::byte{0xFF};
+  if (std::find(zeros->data, zeros->data + count(5), least) != zeros->data + count(5) &&
+      std::find(weights->data, weights->data + count(3), greatest) != weights->data + count(3)) {
+    return false;
+  }
   const std::int64_t groups = step.node->IntAttribute("group", 1);
   return channels > 0 && (groups == 1 || (groups == channels && weights->info.shape[1] == 1));
 }
@@ -129,7 +136,8 @@ void GraphOptimiser::LayOutLast() {
     if (IsLastConv(step)) {
       inputs[0] = last != kNoValue ? last : layout.TurnToLast(step.inputs[0], *step.node);
       layout.Push(step, CodeConvOperator(), std::move(inputs), false);
-    } else if (last != kNoValue && (name == "CodeMap" || name == "CodeMean" || name == "CodeMax")) {
+    } else if (last != kNoValue &&
+               (name == "CodeMap" || name == "CodeScale" || name == "CodeMean" || name == "CodeMax")) {
       inputs[0] = last;
       if (name == "CodeMax" && inputs.size() > 1) {
         // Once for each code, not for each window that sees it; the convolution before may take it.
@@ -154,20 +162,22 @@ void GraphOptimiser::LayOutLast() {
   RemoveUnused();
 }
 
-// A table that alone uses what a convolution makes is looked up by the convolution.
+// A table that alone uses what a convolution or normalisation makes is looked up by it.
 void GraphOptimiser::FuseTables() {
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
     const GraphStep& map = graph_.steps_[i];
-    if (map.op != &CodeMapOperator()) continue;
-    const std::size_t maker = Maker(map.inputs[0], "CodeConv");
-    if (maker == kNoStep || SoleUser(map.inputs[0]) != i) continue;
-    GraphStep& conv = graph_.steps_[maker];
-    if (conv.inputs.size() > 9) continue;
-    conv.inputs.resize(10, kNoValue);
-    conv.inputs[9] = map.inputs[1];
-    conv.node_input_count = conv.inputs.size();
-    conv.outputs[0] = map.outputs[0];
-    makers_[conv.outputs[0]] = maker;
+    if (map.op != &CodeMapOperator() || SoleUser(map.inputs[0]) != i) continue;
+    const std::size_t maker = makers_[map.inputs[0]];
+    if (maker == kNoStep) continue;
+    GraphStep& before = graph_.steps_[maker];
+    const bool is_conv = before.op == &CodeConvOperator();
+    const std::size_t place = is_conv ? 9 : 5;
+    if ((!is_conv && before.op != &CodeScaleOperator()) || before.inputs.size() > place) continue;
+    before.inputs.resize(place + 1, kNoValue);
+    before.inputs[place] = map.inputs[1];
+    before.node_input_count = before.inputs.size();
+    before.outputs[0] = map.outputs[0];
+    makers_[before.outputs[0]] = maker;
     is_dead_[i] = true;
   }
 }

@@ -30,13 +30,9 @@ bool IsOneCode(const GraphValue* value) {
 }  // namespace
 
 Result<ValueIndex> GraphOptimiser::AddTable(const CodeTable& table) {
-  FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor({OnnxType::kUint8, {256}}, BytesLeft()));
-  std::memcpy(tensor.bytes.get(), table.data(), table.size());
-  const auto index = static_cast<ValueIndex>(graph_.values_.size());
-  FORESHORE_RETURN_IF_ERROR(graph_.Keep(std::move(tensor), graph_.values_.emplace_back()));
-  makers_.push_back(kNoStep);
-  users_.emplace_back();
-  return index;
+  FORESHORE_ASSIGN_OR_RETURN(const NewConstant constant, AddRoom({OnnxType::kUint8, {256}}));
+  if (constant.room != nullptr) std::memcpy(constant.room, table.data(), table.size());
+  return constant.index;
 }
 
 // The DequantizeLinear that makes the value of unsigned codes with one scale and zero point.
@@ -157,6 +153,42 @@ void GraphOptimiser::FuseArithmeticAt(std::size_t index) {
           std::move(inputs));
 }
 
+// Batch normalisation that the quantizer did not take into the convolution before it.
+Status GraphOptimiser::FuseScaleAt(std::size_t index) {
+  const GraphStep& end = graph_.steps_[index];
+  const float scale = *Scalar(end.inputs[1]);
+  ValueIndex value = end.inputs[0];
+  if (value == kNoValue || makers_[value] == kNoStep) return Status::Ok();
+  if (const auto activation = ActivationOf(graph_.steps_[makers_[value]]); activation) {
+    if (!IsWithin(*activation, scale, *Constant(end.inputs[2]))) return Status::Ok();
+    value = graph_.steps_[makers_[value]].inputs[0];
+  }
+  const std::size_t maker = Maker(value, "BatchNormalization");
+  if (maker == kNoStep || graph_.steps_[maker].outputs.size() != 1) return Status::Ok();
+  const GraphStep& middle = graph_.steps_[maker];
+  const GraphStep* dequantizer = CodeDequantizer(middle.inputs[0]);
+  if (dequantizer == nullptr) return Status::Ok();
+  const auto channels = static_cast<std::int64_t>(FloatsOf(middle.inputs[1]).size());
+  std::vector<double> factors;
+  std::vector<double> offsets;
+  if (!ReadNormalisation(middle, channels, factors, offsets)) return Status::Ok();
+  const auto in_scale = static_cast<double>(*Scalar(dequantizer->inputs[1]));
+  std::vector<float> code_factors;
+  std::vector<float> code_offsets;
+  for (std::size_t c = 0; c < factors.size(); ++c) {
+    code_factors.push_back(static_cast<float>(factors[c] * in_scale / static_cast<double>(scale)));
+    code_offsets.push_back(static_cast<float>(offsets[c] / static_cast<double>(scale)));
+  }
+  const TensorInfo info{OnnxType::kFloat, {channels}};
+  const ValueIndex codes = dequantizer->inputs[0];
+  const ValueIndex zero = dequantizer->inputs[2];
+  const ValueIndex end_zero = end.inputs[2];
+  FORESHORE_ASSIGN_OR_RETURN(const ValueIndex by_factor, AddConstant(info, code_factors));
+  FORESHORE_ASSIGN_OR_RETURN(const ValueIndex by_offset, AddConstant(info, code_offsets));
+  Replace(index, CodeScaleOperator(), {codes, zero, by_factor, by_offset, end_zero});
+  return Status::Ok();
+}
+
 // QuantizeLinear keeps order, so that the greatest may be looked for among codes.
 Status GraphOptimiser::FuseMaxAt(std::size_t index) {
   const std::size_t maker = Maker(graph_.steps_[index].inputs[0], "MaxPool");
@@ -180,6 +212,7 @@ Status GraphOptimiser::FuseElementsAt(std::size_t index) {
   if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseMapAt(index));
   if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseMaxAt(index));
   if (is_open()) FuseArithmeticAt(index);
+  if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseScaleAt(index));
   return Status::Ok();
 }
 

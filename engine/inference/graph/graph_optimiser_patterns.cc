@@ -15,7 +15,9 @@ OnnxNode& GraphOptimiser::Replace(std::size_t index, const Operator& op, std::ve
   for (const ValueIndex input : step.inputs) {
     if (input != kNoValue) std::erase(users_[input], index);
   }
-  for (const ValueIndex input : inputs) users_[input].push_back(index);
+  for (const ValueIndex input : inputs) {
+    if (input != kNoValue) users_[input].push_back(index);
+  }
   step.node = node.get();
   step.op = &op;
   step.node_input_count = inputs.size();

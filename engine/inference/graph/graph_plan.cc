@@ -128,10 +128,18 @@ class Planner {
     FORESHORE_ASSIGN_OR_RETURN(Infos infos, graph_.Infer(step, refs));
     std::uint64_t output_bytes = 0;
     for (const TensorInfo& info : infos) output_bytes += SizeOf(info);
-    workspace_bytes_ = std::max(workspace_bytes_, graph_.WorkspaceBytes(step, refs));
+    const std::uint64_t workspace_bytes = graph_.WorkspaceBytes(step, refs);
     const bool is_computable =
         step.op->kind == OperatorKind::kShape || (has_all_data && step.op->kind != OperatorKind::kHeavy);
-    if (is_computable && output_bytes <= kComputedBytesMax) return Compute(index, refs, infos);
+    if (is_computable && output_bytes <= kComputedBytesMax) {
+      const std::uint64_t held_bytes = graph_.constant_bytes() + plan_.owned_bytes;
+      if (output_bytes + workspace_bytes > memory_bytes_max_ - std::min(held_bytes, memory_bytes_max_)) {
+        return Status::Limit(graph_.file() + ": " + Describe(*step.node) + ": constants of the graph need more than " +
+                             std::to_string(memory_bytes_max_) + " bytes");
+      }
+      return Compute(index, refs, infos);
+    }
+    workspace_bytes_ = std::max(workspace_bytes_, workspace_bytes);
     for (std::size_t i = 0; i < step.outputs.size(); ++i) {
       if (step.outputs[i] != kNoValue) Assign(step.outputs[i], Place::kArena, infos[i], nullptr);
     }
@@ -151,7 +159,10 @@ class Planner {
       FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor(info, kComputedBytesMax));
       tensors.push_back(std::move(tensor));
     }
-    for (OwnedTensor& tensor : tensors) outputs.push_back({&tensor.info, tensor.bytes.get()});
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      // Nobody asks for one without a name.
+      outputs.push_back(step.outputs[i] == kNoValue ? OutputRef() : OutputRef{&infos[i], tensors[i].bytes.get()});
+    }
     FORESHORE_RETURN_IF_ERROR(graph_.Run(step, refs, outputs));
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       if (step.outputs[i] == kNoValue) continue;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "engine/inference/graph/aligned_bytes.h"
@@ -27,7 +28,11 @@ std::int64_t RoundUp(std::int64_t value, std::int64_t multiple) {
 // What both kinds have in common, read from the constants.
 struct CodeConv {
   const CodeKernels* kernels = nullptr;
-  const std::int8_t* weights = nullptr;  // [out][in of a group][taps].
+  const std::byte* weights = nullptr;  // [out][in of a group][taps].
+  const std::byte* zeros = nullptr;    // One for all or one for each output.
+  bool has_one_zero = true;
+  bool is_unsigned = false;
+  bool is_plain = true;  // Signed, without zero points.
   std::int64_t out_channels = 0;
   std::int64_t per_group = 0;
   std::int64_t taps = 0;
@@ -36,25 +41,61 @@ struct CodeConv {
   const std::uint8_t* table = nullptr;
   std::vector<std::int32_t> biases;  // −zero · Σ w taken in; filled up to a block.
   std::vector<float> factors;
+
+  std::int64_t depth() const { return per_group * taps; }
+  std::int32_t Code(std::byte code) const {
+    const auto bits = static_cast<std::uint8_t>(code);
+    return is_unsigned ? bits : static_cast<std::int8_t>(bits);
+  }
+  // Of output n at `at` in its weights, the zero point taken off: -255..254.
+  std::int32_t Weight(std::int64_t n, std::int64_t at) const {
+    return Code(weights[n * depth() + at]) - Code(zeros[has_one_zero ? 0 : n]);
+  }
+  // The part of it that kernels take in a byte, and what is left, which mostly is 0.
+  std::int8_t Part(std::int64_t n, std::int64_t at) const {
+    return static_cast<std::int8_t>(std::clamp(Weight(n, at), -128, 127));
+  }
+  std::int8_t Rest(std::int64_t n, std::int64_t at) const {
+    return static_cast<std::int8_t>(Weight(n, at) - Part(n, at));
+  }
+  // Where any output has a rest: those places come twice.
+  std::vector<std::int64_t> PlacesOfRests() const {
+    std::vector<std::int64_t> places;
+    for (std::int64_t at = 0; !is_plain && at < depth(); ++at) {
+      bool has_rest = false;
+      for (std::int64_t n = 0; n < out_channels && !has_rest; ++n) has_rest = Rest(n, at) != 0;
+      if (has_rest) places.push_back(at);
+    }
+    return places;
+  }
 };
 
 class ProductKernel : public StepKernel {
  public:
-  explicit ProductKernel(CodeConv conv) : conv_(std::move(conv)) {
-    const std::int64_t depth = conv_.per_group * conv_.taps;
+  explicit ProductKernel(CodeConv conv) : conv_(std::move(conv)), rests_(conv_.PlacesOfRests()) {
+    const std::int64_t depth = conv_.depth() + static_cast<std::int64_t>(rests_.size());
     steps_ = RoundUp(depth, kCodeDepthStep) / static_cast<std::int64_t>(kCodeDepthStep);
-    packed_.resize(conv_.biases.size() * static_cast<std::size_t>(steps_) * kCodeDepthStep);
-    for (std::int64_t n = 0; n < conv_.out_channels; ++n) {
-      for (std::int64_t k = 0; k < depth; ++k) {
-        // Depth goes tap by tap here, channel by channel in the file.
-        const std::int64_t at = n * depth + k % conv_.per_group * conv_.taps + k / conv_.per_group;
-        constexpr auto kBlock = static_cast<std::int64_t>(kCodeBlock);
-        const std::int64_t to = ((n / kBlock * steps_ + k / 4) * kBlock + n % kBlock) * 4 + k % 4;
-        packed_[static_cast<std::size_t>(to)] = conv_.weights[at];
+  }
+  Status Pack(ConstantStore& constants) {
+    FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block block, constants.Take("code convolution", PackedBytes()));
+    packed_ = reinterpret_cast<const std::int8_t*>(block.data);
+    auto* room = reinterpret_cast<std::int8_t*>(block.room);
+    const auto put = [&](std::int64_t n, std::int64_t k, std::int8_t weight) {
+      constexpr auto kBlock = static_cast<std::int64_t>(kCodeBlock);
+      room[((n / kBlock * steps_ + k / 4) * kBlock + n % kBlock) * 4 + k % 4] = weight;
+    };
+    for (std::int64_t n = 0; room != nullptr && n < conv_.out_channels; ++n) {
+      // Depth goes tap by tap here, channel by channel in the file.
+      for (std::int64_t k = 0; k < conv_.depth(); ++k) {
+        put(n, k, conv_.Part(n, k % conv_.per_group * conv_.taps + k / conv_.per_group));
+      }
+      for (std::size_t i = 0; i < rests_.size(); ++i) {
+        put(n, conv_.depth() + static_cast<std::int64_t>(i), conv_.Rest(n, rests_[i]));
       }
     }
+    return Status::Ok();
   }
-  std::uint64_t held_bytes() const override { return packed_.size() + conv_.biases.size() * 8; }
+  std::uint64_t held_bytes() const override { return PackedBytes() + conv_.biases.size() * 8; }
   std::uint64_t WorkspaceBytes(const NodeContext&) const override {
     return static_cast<std::uint64_t>(kPatchRows * steps_) * kCodeDepthStep;
   }
@@ -64,11 +105,11 @@ class ProductKernel : public StepKernel {
     if (outputs[0].count() == 0) return Status::Ok();
     const auto* input = context.inputs[0].as<std::uint8_t>();
     auto* patches = reinterpret_cast<std::uint8_t*>(workspace);
-    const bool is_plain = conv_.taps == 1 && window[1].stride == 1 && window[2].stride == 1 &&
+    const bool is_plain = rests_.empty() && conv_.taps == 1 && window[1].stride == 1 && window[2].stride == 1 &&
                           window.OutputCount() == window.InputCount() && conv_.per_group % 4 == 0;
     CodeProduct product;
     product.step_count = static_cast<std::size_t>(steps_);
-    product.weights = packed_.data();
+    product.weights = packed_;
     product.column_count = static_cast<std::size_t>(conv_.out_channels);
     product.columns = {conv_.biases.data(), conv_.factors.data(), conv_.range};
     product.out_step = conv_.out_channels;
@@ -91,6 +132,10 @@ class ProductKernel : public StepKernel {
   }
 
  private:
+  std::uint64_t PackedBytes() const {
+    return conv_.biases.size() * static_cast<std::uint64_t>(steps_) * kCodeDepthStep;
+  }
+
   void Gather(const std::uint8_t* input, const Window& window, std::int64_t first, std::int64_t count,
               std::uint8_t* patches) const {
     const Axis& ys = window[1];
@@ -100,7 +145,8 @@ class ProductKernel : public StepKernel {
       const std::int64_t x = row % xs.output;
       const std::int64_t y = row / xs.output % ys.output;
       const std::uint8_t* image = input + row / window.OutputCount() * window.InputCount() * channels;
-      std::uint8_t* to = patches + (row - first) * steps_ * 4;
+      std::uint8_t* const patch = patches + (row - first) * steps_ * 4;
+      std::uint8_t* to = patch;
       for (std::int64_t ky = 0; ky < ys.kernel; ++ky) {
         const std::int64_t from_y = ys.At(y, ky);
         const bool has_row = from_y >= 0 && from_y < ys.input;
@@ -125,14 +171,15 @@ class ProductKernel : public StepKernel {
         }
         to += xs.kernel * channels;
       }
-      const std::int64_t rest = steps_ * 4 - channels * conv_.taps;
-      std::memset(to, 0, static_cast<std::size_t>(rest));
+      for (const std::int64_t at : rests_) *to++ = patch[at % conv_.taps * channels + at / conv_.taps];
+      std::memset(to, 0, static_cast<std::size_t>(patch + steps_ * 4 - to));
     }
   }
 
   CodeConv conv_;
+  std::vector<std::int64_t> rests_;
   std::int64_t steps_ = 0;
-  std::vector<std::int8_t> packed_;
+  const std::int8_t* packed_ = nullptr;
 };
 
 // The copy of one image: rows with their padding, each split by phase.
@@ -156,13 +203,19 @@ struct CodeCopy {
 
 class DepthwiseKernel : public StepKernel {
  public:
-  explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)) {
+  explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)), rests_(conv_.PlacesOfRests()) {
+    const std::int64_t taps = TapCount();
+    std::vector<std::int8_t> weights;
+    for (std::int64_t n = 0; n < conv_.out_channels; ++n) {
+      for (std::int64_t t = 0; t < conv_.taps; ++t) weights.push_back(conv_.Part(n, t));
+      for (const std::int64_t t : rests_) weights.push_back(conv_.Rest(n, t));
+    }
     const auto channels = static_cast<std::size_t>(conv_.out_channels);
     const std::size_t block = conv_.kernels->depthwise_block;
     std::size_t period = std::lcm(channels, block);
-    is_by_pixel_ = period * static_cast<std::size_t>(conv_.taps) > kDepthwiseWeightBytesMax;
+    is_by_pixel_ = period * static_cast<std::size_t>(taps) > kDepthwiseWeightBytesMax;
     if (is_by_pixel_) period = (channels + block - 1) / block * block;
-    weights_ = PackDepthwise(*conv_.kernels, conv_.weights, channels, static_cast<std::size_t>(conv_.taps), period,
+    weights_ = PackDepthwise(*conv_.kernels, weights.data(), channels, static_cast<std::size_t>(taps), period,
                              conv_.biases.data(), conv_.factors.data());
   }
   std::uint64_t held_bytes() const override { return weights_.codes.size() + weights_.biases.size() * 8; }
@@ -172,7 +225,8 @@ class DepthwiseKernel : public StepKernel {
   }
   std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
     const auto window = PlanCodeConv(context);
-    return window.ok() ? CodeCopy(*window, conv_.out_channels).size_bytes() : 0;
+    if (!window.ok()) return 0;
+    return TapsBytes() + CodeCopy(*window, conv_.out_channels).size_bytes();
   }
 
   Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
@@ -182,9 +236,9 @@ class DepthwiseKernel : public StepKernel {
     const Axis& xs = window[2];
     const std::int64_t channels = conv_.out_channels;
     const CodeCopy layout(window, channels);
-    auto* copy = reinterpret_cast<std::uint8_t*>(workspace);
+    auto* copy = reinterpret_cast<std::uint8_t*>(workspace) + TapsBytes();
     std::memset(copy, conv_.zero, layout.size_bytes());
-    std::vector<const std::uint8_t*> taps(static_cast<std::size_t>(conv_.taps));
+    const std::span taps(reinterpret_cast<const std::uint8_t**>(workspace), static_cast<std::size_t>(TapCount()));
     DepthwiseCodeRow row;
     row.taps = taps.data();
     row.tap_count = taps.size();
@@ -204,6 +258,9 @@ class DepthwiseKernel : public StepKernel {
             taps[static_cast<std::size_t>(t)] =
                 copy + (y * ys.stride + t / xs.kernel * ys.dilation) * layout.row_bytes + pixel * channels;
           }
+          for (std::size_t i = 0; i < rests_.size(); ++i) {
+            taps[static_cast<std::size_t>(conv_.taps) + i] = taps[static_cast<std::size_t>(rests_[i])];
+          }
           conv_.kernels->depthwise(row);
           if (conv_.table != nullptr) conv_.kernels->map(row.out, row.count, conv_.table, row.out);
           row.out += row.count;
@@ -215,6 +272,11 @@ class DepthwiseKernel : public StepKernel {
   }
 
  private:
+  std::int64_t TapCount() const { return conv_.taps + static_cast<std::int64_t>(rests_.size()); }
+  std::uint64_t TapsBytes() const {
+    return static_cast<std::uint64_t>(RoundUp(TapCount() * static_cast<std::int64_t>(sizeof(void*)),
+                                              static_cast<std::int64_t>(AlignedBytes::kAlignment)));
+  }
   // The padding around stays from image to image.
   static void Copy(const std::uint8_t* input, const Window& window, const CodeCopy& layout, std::uint8_t* copy) {
     const Axis& ys = window[1];
@@ -238,6 +300,7 @@ class DepthwiseKernel : public StepKernel {
   }
 
   CodeConv conv_;
+  std::vector<std::int64_t> rests_;
   bool is_by_pixel_ = false;
   DepthwiseCodeWeights weights_;
 };
@@ -250,7 +313,12 @@ bool ReadCodeConv(const KernelSource& source, CodeConv& conv) {
   const Shape& shape = inputs[3].info->shape;
   if (shape.size() != 4) return false;
   conv.kernels = &CodeKernelsFor(source.kernels.level);
-  conv.weights = inputs[3].as<std::int8_t>();
+  conv.weights = inputs[3].data;
+  conv.is_unsigned = inputs[3].info->type == OnnxType::kUint8;
+  conv.zeros = inputs[5].data;
+  conv.has_one_zero = inputs[5].count() == 1;
+  conv.is_plain = !conv.is_unsigned && std::all_of(conv.zeros, conv.zeros + inputs[5].count(),
+                                                   [](std::byte zero) { return zero == std::byte{0}; });
   conv.out_channels = shape[0];
   conv.per_group = shape[1];
   conv.taps = shape[2] * shape[3];
@@ -265,7 +333,7 @@ bool ReadCodeConv(const KernelSource& source, CodeConv& conv) {
   if (inputs.size() > 9) conv.table = inputs[9].as<std::uint8_t>();
   for (std::int64_t n = 0; n < conv.out_channels; ++n) {
     std::int64_t sum = 0;
-    for (std::int64_t k = 0; k < depth; ++k) sum += conv.weights[n * depth + k];
+    for (std::int64_t k = 0; k < depth; ++k) sum += conv.Weight(n, k);
     const auto at = static_cast<std::size_t>(n);
     // Modulo 2^32, as the operator's sums are.
     const std::int64_t bias = has_bias ? inputs[8].as<std::int32_t>()[n] : 0;
@@ -290,7 +358,9 @@ StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t by
   if (groups > 1 && groups == conv.out_channels && conv.per_group == 1) {
     kernel = std::make_unique<DepthwiseKernel>(std::move(conv));
   } else if (groups == 1) {
-    kernel = std::make_unique<ProductKernel>(std::move(conv));
+    auto product = std::make_unique<ProductKernel>(std::move(conv));
+    FORESHORE_RETURN_IF_ERROR(product->Pack(source.constants));
+    kernel = std::move(product);
   }
   return kernel;
 }

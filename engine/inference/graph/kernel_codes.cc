@@ -448,8 +448,8 @@ StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes
     const std::int64_t column_step = is_convolution ? depth : 1;
     const std::int64_t depth_step = is_convolution ? 1 : columns;
     FORESHORE_ASSIGN_OR_RETURN(
-        CodePanels panels, CodePanels::Make(gemm, right.data + g * (columns / groups) * column_step, right.info->type,
-                                            columns / groups, depth, column_step, depth_step));
+        CodePanels panels, CodePanels::Make(gemm, source.constants, right.data + g * (columns / groups) * column_step,
+                                            right.info->type, columns / groups, depth, column_step, depth_step));
     kernel->panels.push_back(std::move(panels));
   }
   return std::unique_ptr<StepKernel>(std::move(kernel));

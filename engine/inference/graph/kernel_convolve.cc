@@ -6,6 +6,7 @@
 // the output are neighbours in the copy.
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "engine/inference/graph/aligned_bytes.h"
@@ -40,6 +41,14 @@ struct Segment {
   std::int64_t count = 0;
 };
 
+// Runs of a few dozen: a call of memcpy costs more than what it copies.
+inline void CopyRun(const float* from, std::int64_t count, float* to) {
+  constexpr std::int64_t kStep = 8;
+  std::int64_t i = 0;
+  for (; i + kStep <= count; i += kStep) std::memcpy(to + i, from + i, kStep * sizeof(float));
+  for (; i < count; ++i) to[i] = from[i];
+}
+
 // Rows first..first+depth of the patches at outputs start..start+count, as a panel.
 void PackPatches(const float* input, const Window& window, std::int64_t first, std::int64_t depth, std::int64_t start,
                  std::int64_t count, std::size_t panel_columns, float* panel) {
@@ -72,7 +81,7 @@ void PackPatches(const float* input, const Window& window, std::int64_t first, s
       for (; x < from; ++x) *to++ = 0.0F;
       const float* row = plane + y * xs.input - shift;
       if (xs.stride == 1) {
-        std::memcpy(to, row + x, static_cast<std::size_t>(until - x) * sizeof(float));
+        CopyRun(row + x, until - x, to);
         to += until - x;
         x = until;
       } else {
@@ -89,30 +98,33 @@ class ConvKernel : public StepKernel {
   ConvKernel(const VectorKernels& kernels, ConvWeights weights, Activation activation)
       : kernels_(kernels), weights_(weights), activation_(activation) {}
 
-  Status Pack() {
+  Status Pack(ConstantStore& constants) {
     const std::int64_t group = RowGroup();
     const std::int64_t depth = weights_.depth();
     group_floats_ = (weights_.out_per_group() + group - 1) / group * group * depth;
-    FORESHORE_ASSIGN_OR_RETURN(packed_,
-                               AlignedBytes::Make(static_cast<std::uint64_t>(group_floats_ * weights_.groups) * 4));
-    for (std::int64_t g = 0; g < weights_.groups; ++g) {
+    FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block block, constants.Take("convolution", held_bytes()));
+    packed_ = block.floats();
+    for (std::int64_t g = 0; block.room != nullptr && g < weights_.groups; ++g) {
       for (std::int64_t row = 0; row < weights_.out_per_group(); row += group) {
         const std::int64_t count = std::min(group, weights_.out_per_group() - row);
         kernels_.pack_rows(weights_.data + (g * weights_.out_per_group() + row) * depth, depth, 1,
                            static_cast<std::size_t>(count), static_cast<std::size_t>(depth),
-                           packed_.floats() + g * group_floats_ + row * depth);
+                           block.float_room() + g * group_floats_ + row * depth);
       }
     }
     return Status::Ok();
   }
-  std::uint64_t held_bytes() const override { return packed_.size_bytes(); }
+  std::uint64_t held_bytes() const override {
+    return static_cast<std::uint64_t>(group_floats_ * weights_.groups) * sizeof(float);
+  }
 
   std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
     const auto window = PlanConv(context);
     if (!window.ok()) return 0;
     const std::int64_t panel =
         std::min(weights_.depth(), kDepthBlock) * static_cast<std::int64_t>(kernels_.panel_columns);
-    return static_cast<std::uint64_t>(std::max(panel, weights_.depth())) * sizeof(float);
+    const std::int64_t few = window->OutputCount() <= kFewOutputs ? weights_.out_per_group() : 0;
+    return static_cast<std::uint64_t>(std::max(panel, weights_.depth() + few)) * sizeof(float);
   }
 
   Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
@@ -171,7 +183,7 @@ class ConvKernel : public StepKernel {
             target.activation = activation_;
           }
           const std::int64_t rows = std::min(RowGroup(), weights_.out_per_group() - row);
-          kernels_.multiply_tile(packed_.floats() + g * group_floats_ + row * depth + k * RowGroup(), panel,
+          kernels_.multiply_tile(packed_ + g * group_floats_ + row * depth + k * RowGroup(), panel,
                                  static_cast<std::size_t>(rows), static_cast<std::size_t>(block), target);
         }
         FORESHORE_RETURN_IF_ERROR(poller.Add(block * columns * weights_.out_per_group()));
@@ -180,11 +192,11 @@ class ConvKernel : public StepKernel {
     return Status::Ok();
   }
 
-  // One patch at a time by every row of the weights as they lie in the file.
+  // One patch at a time by every row of the weights as they lie in the file. The sums follow the patch.
   void RunFew(const Window& window, const float* input, std::int64_t g, float* patch, float* out) const {
     const std::int64_t outputs = window.OutputCount();
     const std::int64_t depth = weights_.depth();
-    std::vector<float> sums(static_cast<std::size_t>(weights_.out_per_group()));
+    const std::span sums(patch + depth, static_cast<std::size_t>(weights_.out_per_group()));
     for (std::int64_t at = 0; at < outputs; ++at) {
       PackPatches(input, window, 0, depth, at, 1, 1, patch);
       const float* bias = Bias(g * weights_.out_per_group());
@@ -199,7 +211,7 @@ class ConvKernel : public StepKernel {
   const VectorKernels& kernels_;
   ConvWeights weights_;
   Activation activation_;
-  AlignedBytes packed_;  // [groups][row groups][depth][row_group].
+  const float* packed_ = nullptr;  // [groups][row groups][depth][row_group].
   std::int64_t group_floats_ = 0;
 };
 
@@ -292,7 +304,7 @@ StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_
     return std::unique_ptr<StepKernel>();
   }
   auto kernel = std::make_unique<ConvKernel>(source.kernels, weights, source.activation);
-  FORESHORE_RETURN_IF_ERROR(kernel->Pack());
+  FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));
   return std::unique_ptr<StepKernel>(std::move(kernel));
 }
 

@@ -22,21 +22,24 @@ class ConvTransposeKernel : public StepKernel {
         out_per_group_(weights.info->shape[1]),
         taps_(InnerCount(weights.info->shape, 2)) {}
 
-  Status Pack(const float* weights) {
+  Status Pack(const float* weights, ConstantStore& constants) {
     const auto group = static_cast<std::int64_t>(kernels_.row_group);
     const std::int64_t rows = out_per_group_ * taps_;
     group_floats_ = (rows + group - 1) / group * group * per_group_;
-    FORESHORE_ASSIGN_OR_RETURN(packed_, AlignedBytes::Make(static_cast<std::uint64_t>(group_floats_ * groups_) * 4));
-    for (std::int64_t g = 0; g < groups_; ++g) {
+    FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block block, constants.Take("transposed", held_bytes()));
+    packed_ = block.floats();
+    for (std::int64_t g = 0; block.room != nullptr && g < groups_; ++g) {
       for (std::int64_t row = 0; row < rows; row += group) {
         kernels_.pack_rows(weights + g * per_group_ * rows + row, 1, rows,
                            static_cast<std::size_t>(std::min(group, rows - row)), static_cast<std::size_t>(per_group_),
-                           packed_.floats() + g * group_floats_ + row * per_group_);
+                           block.float_room() + g * group_floats_ + row * per_group_);
       }
     }
     return Status::Ok();
   }
-  std::uint64_t held_bytes() const override { return packed_.size_bytes(); }
+  std::uint64_t held_bytes() const override {
+    return static_cast<std::uint64_t>(group_floats_ * groups_) * sizeof(float);
+  }
 
   // A panel of inputs and a tile of results.
   std::uint64_t WorkspaceBytes(const NodeContext&) const override {
@@ -83,7 +86,7 @@ class ConvTransposeKernel : public StepKernel {
         target.out = tile;
         target.stride = columns;
         target.column_count = static_cast<std::size_t>(columns);
-        kernels_.multiply_tile(packed_.floats() + g * group_floats_ + row * per_group_, panel,
+        kernels_.multiply_tile(packed_ + g * group_floats_ + row * per_group_, panel,
                                static_cast<std::size_t>(row_count), static_cast<std::size_t>(per_group_), target);
         for (std::int64_t r = 0; r < row_count; ++r) {
           AddRow(window, tile + r * columns, (row + r) % taps_, start, count,
@@ -123,7 +126,7 @@ class ConvTransposeKernel : public StepKernel {
   std::int64_t per_group_;
   std::int64_t out_per_group_;
   std::int64_t taps_;
-  AlignedBytes packed_;  // [groups][row groups][in channels][row_group].
+  const float* packed_ = nullptr;  // [groups][row groups][in channels][row_group].
   std::int64_t group_floats_ = 0;
 };
 
@@ -146,7 +149,7 @@ StepKernelResult MakeConvTransposeKernel(const KernelSource& source, std::uint64
   const std::int64_t rows = (InnerCount(shape, 1) + group - 1) / group * group;
   if (static_cast<std::uint64_t>(rows * shape[0]) * sizeof(float) > bytes_max) return std::unique_ptr<StepKernel>();
   auto kernel = std::make_unique<ConvTransposeKernel>(source, weights, has_bias ? bias.as<float>() : nullptr);
-  FORESHORE_RETURN_IF_ERROR(kernel->Pack(weights.as<float>()));
+  FORESHORE_RETURN_IF_ERROR(kernel->Pack(weights.as<float>(), source.constants));
   return std::unique_ptr<StepKernel>(std::move(kernel));
 }
 

@@ -36,25 +36,27 @@ class MatrixKernel : public StepKernel {
         alpha_(is_gemm_ ? source.node.FloatAttribute("alpha", 1) : 1.0F) {}
 
   // The right matrix, if it is constant.
-  Status Pack(const TensorRef& right) {
+  Status Pack(const TensorRef& right, ConstantStore& constants) {
     const Shape& shape = right.info->shape;
     const std::int64_t depth = shape[flips_right_ ? 1 : 0];
     const std::int64_t columns = shape[flips_right_ ? 0 : 1];
-    FORESHORE_ASSIGN_OR_RETURN(packed_, AlignedBytes::Make(PanelBytes(depth, columns)));
-    PackRight(right.as<float>(), depth, columns, packed_.floats());
+    packed_bytes_ = PanelBytes(depth, columns);
+    FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block block, constants.Take("matrix", packed_bytes_));
+    if (block.room != nullptr) PackRight(right.as<float>(), depth, columns, block.float_room());
+    packed_ = block.floats();
     return Status::Ok();
   }
-  std::uint64_t held_bytes() const override { return packed_.size_bytes(); }
+  std::uint64_t held_bytes() const override { return packed_bytes_; }
 
   // Of a constant right matrix the type and shape are known, and the left one's type with it.
   bool Fits(const NodeContext& context) const override {
-    if (packed_) return true;
+    if (packed_ != nullptr) return true;
     return context.Info(0).type == OnnxType::kFloat && context.Rank(0) >= 2 && context.Rank(1) >= 2;
   }
 
   std::uint64_t WorkspaceBytes(const NodeContext& context) const override {
     const Sizes sizes = SizesOf(context);
-    return BlockBytes(sizes) + (packed_ ? 0 : PanelBytes(sizes.k, sizes.n));
+    return BlockBytes(sizes) + (packed_ != nullptr ? 0 : PanelBytes(sizes.k, sizes.n));
   }
 
   Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
@@ -64,7 +66,7 @@ class MatrixKernel : public StepKernel {
     auto* panels = reinterpret_cast<float*>(workspace + BlockBytes(sizes));
     const auto* left = context.inputs[0].as<float>();
     auto* out = outputs[0].as<float>();
-    if (packed_) return Multiply(context, sizes, left, packed_.floats(), rows, out);
+    if (packed_ != nullptr) return Multiply(context, sizes, left, packed_, rows, out);
     if (is_gemm_) {
       PackRight(context.inputs[1].as<float>(), sizes.k, sizes.n, panels);
       return Multiply(context, sizes, left, panels, rows, out);
@@ -121,7 +123,7 @@ class MatrixKernel : public StepKernel {
     }
     sizes.k = left.back();
     sizes.n = right.back();
-    sizes.m = packed_ ? OuterCount(left, left.size() - 1) : left[left.size() - 2];
+    sizes.m = packed_ != nullptr ? OuterCount(left, left.size() - 1) : left[left.size() - 2];
     sizes.left_row_step = sizes.k;
     return sizes;
   }
@@ -192,15 +194,16 @@ class MatrixKernel : public StepKernel {
   bool flips_left_;
   bool flips_right_;
   float alpha_;
-  AlignedBytes packed_;  // [panels][depth][panel_columns]; empty where the right matrix is no constant.
+  const float* packed_ = nullptr;  // [panels][depth][panel_columns]; null where the right matrix is no constant.
+  std::uint64_t packed_bytes_ = 0;
 };
 
 }  // namespace
 
-StepKernelResult MakeMatrixKernel(const KernelSource& source, const TensorRef& bias, std::uint64_t bytes_max) {
+StepKernelResult MakeMatrixKernel(const KernelSource& source, std::uint64_t bytes_max) {
   const bool is_gemm = source.node.op_type == "Gemm";
   const TensorRef& right = source.inputs[1];
-  const float* bias_row = bias.info != nullptr ? bias.as<float>() : nullptr;
+  const float* bias_row = source.bias.info != nullptr ? source.bias.as<float>() : nullptr;
   auto kernel = std::make_unique<MatrixKernel>(source, bias_row);
   if (right.data == nullptr) return std::unique_ptr<StepKernel>(std::move(kernel));
   if (right.info->type != OnnxType::kFloat || right.info->shape.size() != 2) return std::unique_ptr<StepKernel>();
@@ -213,7 +216,7 @@ StepKernelResult MakeMatrixKernel(const KernelSource& source, const TensorRef& b
       bytes_max) {
     return std::unique_ptr<StepKernel>();
   }
-  FORESHORE_RETURN_IF_ERROR(kernel->Pack(right));
+  FORESHORE_RETURN_IF_ERROR(kernel->Pack(right, source.constants));
   return std::unique_ptr<StepKernel>(std::move(kernel));
 }
 

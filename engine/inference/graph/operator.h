@@ -29,6 +29,8 @@ struct NodeContext {
   std::span<const TensorRef> inputs;
   const VectorKernels* kernels = nullptr;  // May be null: then the operator's own code runs.
   Cancellation* cancellation = nullptr;    // May be null.
+  // For a run: as many bytes as the operator's or kernel's workspace function asks for, aligned to 64.
+  std::byte* workspace = nullptr;
 
   // What takes long asks this every millisecond or so, and returns what is not ok.
   Status Poll() const { return cancellation != nullptr ? cancellation->Check() : Status::Ok(); }
@@ -70,6 +72,9 @@ enum class OperatorKind : std::uint8_t {
 using InferFunction = Status (*)(const NodeContext& context, Infos& outputs);
 // Writes the outputs, which have the shapes that the function above said.
 using RunFunction = Status (*)(const NodeContext& context, std::span<const OutputRef> outputs);
+// Memory that a run needs beside inputs and outputs, in bytes: all that grows with their sizes, so that one limit holds
+// for everything. Called after infer, on the same inputs.
+using WorkspaceFunction = std::uint64_t (*)(const NodeContext& context);
 
 // The tables name the fields that differ from the defaults.
 struct Operator {
@@ -85,6 +90,7 @@ struct Operator {
   OperatorKind kind = OperatorKind::kPlain;
   InferFunction infer = nullptr;
   RunFunction run = nullptr;
+  WorkspaceFunction workspace = nullptr;  // None is needed.
 
   bool KnowsAttribute(std::string_view attribute) const;
 };

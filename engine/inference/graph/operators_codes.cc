@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <vector>
 
 namespace foreshore::graph {
@@ -60,12 +61,18 @@ Status RunCodeConv(const NodeContext& context, std::span<const OutputRef> output
   const std::int64_t scale_count = context.inputs[4].count();
   const auto* bias = context.Has(8) ? context.inputs[8].as<std::int32_t>() : nullptr;
   const auto* table = context.Has(9) ? context.inputs[9].as<std::uint8_t>() : nullptr;
+  const bool is_signed = context.Info(3).type == OnnxType::kInt8;
+  const auto weight = [is_signed](std::byte code) -> std::int32_t {
+    const auto bits = static_cast<std::uint8_t>(code);
+    return is_signed ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
+  };
   for (std::int64_t image = 0; image < context.ShapeOf(0)[0]; ++image) {
     const auto* from = context.inputs[0].as<std::uint8_t>() + image * window.InputCount() * channels;
     auto* to = outputs[0].as<std::uint8_t>() + image * window.OutputCount() * weights[0];
     for (std::int64_t out = 0; out < weights[0]; ++out) {
       FORESHORE_RETURN_IF_ERROR(context.Poll());
-      const auto* kernel = context.inputs[3].as<std::int8_t>() + out * weights[1] * window.KernelCount();
+      const std::byte* kernel = context.inputs[3].data + out * weights[1] * window.KernelCount();
+      const std::int32_t kernel_zero = weight(context.inputs[5].data[context.inputs[5].count() == 1 ? 0 : out]);
       const std::int64_t first = out / out_per_group * weights[1];
       const float factor = *context.inputs[1].as<float>() * context.inputs[4].as<float>()[scale_count == 1 ? 0 : out] /
                            *context.inputs[6].as<float>();
@@ -74,7 +81,8 @@ Status RunCodeConv(const NodeContext& context, std::span<const OutputRef> output
         std::int64_t sum = 0;
         for (std::int64_t c = 0; c < weights[1]; ++c) {
           EachInWindow(window, place, [&](std::int64_t input, std::int64_t k) {
-            sum += (from[input * channels + first + c] - zero) * kernel[c * window.KernelCount() + k];
+            sum += (from[input * channels + first + c] - zero) *
+                   (weight(kernel[c * window.KernelCount() + k]) - kernel_zero);
           });
         }
         const auto whole = static_cast<std::int32_t>(sum);
@@ -149,7 +157,8 @@ Status RunBinary(const NodeContext& context, std::span<const OutputRef> outputs)
   if (!outer.empty() && strides[1].back() == 0 && strides[0].back() == length &&
       outer.back() * length <= static_cast<std::int64_t>(kRepeatBytesMax)) {
     const std::int64_t repeats = outer.back();
-    std::vector<std::uint8_t> repeated(static_cast<std::size_t>(repeats * length));
+    const std::span repeated(reinterpret_cast<std::uint8_t*>(context.workspace),
+                             static_cast<std::size_t>(repeats * length));
     outer.pop_back();
     const std::uint8_t* held = nullptr;
     std::array<Shape, 2> rest{strides[0], strides[1]};
@@ -175,6 +184,12 @@ Status RunBinary(const NodeContext& context, std::span<const OutputRef> outputs)
     run(l, r, static_cast<std::size_t>(length), range, out + i * length);
   });
   return Status::Ok();
+}
+
+// Of what is repeated.
+std::uint64_t BinaryWorkspaceBytes(const NodeContext& context) {
+  const auto count = static_cast<std::uint64_t>(std::max(context.inputs[0].count(), context.inputs[3].count()));
+  return std::min<std::uint64_t>(count, kRepeatBytesMax);
 }
 
 Status InferMap(const NodeContext& context, Infos& outputs) {
@@ -207,6 +222,12 @@ Status InferMean(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
+// Factors, biases and sums.
+std::uint64_t MeanWorkspaceBytes(const NodeContext& context) {
+  const bool is_last = context.Int("last", 0) != 0;
+  return static_cast<std::uint64_t>(is_last ? context.ShapeOf(0).back() : 1) * 3 * sizeof(float);
+}
+
 Status RunMean(const NodeContext& context, std::span<const OutputRef> outputs) {
   const std::int64_t outputs_count = outputs[0].count();
   if (outputs_count == 0) return Status::Ok();
@@ -217,10 +238,12 @@ Status RunMean(const NodeContext& context, std::span<const OutputRef> outputs) {
   const std::int64_t count = context.inputs[0].count() / outputs_count;
   const CodeKernels& kernels = KernelsOf(context);
   const float factor = *context.inputs[1].as<float>() / (*context.inputs[3].as<float>() * static_cast<float>(count));
-  const std::vector<float> factors(static_cast<std::size_t>(channels), factor);
-  const std::vector<std::int32_t> biases(static_cast<std::size_t>(channels),
-                                         static_cast<std::int32_t>(-count * *context.inputs[2].as<std::uint8_t>()));
-  std::vector<std::int32_t> sums(static_cast<std::size_t>(channels));
+  const auto size = static_cast<std::size_t>(channels);
+  const std::span factors(reinterpret_cast<float*>(context.workspace), size);
+  const std::span biases(reinterpret_cast<std::int32_t*>(context.workspace) + size, size);
+  const std::span sums(reinterpret_cast<std::int32_t*>(context.workspace) + 2 * size, size);
+  std::fill(factors.begin(), factors.end(), factor);
+  std::fill(biases.begin(), biases.end(), static_cast<std::int32_t>(-count * *context.inputs[2].as<std::uint8_t>()));
   for (std::int64_t plane = 0; plane < planes; ++plane) {
     const auto* from = context.inputs[0].as<std::uint8_t>() + plane * count * channels;
     std::fill(sums.begin(), sums.end(), 0);
@@ -248,6 +271,11 @@ Status InferMax(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
+// A pixel's codes.
+std::uint64_t MaxWorkspaceBytes(const NodeContext& context) {
+  return static_cast<std::uint64_t>(context.Int("last", 0) != 0 ? context.ShapeOf(0)[3] : 1);
+}
+
 // A window that sees padding alone gives the least code.
 Status RunMax(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanCodeMax(context));
@@ -257,7 +285,7 @@ Status RunMax(const NodeContext& context, std::span<const OutputRef> outputs) {
   const std::int64_t planes = is_last ? shape[0] : shape[0] * shape[1];
   const CodeKernels& kernels = KernelsOf(context);
   const auto* table = context.Has(1) ? context.inputs[1].as<std::uint8_t>() : nullptr;
-  std::vector<std::uint8_t> mapped(static_cast<std::size_t>(channels));
+  const std::span mapped(reinterpret_cast<std::uint8_t*>(context.workspace), static_cast<std::size_t>(channels));
   for (std::int64_t plane = 0; plane < planes; ++plane) {
     FORESHORE_RETURN_IF_ERROR(context.Poll());
     const auto* from = context.inputs[0].as<std::uint8_t>() + plane * window.InputCount() * channels;
@@ -341,14 +369,22 @@ const Operator& CodeConvOperator() {
 }
 
 const Operator& CodeAddOperator() {
-  static constexpr Operator kOperator{
-      .name = "CodeAdd", .inputs_min = 8, .inputs_max = 8, .infer = InferBinary, .run = RunBinary<true>};
+  static constexpr Operator kOperator{.name = "CodeAdd",
+                                      .inputs_min = 8,
+                                      .inputs_max = 8,
+                                      .infer = InferBinary,
+                                      .run = RunBinary<true>,
+                                      .workspace = BinaryWorkspaceBytes};
   return kOperator;
 }
 
 const Operator& CodeMulOperator() {
-  static constexpr Operator kOperator{
-      .name = "CodeMul", .inputs_min = 8, .inputs_max = 8, .infer = InferBinary, .run = RunBinary<false>};
+  static constexpr Operator kOperator{.name = "CodeMul",
+                                      .inputs_min = 8,
+                                      .inputs_max = 8,
+                                      .infer = InferBinary,
+                                      .run = RunBinary<false>,
+                                      .workspace = BinaryWorkspaceBytes};
   return kOperator;
 }
 
@@ -359,13 +395,18 @@ const Operator& CodeMapOperator() {
 }
 
 const Operator& CodeMeanOperator() {
-  static constexpr Operator kOperator{
-      .name = "CodeMean", .inputs_min = 5, .inputs_max = 5, .infer = InferMean, .run = RunMean};
+  static constexpr Operator kOperator{.name = "CodeMean",
+                                      .inputs_min = 5,
+                                      .inputs_max = 5,
+                                      .infer = InferMean,
+                                      .run = RunMean,
+                                      .workspace = MeanWorkspaceBytes};
   return kOperator;
 }
 
 const Operator& CodeMaxOperator() {
-  static constexpr Operator kOperator{.name = "CodeMax", .inputs_max = 2, .infer = InferMax, .run = RunMax};
+  static constexpr Operator kOperator{
+      .name = "CodeMax", .inputs_max = 2, .infer = InferMax, .run = RunMax, .workspace = MaxWorkspaceBytes};
   return kOperator;
 }
 

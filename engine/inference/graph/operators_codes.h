@@ -2,11 +2,14 @@
 // DequantizeLinear, an operator over floats, QuantizeLinear. Codes are unsigned. "Last" is the layout [batch, height,
 // width, channels].
 //
-//   CodeConv      x, its scale, zero point, weights, their scales, zero points (0), scale and zero point of the result,
+//   CodeConv      x, its scale, zero point, weights, their scales, zero points, scale and zero point of the result,
 //   biases
 //                 or none, a table of 256 codes for the result or none: QLinearConv over x [N,H,W,C], then the table
 //   CodeAdd, CodeMul  x, scale, zero point, y, scale, zero point, scale and zero point of the result; they broadcast
 //   CodeMap       x, a table of 256 codes
+//   CodeScale     x, its zero point, factors and offsets by channel, zero point of the result, a table of 256 codes for
+//   the
+//                 result or none: clip(round((x − zero) · factor + offset) + zero of the result); attribute "last"
 //   CodeMean      x, scale, zero point, scale and zero point of the result: means of the planes; attribute "last"
 //   CodeMax       x, a table of 256 codes or none: MaxPool of them over two spatial axes; attribute "last"
 //   CodesToLast, CodesToFirst  from and to [N,C,H,W]
@@ -25,6 +28,7 @@ const Operator& CodeConvOperator();
 const Operator& CodeAddOperator();
 const Operator& CodeMulOperator();
 const Operator& CodeMapOperator();
+const Operator& CodeScaleOperator();
 const Operator& CodeMeanOperator();
 const Operator& CodeMaxOperator();
 const Operator& CodesToLastOperator();
@@ -35,5 +39,7 @@ Result<Window> PlanCodeConv(const NodeContext& context);
 Result<Window> PlanCodeMax(const NodeContext& context);
 // A CodeConv with weights and scales that are constant; null where it is left to the operator.
 StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t bytes_max);
+// A CodeScale with constant factors.
+StepKernelResult MakeCodeScaleKernel(const KernelSource& source, std::uint64_t bytes_max);
 
 }  // namespace foreshore::graph

@@ -1,7 +1,7 @@
 // Convolutions, plain and transposed.
 #include <algorithm>
 #include <array>
-#include <vector>
+#include <span>
 
 #include "engine/inference/graph/window.h"
 
@@ -78,6 +78,12 @@ Status InferConvTranspose(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
+// One output channel, of doubles at most.
+std::uint64_t ConvTransposeWorkspaceBytes(const NodeContext& context) {
+  const auto window = PlanConvTranspose(context);
+  return window.ok() ? static_cast<std::uint64_t>(window->InputCount()) * sizeof(double) : 0;
+}
+
 // Gathers, for each output channel, what each input gives to the window around it.
 Status RunConvTranspose(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanConvTranspose(context));
@@ -88,7 +94,7 @@ Status RunConvTranspose(const NodeContext& context, std::span<const OutputRef> o
   const std::int64_t per_group = channels / (out_channels / out_per_group);
   return Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
     using W = Wide<T>;
-    std::vector<W> plane(static_cast<std::size_t>(window.InputCount()));
+    const std::span plane(reinterpret_cast<W*>(context.workspace), static_cast<std::size_t>(window.InputCount()));
     for (std::int64_t image = 0; image < context.ShapeOf(0)[0]; ++image) {
       for (std::int64_t out = 0; out < out_channels; ++out) {
         FORESHORE_RETURN_IF_ERROR(context.Poll());
@@ -130,7 +136,8 @@ constexpr Operator kOperators[] = {
      .attributes = "auto_pad dilations group kernel_shape output_padding output_shape pads strides",
      .kind = OperatorKind::kHeavy,
      .infer = InferConvTranspose,
-     .run = RunConvTranspose},
+     .run = RunConvTranspose,
+     .workspace = ConvTransposeWorkspaceBytes},
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Products of matrices.
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "engine/inference/graph/operator.h"
@@ -16,13 +17,13 @@ struct Matrix {
   std::int64_t column_step = 0;
 };
 
-// emit(row, column, sum of products) for every element of left[m,k] · right[k,n]. Sums are of type S. The scratch row
-// has as many elements as a row of the output.
+// emit(row, column, sum of products) for every element of left[m,k] · right[k,n]. Sums are of type S, a row of the
+// output at a time in `workspace`.
 template <typename S, typename T, typename Emit>
 void Multiply(const Matrix<T>& left, const Matrix<T>& right, std::int64_t m, std::int64_t k, std::int64_t n,
-              Emit emit) {
+              std::byte* workspace, Emit emit) {
   if (m == 0 || n == 0) return;
-  std::vector<S> row(static_cast<std::size_t>(n));
+  const std::span row(reinterpret_cast<S*>(workspace), static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < m; ++i) {
     std::fill(row.begin(), row.end(), S{0});
     const T* a = left.data + i * left.row_step;
@@ -106,16 +107,22 @@ Status InferMatMul(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
+// A row of sums.
+std::uint64_t MatMulWorkspaceBytes(const NodeContext& context) {
+  return static_cast<std::uint64_t>(context.ShapeOf(1).back()) * sizeof(std::uint64_t);
+}
+
 Status RunMatMul(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const Product product, PlanProduct(context));
   if (outputs[0].count() == 0) return Status::Ok();
   return Dispatch<kMatrixTypes>(context.Info(0).type, [&]<typename T>() {
     EachProduct(product, [&](std::int64_t left, std::int64_t right, std::int64_t at) {
       T* out = outputs[0].as<T>() + at;
-      Multiply<Modular<T>>(
-          Matrix<T>{context.inputs[0].as<T>() + left, product.k, 1},
-          Matrix<T>{context.inputs[1].as<T>() + right, product.n, 1}, product.m, product.k, product.n,
-          [&](std::int64_t i, std::int64_t j, Modular<T> sum) { out[i * product.n + j] = static_cast<T>(sum); });
+      Multiply<Modular<T>>(Matrix<T>{context.inputs[0].as<T>() + left, product.k, 1},
+                           Matrix<T>{context.inputs[1].as<T>() + right, product.n, 1}, product.m, product.k, product.n,
+                           context.workspace, [&](std::int64_t i, std::int64_t j, Modular<T> sum) {
+                             out[i * product.n + j] = static_cast<T>(sum);
+                           });
     });
     return Status::Ok();
   });
@@ -219,6 +226,11 @@ Status InferGemm(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
+std::uint64_t GemmWorkspaceBytes(const NodeContext& context) {
+  const std::size_t columns = context.Int("transB", 0) != 0 ? 0 : 1;
+  return static_cast<std::uint64_t>(context.ShapeOf(1)[columns]) * sizeof(std::uint64_t);
+}
+
 Status RunGemm(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const GemmSizes sizes, PlanGemm(context));
   const bool flips_left = context.Int("transA", 0) != 0;
@@ -233,7 +245,7 @@ Status RunGemm(const NodeContext& context, std::span<const OutputRef> outputs) {
     const T* bias = has_bias ? context.inputs[2].as<T>() : nullptr;
     const Shape steps = has_bias ? BroadcastStrides(context.ShapeOf(2), outputs[0].info->shape) : Shape{0, 0};
     T* out = outputs[0].as<T>();
-    Multiply<S>(left, right, sizes.m, sizes.k, sizes.n, [&](std::int64_t i, std::int64_t j, S sum) {
+    Multiply<S>(left, right, sizes.m, sizes.k, sizes.n, context.workspace, [&](std::int64_t i, std::int64_t j, S sum) {
       S value = alpha * sum;
       if (has_bias) value += beta * static_cast<S>(static_cast<Wide<T>>(bias[i * steps[0] + j * steps[1]]));
       out[i * sizes.n + j] = static_cast<T>(value);
@@ -248,7 +260,8 @@ constexpr Operator kOperators[] = {
      .inputs_max = 2,
      .kind = OperatorKind::kHeavy,
      .infer = InferMatMul,
-     .run = RunMatMul},
+     .run = RunMatMul,
+     .workspace = MatMulWorkspaceBytes},
     {.name = "MatMulInteger",
      .inputs_min = 2,
      .inputs_max = 4,
@@ -261,7 +274,8 @@ constexpr Operator kOperators[] = {
      .attributes = "alpha beta transA transB",
      .kind = OperatorKind::kHeavy,
      .infer = InferGemm,
-     .run = RunGemm},
+     .run = RunGemm,
+     .workspace = GemmWorkspaceBytes},
 };
 
 }  // namespace

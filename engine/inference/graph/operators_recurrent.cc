@@ -4,6 +4,7 @@
 //   gates = W · x + R · h + bias, then the cell's own arithmetic on them.
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "engine/inference/graph/operator.h"
@@ -137,11 +138,11 @@ struct Walker {
   const Function* activations;
   const float* input_weights;
   const float* hidden_weights;
-  const float* bias;          // Of W, then of R; null for none.
-  const float* peepholes;     // LSTM; null for none.
-  float clip;                 // Infinite for none.
-  bool is_linear_first;       // GRU: the reset gate is applied after the product.
-  std::vector<float>& gates;  // Gate sums of x, then room for those of h.
+  const float* bias;       // Of W, then of R; null for none.
+  const float* peepholes;  // LSTM; null for none.
+  float clip;              // Infinite for none.
+  bool is_linear_first;    // GRU: the reset gate is applied after the product.
+  std::span<float> gates;  // Gate sums of x, then room for those of h.
   float* h;
   float* c;
   const VectorKernels* kernels;  // May be null.
@@ -218,13 +219,20 @@ struct Walker {
   }
 };
 
+// Gates, and the states h and c.
+template <const Cell& kCell>
+std::uint64_t RecurrentWorkspaceBytes(const NodeContext& context) {
+  const auto plan = PlanRecurrence(context, kCell);
+  return plan.ok() ? static_cast<std::uint64_t>(plan->hidden) * 2 * (kCell.gate_count + 1) * sizeof(float) : 0;
+}
+
 template <const Cell& kCell>
 Status RunRecurrent(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const Recurrence plan, PlanRecurrence(context, kCell));
   const std::int64_t n = plan.hidden;
   const std::int64_t rows = static_cast<std::int64_t>(kCell.gate_count) * n;
-  std::vector<float> gates(static_cast<std::size_t>(2 * rows));
-  std::vector<float> state(static_cast<std::size_t>(2 * n));
+  const std::span gates(reinterpret_cast<float*>(context.workspace), static_cast<std::size_t>(2 * rows));
+  const std::span state(gates.data() + 2 * rows, static_cast<std::size_t>(2 * n));
   const auto floats = [&](std::size_t index) {
     return context.Has(index) ? context.inputs[index].as<float>() : nullptr;
   };
@@ -290,7 +298,8 @@ constexpr Operator kOperators[] = {
      .attributes = "activations clip direction hidden_size layout",
      .kind = OperatorKind::kHeavy,
      .infer = InferRecurrent<kRnn>,
-     .run = RunRecurrent<kRnn>},
+     .run = RunRecurrent<kRnn>,
+     .workspace = RecurrentWorkspaceBytes<kRnn>},
     {.name = "GRU",
      .inputs_min = 3,
      .inputs_max = 6,
@@ -299,7 +308,8 @@ constexpr Operator kOperators[] = {
      .attributes = "activations clip direction hidden_size layout linear_before_reset",
      .kind = OperatorKind::kHeavy,
      .infer = InferRecurrent<kGru>,
-     .run = RunRecurrent<kGru>},
+     .run = RunRecurrent<kGru>,
+     .workspace = RecurrentWorkspaceBytes<kGru>},
     {.name = "LSTM",
      .inputs_min = 3,
      .inputs_max = 8,
@@ -308,7 +318,8 @@ constexpr Operator kOperators[] = {
      .attributes = "activations clip direction hidden_size layout",
      .kind = OperatorKind::kHeavy,
      .infer = InferRecurrent<kLstm>,
-     .run = RunRecurrent<kLstm>},
+     .run = RunRecurrent<kLstm>,
+     .workspace = RecurrentWorkspaceBytes<kLstm>},
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "engine/inference/graph/operator.h"
@@ -207,7 +208,8 @@ Taps MakeTaps(const NodeContext& context, const ResizePlan& plan, std::size_t ax
   return taps;
 }
 
-using AxisTaps = std::vector<std::vector<Taps>>;
+// Taps of each axis.
+using AxisTaps = std::vector<std::span<Taps>>;
 
 // Nearest moves elements of any type.
 void CopyNearest(const NodeContext& context, const OutputRef& output, const AxisTaps& taps) {
@@ -235,12 +237,10 @@ void CopyNearest(const NodeContext& context, const OutputRef& output, const Axis
 }
 
 // One axis of [outer, own, inner] to [outer, taps, inner].
-void ResampleAxis(const std::vector<float>& from, const std::vector<Taps>& taps, std::int64_t outer, std::int64_t own,
-                  std::int64_t inner, std::vector<float>& to) {
-  to.assign(static_cast<std::size_t>(outer * inner) * taps.size(), 0.0F);
-  float* out = to.data();
-  for (std::int64_t block = 0; block < outer; ++block) {
-    const float* in = from.data() + block * own * inner;
+void ResampleAxis(const float* in, std::span<const Taps> taps, std::int64_t outer, std::int64_t own, std::int64_t inner,
+                  float* out) {
+  std::fill_n(out, outer * inner * static_cast<std::int64_t>(taps.size()), 0.0F);
+  for (std::int64_t block = 0; block < outer; ++block, in += own * inner) {
     for (const Taps& tap : taps) {
       for (std::size_t k = 0; k < tap.count; ++k) {
         const float* row = in + tap.index[k] * inner;
@@ -252,37 +252,98 @@ void ResampleAxis(const std::vector<float>& from, const std::vector<Taps>& taps,
   }
 }
 
+// Axes that a linear or cubic resize goes over, one after the other, and the elements before the first and after each.
+// Floats are read from the input and written to the output; other types are floats in between: values[i] lies in
+// buffer i mod 2.
+struct Passes {
+  std::vector<std::size_t> axes;
+  std::vector<std::int64_t> counts;
+  std::int64_t buffers[2] = {0, 0};  // Elements.
+
+  Passes(const ResizePlan& plan, const NodeContext& context) {
+    const bool is_float = context.Info(0).type == OnnxType::kFloat;
+    Shape shape = context.ShapeOf(0);
+    counts.push_back(ElementCount(shape));
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      if (plan.sizes[axis] == shape[axis] && plan.coordinates != "tf_crop_and_resize") continue;
+      axes.push_back(axis);
+      shape[axis] = plan.sizes[axis];
+      counts.push_back(ElementCount(shape));
+    }
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      if (is_float && (i == 0 || i + 1 == counts.size())) continue;
+      buffers[i % 2] = std::max(buffers[i % 2], counts[i]);
+    }
+  }
+};
+
+std::uint64_t TapsBytes(const ResizePlan& plan) {
+  std::uint64_t count = 0;
+  for (const std::int64_t size : plan.sizes) count += static_cast<std::uint64_t>(size);
+  return count * sizeof(Taps);
+}
+
+std::uint64_t ResizeWorkspaceBytes(const NodeContext& context) {
+  const auto plan = PlanResize(context);
+  if (!plan.ok()) return 0;
+  if (plan->mode == Mode::kNearest) return TapsBytes(*plan);
+  const Passes passes(*plan, context);
+  return TapsBytes(*plan) + static_cast<std::uint64_t>(passes.buffers[0] + passes.buffers[1]) * sizeof(float);
+}
+
+template <typename T>
+Status Resample(const NodeContext& context, const ResizePlan& plan, const AxisTaps& taps, const OutputRef& output) {
+  constexpr bool kIsFloat = std::is_same_v<T, float>;
+  const Passes passes(plan, context);
+  auto* first = reinterpret_cast<float*>(context.workspace + TapsBytes(plan));
+  float* const buffers[2] = {first, first + passes.buffers[0]};
+  const T* input = context.inputs[0].as<T>();
+  T* out = output.as<T>();
+  const float* from = buffers[0];
+  if constexpr (kIsFloat) {
+    from = input;
+  } else {
+    for (std::int64_t i = 0; i < passes.counts[0]; ++i)
+      buffers[0][i] = static_cast<float>(static_cast<Wide<T>>(input[i]));
+  }
+  Shape shape = context.ShapeOf(0);
+  for (std::size_t pass = 0; pass < passes.axes.size(); ++pass) {
+    FORESHORE_RETURN_IF_ERROR(context.Poll());
+    const std::size_t axis = passes.axes[pass];
+    float* to = buffers[(pass + 1) % 2];
+    if constexpr (kIsFloat) {
+      if (pass + 1 == passes.axes.size()) to = out;
+    }
+    ResampleAxis(from, taps[axis], OuterCount(shape, axis), shape[axis], InnerCount(shape, axis + 1), to);
+    shape[axis] = plan.sizes[axis];
+    from = to;
+  }
+  if (!kIsFloat || passes.axes.empty()) {
+    for (std::int64_t i = 0; i < output.count(); ++i) out[i] = static_cast<T>(from[i]);
+  }
+  return Status::Ok();
+}
+
 Status RunResize(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const ResizePlan plan, PlanResize(context));
   if (outputs[0].count() == 0) return Status::Ok();
-  Shape shape = context.ShapeOf(0);
-  AxisTaps taps(shape.size());
+  const Shape& shape = context.ShapeOf(0);
+  AxisTaps taps;
+  auto* next = reinterpret_cast<Taps*>(context.workspace);
   bool has_outside = false;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    taps.emplace_back(next, static_cast<std::size_t>(plan.sizes[axis]));
     for (std::int64_t at = 0; at < plan.sizes[axis]; ++at) {
-      taps[axis].push_back(MakeTaps(context, plan, axis, at));
-      has_outside = has_outside || taps[axis].back().is_outside;
+      *next = MakeTaps(context, plan, axis, at);
+      has_outside = has_outside || next->is_outside;
+      ++next;
     }
   }
   if (plan.mode == Mode::kNearest) {
     CopyNearest(context, outputs[0], taps);
   } else {
-    const Status resampled = Dispatch<kFloatTypes>(context.Info(0).type, [&]<typename T>() {
-      const T* input = context.inputs[0].as<T>();
-      std::vector<float> values(static_cast<std::size_t>(context.inputs[0].count()));
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(static_cast<Wide<T>>(input[i]));
-      std::vector<float> next;
-      for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-        if (plan.sizes[axis] == shape[axis] && plan.coordinates != "tf_crop_and_resize") continue;
-        FORESHORE_RETURN_IF_ERROR(context.Poll());
-        ResampleAxis(values, taps[axis], OuterCount(shape, axis), shape[axis], InnerCount(shape, axis + 1), next);
-        shape[axis] = plan.sizes[axis];
-        values.swap(next);
-      }
-      for (std::size_t i = 0; i < values.size(); ++i) outputs[0].as<T>()[i] = static_cast<T>(values[i]);
-      return Status::Ok();
-    });
-    FORESHORE_RETURN_IF_ERROR(resampled);
+    FORESHORE_RETURN_IF_ERROR(Dispatch<kFloatTypes>(
+        context.Info(0).type, [&]<typename T>() { return Resample<T>(context, plan, taps, outputs[0]); }));
   }
   if (!has_outside) return Status::Ok();
   const float fill = context.Float("extrapolation_value", 0.0F);
@@ -311,14 +372,16 @@ constexpr Operator kOperators[] = {
                    "keep_aspect_ratio_policy mode nearest_mode",
      .shape_inputs = 0b1110,
      .infer = InferResize,
-     .run = RunResize},
+     .run = RunResize,
+     .workspace = ResizeWorkspaceBytes},
     // Up to operator set 9; Resize came in its place.
     {.name = "Upsample",
      .inputs_max = 2,
      .attributes = "mode scales",
      .shape_inputs = 0b10,
      .infer = InferResize,
-     .run = RunResize},
+     .run = RunResize,
+     .workspace = ResizeWorkspaceBytes},
 };
 
 }  // namespace

@@ -175,26 +175,21 @@ Status RunOneHot(const NodeContext& context, std::span<const OutputRef> outputs)
   FORESHORE_ASSIGN_OR_RETURN(const std::size_t axis, NormaliseAxis(context.Int("axis", -1), context.Rank(0) + 1));
   const std::int64_t depth = outputs[0].info->shape[axis];
   const std::int64_t inner = InnerCount(outputs[0].info->shape, axis + 1);
-  std::vector<std::int64_t> places;
-  FORESHORE_RETURN_IF_ERROR(Dispatch<kNumberTypes>(context.Info(0).type, [&]<typename T>() {
+  DispatchWidth(outputs[0].info->type, [&]<typename T>() {
+    std::fill_n(outputs[0].as<T>(), outputs[0].count(), context.inputs[2].as<T>()[0]);
+  });
+  const std::size_t width = OnnxTypeBytes(outputs[0].info->type);
+  const std::byte* on = context.inputs[2].data + width;
+  return Dispatch<kNumberTypes>(context.Info(0).type, [&]<typename T>() {
     for (std::int64_t i = 0; i < context.inputs[0].count(); ++i) {
       const auto index = static_cast<double>(static_cast<Wide<T>>(context.inputs[0].as<T>()[i]));
       const double place = index < 0 ? index + static_cast<double>(depth) : index;
-      const bool is_inside = place >= 0 && place < static_cast<double>(depth);
-      places.push_back(is_inside ? static_cast<std::int64_t>(place) : -1);
+      if (!(place >= 0 && place < static_cast<double>(depth))) continue;
+      const std::int64_t at = (i / inner * depth + static_cast<std::int64_t>(place)) * inner + i % inner;
+      std::memcpy(outputs[0].data + static_cast<std::size_t>(at) * width, on, width);
     }
     return Status::Ok();
-  }));
-  DispatchWidth(outputs[0].info->type, [&]<typename T>() {
-    const T* values = context.inputs[2].as<T>();
-    std::fill_n(outputs[0].as<T>(), outputs[0].count(), values[0]);
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      if (places[i] < 0) continue;
-      const auto at = static_cast<std::int64_t>(i);
-      outputs[0].as<T>()[(at / inner * depth + places[i]) * inner + at % inner] = values[1];
-    }
   });
-  return Status::Ok();
 }
 
 // [batch, channels, height, width] by blocks.

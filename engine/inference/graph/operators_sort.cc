@@ -1,7 +1,7 @@
 // Operators that look for elements by their value: TopK, NonZero, and sums along an axis.
 #include <algorithm>
 #include <numeric>
-#include <vector>
+#include <span>
 
 #include "engine/inference/graph/operator.h"
 
@@ -32,6 +32,12 @@ Status InferTopK(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
+// The places along the axis.
+std::uint64_t TopKWorkspaceBytes(const NodeContext& context) {
+  const auto axis = NormaliseAxis(context.Int("axis", -1), context.Rank(0));
+  return axis.ok() ? static_cast<std::uint64_t>(context.ShapeOf(0)[*axis]) * sizeof(std::int64_t) : 0;
+}
+
 // In order, whether that is asked for or not; of equal elements the first comes first. NaN counts as largest.
 Status RunTopK(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const std::size_t axis, NormaliseAxis(context.Int("axis", -1), context.Rank(0)));
@@ -41,7 +47,7 @@ Status RunTopK(const NodeContext& context, std::span<const OutputRef> outputs) {
   const std::int64_t outer = OuterCount(context.ShapeOf(0), axis);
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t count, TopCount(context));
   return Dispatch<kNumberTypes>(context.Info(0).type, [&]<typename T>() {
-    std::vector<std::int64_t> order(static_cast<std::size_t>(size));
+    const std::span order(reinterpret_cast<std::int64_t*>(context.workspace), static_cast<std::size_t>(size));
     for (std::int64_t row = 0; row < outer * inner; ++row) {
       const T* from = context.inputs[0].as<T>() + row / inner * size * inner + row % inner;
       std::iota(order.begin(), order.end(), std::int64_t{0});
@@ -66,32 +72,37 @@ Status RunTopK(const NodeContext& context, std::span<const OutputRef> outputs) {
   });
 }
 
-std::vector<std::int64_t> NonZeroPlaces(const TensorRef& input) {
-  std::vector<std::int64_t> places;
+// Calls body(offset) for each element that is not 0.
+template <typename Body>
+void EachNonZero(const TensorRef& input, Body body) {
   Dispatch<kAllTypes>(input.info->type, [&]<typename T>() {
     for (std::int64_t i = 0; i < input.count(); ++i) {
-      if (static_cast<Wide<T>>(input.as<T>()[i]) != Wide<T>{0}) places.push_back(i);
+      if (static_cast<Wide<T>>(input.as<T>()[i]) != Wide<T>{0}) body(i);
     }
     return Status::Ok();
   }).IgnoreError();
-  return places;
 }
 
 Status InferNonZero(const NodeContext& context, Infos& outputs) {
   FORESHORE_RETURN_IF_ERROR(context.Require(0, kAllTypes));
-  const auto count = static_cast<std::int64_t>(NonZeroPlaces(context.inputs[0]).size());
+  std::int64_t count = 0;
+  EachNonZero(context.inputs[0], [&](std::int64_t) { ++count; });
   outputs.push_back({OnnxType::kInt64, {static_cast<std::int64_t>(context.Rank(0)), count}});
   return Status::Ok();
 }
 
 // A row for each axis, a column for each element that is not 0.
 Status RunNonZero(const NodeContext& context, std::span<const OutputRef> outputs) {
-  const auto places = NonZeroPlaces(context.inputs[0]);
-  const Shape strides = Strides(context.ShapeOf(0));
+  const Shape& shape = context.ShapeOf(0);
+  const Shape strides = Strides(shape);
+  const std::int64_t columns = outputs[0].info->shape[1];
   auto* out = outputs[0].as<std::int64_t>();
-  for (std::size_t axis = 0; axis < strides.size(); ++axis) {
-    for (const std::int64_t place : places) *out++ = place / strides[axis] % context.ShapeOf(0)[axis];
-  }
+  EachNonZero(context.inputs[0], [&](std::int64_t place) {
+    for (std::size_t axis = 0; axis < strides.size(); ++axis) {
+      out[static_cast<std::int64_t>(axis) * columns] = place / strides[axis] % shape[axis];
+    }
+    ++out;
+  });
   return Status::Ok();
 }
 
@@ -173,7 +184,8 @@ constexpr Operator kOperators[] = {
      .attributes = "axis k largest sorted",
      .shape_inputs = 0b10,
      .infer = InferTopK,
-     .run = RunTopK},
+     .run = RunTopK,
+     .workspace = TopKWorkspaceBytes},
     {.name = "NonZero", .since = 9, .shape_inputs = 0b1, .infer = InferNonZero, .run = RunNonZero},
     {.name = "CumSum",
      .since = 11,

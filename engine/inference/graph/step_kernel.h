@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "engine/inference/graph/constant_store.h"
 #include "engine/inference/graph/operator.h"
 #include "engine/inference/graph/vector_kernels.h"
 
@@ -50,6 +51,8 @@ struct KernelSource {
   std::span<const TensorRef> inputs;
   const VectorKernels& kernels;
   Activation activation;
+  TensorRef bias;            // Of a product: a row of its width, or none.
+  ConstantStore& constants;  // Where packed weights go.
 };
 
 // Null where the kernel cannot run the step, which is then left to its operator. kLimit for more than `bytes_max`.
@@ -58,7 +61,7 @@ StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_
 StepKernelResult MakeConvTransposeKernel(const KernelSource& source, std::uint64_t bytes_max);
 // QLinearConv, ConvInteger, QLinearMatMul and MatMulInteger, without activations.
 StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes_max);
-// MatMul and Gemm. `bias` is a row of the product's width, or null.
-StepKernelResult MakeMatrixKernel(const KernelSource& source, const TensorRef& bias, std::uint64_t bytes_max);
+// MatMul and Gemm.
+StepKernelResult MakeMatrixKernel(const KernelSource& source, std::uint64_t bytes_max);
 
 }  // namespace foreshore::graph

@@ -343,3 +343,55 @@ TEST_CASE_FIXTURE(GraphFixture, "a graph with operators that are not known is no
   CHECK_MESSAGE(status.message().find("node \"node_y\" (Unheard)") != std::string::npos, status.message());
   CHECK(core->models().Get("odd").status().code() == ErrorCode::kNotFound);
 }
+
+TEST_CASE_FIXTURE(GraphFixture, "a graph's packed weights are mapped from a file, and made anew where it is damaged") {
+  OnnxWriter writer;
+  std::vector<float> weights;
+  for (int i = 0; i < 64 * 600; ++i) weights.push_back(static_cast<float>(i * 7919 % 1000) / 500.0F - 1.0F);
+  writer.Input("x", {-1, 64}, 1);
+  writer.Node("MatMul", {"x", writer.Floats("w", {64, 600}, weights)}, {}, "y");
+  writer.Output("y", {-1, 600});
+  const std::string path = files.path() + "/wide.onnx";
+  REQUIRE(WriteFileAtomic(path, writer.Finish()).ok());
+  REQUIRE(core->models().Add("wide", path, ModelImportOptions()).ok());
+  std::string input = "[1";
+  for (int i = 1; i < 64; ++i) input += ",0.25";
+  input += "]";
+  const auto before = core->models().Predict("wide", input);
+  REQUIRE_MESSAGE(before.ok(), before.status().ToString());
+  const std::string index = directory.path() + "/db.foreshore/index";
+  const auto packed_path = [&] {
+    std::string found;
+    const auto names = ListDirectory(index);
+    for (const std::string& name : *names) {
+      if (name.starts_with("packed-")) found = index + "/" + name;
+    }
+    return found;
+  };
+  const std::string packed = packed_path();
+  REQUIRE(!packed.empty());
+  const ByteString whole = *ReadFile(packed);
+  CHECK(whole.size() > weights.size() * sizeof(float));
+  const auto reopen = [&] {
+    session.reset();
+    core.reset();
+    auto opened = DatabaseCore::Open(directory.path() + "/db.foreshore", DatabaseOptions());
+    REQUIRE_MESSAGE(opened.ok(), opened.status().ToString());
+    core = std::move(opened).value();
+  };
+  ByteString damaged = whole;
+  damaged[damaged.size() / 2] ^= 1;
+  for (const ByteString& content : {whole, damaged, whole.substr(0, 100), ByteString()}) {
+    CAPTURE(content.size());
+    reopen();
+    REQUIRE(WriteFileAtomic(packed, content).ok());
+    const auto again = core->models().Predict("wide", input);
+    REQUIRE_MESSAGE(again.ok(), again.status().ToString());
+    CHECK(*again == *before);
+    CHECK(*ReadFile(packed) == whole);
+  }
+  reopen();
+  REQUIRE(RemoveFile(packed).ok());
+  CHECK(*core->models().Predict("wide", input) == *before);
+  CHECK(packed_path() == packed);
+}

@@ -120,7 +120,8 @@ TEST_CASE("codes: depthwise convolutions, with strides and zero points on both s
          writer.Zero("yz", code, 100), writer.Code("b", kInt32, {6}, bias)},
         {IntAttribute("group", 6), IntsAttribute("pads", {1, 1, 1, 1}), IntsAttribute("strides", {1, 2})}, "y");
     writer.Output("y", {});
-    CHECK(CheckLevels(writer, CodeTensor(type, {2, 6, 9, 40}, 5)) == 1);
+    // Turned to channels last and back.
+    CHECK(CheckLevels(writer, CodeTensor(type, {2, 6, 9, 40}, 5)) == (type == OnnxType::kUint8 ? 3 : 1));
   }
 }
 

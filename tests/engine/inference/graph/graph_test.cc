@@ -66,6 +66,28 @@ TEST_CASE("graph: constants are computed once, what leads to no output is droppe
   CHECK(graph->steps().size() == 1);
 }
 
+// What is computed ahead, of constants and of shapes, writes no output that nobody asks for.
+TEST_CASE("graph: an output without a name is not written when constants are computed") {
+  OnnxWriter writer;
+  std::vector<float> values;
+  for (int i = 0; i < 2'000; ++i) values.push_back(static_cast<float>(i));
+  writer.Input("x", {3}, kFloat);
+  writer.NodeOf("TopK", {writer.Floats("c", {2'000}, values), writer.Ints({1'000})}, {"", "places"});
+  const std::string sizes = writer.Node("Expand", {writer.Node("Shape", {"x"}), writer.Ints({500})});
+  writer.NodeOf("TopK", {sizes, writer.Ints({500})}, {"", "more"});
+  writer.Node("Concat", {"places", "more"}, {IntAttribute("axis", 0)}, "y");
+  writer.Output("y", {});
+  std::vector<OwnedTensor> inputs;
+  inputs.push_back(Ones({3}));
+  const auto outputs = RunGraph(writer.Finish(), inputs);
+  REQUIRE_MESSAGE(outputs.ok(), outputs.status().message());
+  const auto places = Values<std::int64_t>((*outputs)[0]);
+  REQUIRE(places.size() == 1'500);
+  CHECK(places[0] == 1'999);
+  CHECK(places[999] == 1'000);
+  CHECK(places[1'499] == 499);
+}
+
 TEST_CASE("graph: a chain takes the memory of two values, not of all") {
   OnnxWriter writer;
   writer.Input("x", {1024}, kFloat);

@@ -13,6 +13,7 @@
 #include "engine/inference/graph/graph_quantize.h"
 #include "storage/base/file.h"
 #include "tests/engine/inference/graph/graph_runner.h"
+#include "tests/temporary_directory.h"
 
 namespace foreshore::graph {
 namespace {
@@ -132,6 +133,21 @@ void RunImage(const std::string& golden, const std::string& name, const Shape& s
     for (std::size_t i = 0; i < result.size(); i += step) kept.push_back(result[i]);
   }
   CheckGolden(golden, kept);
+  // On a packed graph everything is as it was, without the memory.
+  const PackedGraphKey key = Graph::KeyOf({});
+  const TemporaryDirectory folder;
+  REQUIRE(WriteFileAtomic(folder.path() + "/packed", graph->constants().Pack(key)).ok());
+  const auto mapping = MappedFile::Open(folder.path() + "/packed");
+  REQUIRE(mapping.ok());
+  auto constants = ConstantStore::Open((*mapping)->bytes(), key);
+  REQUIRE_MESSAGE(constants.ok(), constants.status().message());
+  const auto opened = Graph::Build(name, *ReadOnnx(name, file->bytes()), {}, graph->kernels(), *constants);
+  REQUIRE_MESSAGE(opened.ok(), opened.status().message());
+  CHECK(opened->constant_bytes() < (64 << 10));
+  const auto before = executor.Run(refs);
+  const auto after = GraphExecutor(*opened).Run(refs);
+  REQUIRE_MESSAGE(after.ok(), after.status().message());
+  CHECK(Values<float>((*after)[0]) == Values<float>((*before)[0]));
 }
 
 TEST_CASE("real models: PP-OCR's classifier, detector and recogniser") {
