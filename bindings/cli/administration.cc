@@ -4,15 +4,15 @@
 #include <thread>
 
 #include "bindings/cli/command.h"
+#include "bindings/cli/input_file.h"
 #include "bindings/cli/progress.h"
 #include "bindings/json/reports.h"
-#include "storage/base/file.h"
 
 namespace foreshore::cli {
 
 namespace {
 
-constexpr std::uint64_t kTokenFileBytesMax = 64 << 10;
+constexpr std::size_t kTokenFileBytesMax = 64 << 10;
 
 }  // namespace
 
@@ -47,7 +47,7 @@ unsigned ThreadCount(unsigned asked) {
 Result<std::string> ReadToken(const std::string& path) {
   std::string token;
   if (path.empty()) return token;
-  FORESHORE_ASSIGN_OR_RETURN(token, ReadFile(path, kTokenFileBytesMax));
+  FORESHORE_ASSIGN_OR_RETURN(token, ReadInputFile(path, kTokenFileBytesMax));
   token.resize(std::min(token.find('\n'), token.size()));
   while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
   if (token.empty())
@@ -102,7 +102,8 @@ Status RunCreate(const CreateArguments& arguments) {
     return (*database)->Close();
   }
   if (database.status().code() != ErrorCode::kNotFound) return database.status();
-  const bool is_new_path = !FileExists(arguments.database);
+  std::error_code ignored;
+  const bool is_new_path = !std::filesystem::exists(arguments.database, ignored);
   options.create = true;
   database = Database::Open(arguments.database, options);
   if (!database.ok()) return database.status();
@@ -110,7 +111,6 @@ Status RunCreate(const CreateArguments& arguments) {
   const Status closed = (*database)->Close();
   if (done.ok()) return closed;
   // What was refused leaves nothing behind.
-  std::error_code ignored;
   database->reset();
   if (is_new_path) std::filesystem::remove_all(arguments.database, ignored);
   return done;
