@@ -1,13 +1,20 @@
 // create, stats, verify, compact, backup, and what several verbs share.
 #include <algorithm>
-#include <fstream>
+#include <filesystem>
 #include <thread>
 
 #include "bindings/cli/command.h"
+#include "bindings/cli/input_file.h"
 #include "bindings/cli/progress.h"
 #include "bindings/json/reports.h"
 
 namespace foreshore::cli {
+
+namespace {
+
+constexpr std::size_t kTokenFileBytesMax = 64 << 10;
+
+}  // namespace
 
 Result<std::unique_ptr<Database>> OpenExisting(const std::string& path, unsigned inference_thread_count) {
   DatabaseOptions options;
@@ -40,14 +47,40 @@ unsigned ThreadCount(unsigned asked) {
 Result<std::string> ReadToken(const std::string& path) {
   std::string token;
   if (path.empty()) return token;
-  std::ifstream file(path);
-  if (!file) return Status::NotFound("token file \"" + path + "\": cannot be opened");
-  std::getline(file, token);
+  FORESHORE_ASSIGN_OR_RETURN(token, ReadInputFile(path, kTokenFileBytesMax));
+  token.resize(std::min(token.find('\n'), token.size()));
   while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
   if (token.empty())
     return Status::InvalidArgument("token file \"" + path + "\": first line is empty, expected a token");
   return token;
 }
+
+namespace {
+
+Status CreateCollections(Database& database, const CreateArguments& arguments) {
+  for (const std::string& collection : arguments.collections) {
+    const Status created = database.CreateCollection(collection);
+    // One that exists may be given an expiry field.
+    if (!created.ok() && (arguments.expiry_field.empty() || created.code() != ErrorCode::kAlreadyExists))
+      return created;
+    if (!arguments.expiry_field.empty()) {
+      FORESHORE_RETURN_IF_ERROR(database.SetExpiryField(collection, arguments.expiry_field));
+    }
+  }
+  if (arguments.readings.empty()) return Status::Ok();
+  CollectionOptions collection;
+  collection.kind = CollectionKind::kReadings;
+  collection.time_field = arguments.time_field;
+  collection.series_field = arguments.series_field;
+  collection.time_unit = arguments.time_unit == "s"    ? TimeUnit::kSeconds
+                         : arguments.time_unit == "us" ? TimeUnit::kMicroseconds
+                         : arguments.time_unit == "ns" ? TimeUnit::kNanoseconds
+                                                       : TimeUnit::kMilliseconds;
+  collection.retention_ms = arguments.keep_days * 86'400'000;
+  return database.CreateCollection(arguments.readings, collection);
+}
+
+}  // namespace
 
 Status RunCreate(const CreateArguments& arguments) {
   DatabaseOptions options;
@@ -64,34 +97,23 @@ Status RunCreate(const CreateArguments& arguments) {
   if (database.ok() && arguments.collections.empty() && arguments.readings.empty()) {
     return Status::AlreadyExists("database \"" + arguments.database + "\": exists, expected a new path");
   }
-  if (!database.ok()) {
-    if (database.status().code() != ErrorCode::kNotFound) return database.status();
-    options.create = true;
-    database = Database::Open(arguments.database, options);
-    if (!database.ok()) return database.status();
+  if (database.ok()) {
+    FORESHORE_RETURN_IF_ERROR(CreateCollections(**database, arguments));
+    return (*database)->Close();
   }
-  for (const std::string& collection : arguments.collections) {
-    const Status created = (*database)->CreateCollection(collection);
-    // One that exists may be given an expiry field.
-    if (!created.ok() && (arguments.expiry_field.empty() || created.code() != ErrorCode::kAlreadyExists))
-      return created;
-    if (!arguments.expiry_field.empty()) {
-      FORESHORE_RETURN_IF_ERROR((*database)->SetExpiryField(collection, arguments.expiry_field));
-    }
-  }
-  if (!arguments.readings.empty()) {
-    CollectionOptions collection;
-    collection.kind = CollectionKind::kReadings;
-    collection.time_field = arguments.time_field;
-    collection.series_field = arguments.series_field;
-    collection.time_unit = arguments.time_unit == "s"    ? TimeUnit::kSeconds
-                           : arguments.time_unit == "us" ? TimeUnit::kMicroseconds
-                           : arguments.time_unit == "ns" ? TimeUnit::kNanoseconds
-                                                         : TimeUnit::kMilliseconds;
-    collection.retention_ms = arguments.keep_days * 86'400'000;
-    FORESHORE_RETURN_IF_ERROR((*database)->CreateCollection(arguments.readings, collection));
-  }
-  return (*database)->Close();
+  if (database.status().code() != ErrorCode::kNotFound) return database.status();
+  std::error_code ignored;
+  const bool is_new_path = !std::filesystem::exists(arguments.database, ignored);
+  options.create = true;
+  database = Database::Open(arguments.database, options);
+  if (!database.ok()) return database.status();
+  Status done = CreateCollections(**database, arguments);
+  const Status closed = (*database)->Close();
+  if (done.ok()) return closed;
+  // What was refused leaves nothing behind.
+  database->reset();
+  if (is_new_path) std::filesystem::remove_all(arguments.database, ignored);
+  return done;
 }
 
 Status RunStats(const ListArguments& arguments) {

@@ -187,4 +187,18 @@ InputFile::int_type InputFile::underflow() {
   return start == *size ? underflow() : traits_type::to_int_type(*gptr());
 }
 
+Result<std::string> ReadInputFile(const std::string& path, std::size_t bytes_max) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto file, InputFile::Open(path, nullptr));
+  std::string content;
+  std::string piece(kBufferBytes, '\0');
+  while (const std::streamsize count = file->sgetn(piece.data(), static_cast<std::streamsize>(piece.size()))) {
+    content.append(piece, 0, static_cast<std::size_t>(count));
+    if (content.size() > bytes_max) {
+      return Status::Limit("file \"" + path + "\": larger than " + std::to_string(bytes_max) + " bytes");
+    }
+  }
+  FORESHORE_RETURN_IF_ERROR(file->status());
+  return content;
+}
+
 }  // namespace foreshore::cli

@@ -61,4 +61,7 @@ class InputFile : public std::streambuf {
   Status status_;
 };
 
+// All of a file; kLimit where it is larger than `bytes_max`, as one without end is.
+Result<std::string> ReadInputFile(const std::string& path, std::size_t bytes_max);
+
 }  // namespace foreshore::cli

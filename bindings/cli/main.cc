@@ -186,7 +186,8 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   create->add_option("--model", all.index_create.model, "embed on write with this model");
   create->add_option("--adapter", all.index_create.adapter, "embed by this LoRA adapter of the model");
   create->add_option("--source", all.index_create.sources, "paths of the text to embed, with commas between");
-  create->add_option("--threads", all.index_create.thread_count, "for embedding; else one per processor");
+  create->add_option("--threads", all.index_create.thread_count, "for embedding; else one per processor")
+      ->check(CLI::Range(0, 1024));
   create->callback([&all] { all.run = [&all] { return RunIndexCreate(all.index_create); }; });
 
   AddIndexImport(index, all);

@@ -1,16 +1,17 @@
 // index, model, search and predict.
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <optional>
 
 #include "bindings/cli/command.h"
+#include "bindings/cli/input_file.h"
 #include "bindings/cli/progress.h"
 #include "bindings/json/json_writer.h"
 #include "bindings/json/reports.h"
 
 namespace foreshore::cli {
 namespace {
+
+constexpr std::size_t kInputFileBytesMax = 256 << 20;
 
 std::vector<std::string> SplitPaths(const std::string& paths) {
   std::vector<std::string> parts;
@@ -374,9 +375,7 @@ Status RunSearch(const SearchArguments& arguments) {
 Status RunPredict(const PredictArguments& arguments) {
   std::string input = arguments.input;
   if (input.starts_with("@")) {
-    std::ifstream file(input.substr(1), std::ios::binary);
-    if (!file) return Status::NotFound("input file \"" + input.substr(1) + "\": cannot be opened");
-    input.assign(std::istreambuf_iterator<char>(file), {});
+    FORESHORE_ASSIGN_OR_RETURN(input, ReadInputFile(input.substr(1), kInputFileBytesMax));
   }
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   FORESHORE_ASSIGN_OR_RETURN(const std::string output, database->Predict(arguments.model, input, arguments.adapter));

@@ -44,7 +44,8 @@ void AddImportOptions(CLI::App& verb, ImportArguments& arguments) {
   verb.add_option("--types", arguments.types,
                   "csv: a type for all or NAME=TYPE,…: auto, text, number, boolean or json");
   verb.add_option("--null", arguments.null_text, "csv: an unquoted cell like this is absent");
-  verb.add_option("--threads", arguments.thread_count, "for embedding; else one per processor");
+  verb.add_option("--threads", arguments.thread_count, "for embedding; else one per processor")
+      ->check(CLI::Range(0, 1024));
 }
 
 void AddExportOptions(CLI::App& verb, ExportArguments& arguments) {

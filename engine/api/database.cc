@@ -242,6 +242,10 @@ Result<std::vector<UniqueConflict>> Database::ListUniqueConflicts(const std::str
 Result<std::vector<SearchHit>> Database::Search(const std::string& collection, const SearchRequest& request) {
   const auto catalog = core_->catalog();
   FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* definition, catalog->Require(collection));
+  if (request.mode != SearchMode::kVector && !definition->text_index) {
+    return Status::NotFound("collection \"" + collection +
+                            "\": has no full-text index, expected one to search by words");
+  }
   const std::string match = request.match.empty() ? AnyWordQuery(request.text) : request.match;
   if (request.mode == SearchMode::kText) {
     return SearchTextSql(sql_->sessions, definition->name, match, request.k, request.where);

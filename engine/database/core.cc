@@ -18,6 +18,7 @@
 namespace foreshore {
 namespace {
 
+constexpr unsigned kInferenceThreadsMax = 1024;
 constexpr std::string_view kStoreFormatSetting = "format";
 constexpr std::string_view kStoreFormat = "1";
 
@@ -37,6 +38,10 @@ DatabaseCore::DatabaseCore(const DatabaseOptions& options, const Environment& en
 
 Result<std::unique_ptr<DatabaseCore>> DatabaseCore::Open(const std::string& path, const DatabaseOptions& options,
                                                          const Environment& environment) {
+  if (options.inference_thread_count > kInferenceThreadsMax) {
+    return Status::InvalidArgument("database \"" + path + "\": " + std::to_string(options.inference_thread_count) +
+                                   " threads for models, expected at most " + std::to_string(kInferenceThreadsMax));
+  }
   std::unique_ptr<DatabaseCore> core(new DatabaseCore(options, environment));
   FORESHORE_RETURN_IF_ERROR(core->OpenParts(path, environment));
   FORESHORE_RETURN_IF_ERROR(core->LoadIdentity());

@@ -40,13 +40,24 @@ CpuLevel Detect() {
 }
 
 #if defined(__x86_64__)
-// Clang 16 does not know the name "f16c" yet.
+// Clang 16 knows neither the name "f16c" nor those of AMX yet.
 bool HasF16c() {
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+// Whether the system saves tiles is asked by AskForTiles(), which it refuses where it does not.
+bool HasInt8Tiles() {
+  constexpr unsigned kTile = 1U << 24;  // Intel's manual, volume 2, CPUID: leaf 7, EDX.
+  constexpr unsigned kInt8 = 1U << 25;
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTile) != 0 && (d & kInt8) != 0;
 }
 #endif
 
@@ -61,9 +72,7 @@ bool CpuSupports(CpuLevel level) {
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vnni");
-    case CpuLevel::kAmxInt8:
-      return CpuSupports(CpuLevel::kAvx512Vnni) && __builtin_cpu_supports("amx-tile") &&
-             __builtin_cpu_supports("amx-int8") && AskForTiles();
+    case CpuLevel::kAmxInt8: return CpuSupports(CpuLevel::kAvx512Vnni) && HasInt8Tiles() && AskForTiles();
 #elif defined(__aarch64__)
     case CpuLevel::kNeonDot: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif

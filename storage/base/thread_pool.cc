@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <system_error>
 
 namespace foreshore {
 
 ThreadPool::ThreadPool(std::size_t thread_count) {
   threads_.reserve(thread_count);
-  for (std::size_t i = 0; i < thread_count; ++i) threads_.emplace_back([this] { Run(); });
+  try {
+    for (std::size_t i = 0; i < thread_count; ++i) threads_.emplace_back([this] { Run(); });
+  } catch (const std::system_error&) {  // No more of them to be had; those that run must not be left unjoined.
+  }
 }
 
 ThreadPool::~ThreadPool() {

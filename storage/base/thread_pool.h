@@ -16,7 +16,7 @@ namespace foreshore {
 
 class ThreadPool {
  public:
-  // `thread_count` 0 runs everything on the calling thread.
+  // `thread_count` 0 runs everything on the calling thread. Where the system gives fewer threads, the pool has fewer.
   explicit ThreadPool(std::size_t thread_count);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

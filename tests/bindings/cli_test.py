@@ -182,6 +182,23 @@ class DatabaseTest(CommandLineTest):
         self.fails("attach", "get", self.db, "notes", "n1", "photo", self.folder / "none" / "copy", says="none")
         self.fails("attach", "get", self.db, "notes", "n1", "photo", self.folder, says="directory")
 
+    def test_what_create_refuses_leaves_nothing_behind(self):
+        self.fails("create", self.db, "--collection", "notes", "--collection", "bad name", says="bad name")
+        self.assertFalse(Path(self.db).exists())
+        self.ok("create", self.db, "--collection", "notes")
+        self.fails("create", self.db, "--collection", "bad name", says="bad name")
+        self.assertEqual(self.ok_json("sql", self.db, "SELECT count(*) AS n FROM notes"), [{"n": 0}])
+
+    def test_files_that_are_none_and_files_without_end_are_refused(self):
+        self.ok("create", self.db)
+        self.fails("predict", self.db, "m", "--input", "@/", says=["/", "directory"])
+        self.fails("predict", self.db, "m", "--input", "@/dev/zero", says=["/dev/zero", "larger than"])
+        self.fails("sync", self.db, "http://127.0.0.1:1", "--token", "/dev/zero", says=["/dev/zero", "larger than"])
+        self.fails("sync", self.db, "http://127.0.0.1:1", "--token", self.folder, says="directory")
+        self.fails("import", self.db, "notes", "-", "--threads", "100000", status=2, says="--threads")
+        self.import_lines("notes", NOTES)
+        self.fails("search", self.db, "notes", "pump", "--text", says=["notes", "full-text index"])
+
     def test_a_failure_is_one_line_that_does_nothing_to_the_terminal(self):
         done = self.fails("stats", self.folder / "a\x1b[2J\tb\x7f\nc", says="a [2J b  c")
         self.assertTrue(all(character.isprintable() for character in done.stderr[:-1]), repr(done.stderr))

@@ -244,6 +244,15 @@ def check_paths(tree):
                 yield f"{name}:{number}: names a place of one machine: {found.group(0)}"
 
 
+def check_clang_targets(tree):
+    """Clang, which builds the fuzzers, does not know GCC's pragma: the folder's list has to say the same."""
+    for name in tree.sources(".cc"):
+        listing = str(Path(name).parent / "CMakeLists.txt")
+        wanted = f"foreshore_clang_target({Path(name).name} "
+        if "#pragma GCC target" in tree.text(name) and (listing not in tree.files or wanted not in tree.text(listing)):
+            yield f"{name}: has #pragma GCC target, expected {wanted}flags…) in {listing}"
+
+
 def check_format(tree):
     """Silent where there is no clang-format: the check that scripts/setup.sh's machine makes is enough."""
     tool = shutil.which("clang-format-14") or shutil.which("clang-format")
@@ -264,7 +273,7 @@ def check_format(tree):
 
 CHECKS = [check_downward, check_root_relative, check_cycles, check_public_headers, check_third_party, check_inference,
           check_bindings_use_public_headers, check_top_level, check_names, check_length, check_pragma_once, check_paths,
-          check_format]
+          check_clang_targets, check_format]
 
 
 def main():

@@ -116,6 +116,14 @@ class StructureTest(unittest.TestCase):
 
     @unittest.skipUnless(structure.shutil.which("clang-format-14") or structure.shutil.which("clang-format"),
                          "no clang-format")
+    def test_a_target_that_clang_is_not_told_is_found(self):
+        kernel = {"index/kernel.cc": '#pragma GCC target("avx2")\n'}
+        self.expect(structure.check_clang_targets, kernel, "index/kernel.cc: has #pragma GCC target")
+        other = {"index/CMakeLists.txt": "foreshore_clang_target(other_kernel.cc -mavx2)\n"}
+        self.expect(structure.check_clang_targets, {**kernel, **other}, "foreshore_clang_target(kernel.cc ")
+        told = {"index/CMakeLists.txt": "foreshore_clang_target(kernel.cc -mavx2)\n"}
+        self.assertEqual(self.violations(structure.check_clang_targets, files={**kernel, **told}), [])
+
     def test_unformatted_code_is_found(self):
         self.expect(structure.check_format,
                     {".clang-format": "BasedOnStyle: Google\nSortIncludes: Never\nIncludeBlocks: Preserve\n",

@@ -27,7 +27,7 @@ struct DatabaseOptions {
   // out, while no reader is behind, and goes on over its file, which is mapped: what it reads of that comes and goes
   // as the system has memory to spare. While a third of it is deleted and it is made anew, what is made counts too.
   std::uint64_t vector_memory_bytes = 0;
-  unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included.
+  unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included; at most 1024.
   ExpiryPurge expiry_purge = ExpiryPurge::kWhenAlone;
   std::chrono::milliseconds expiry_grace = std::chrono::hours(7 * 24);  // From expiry to deletion: at least this.
   bool embed_in_background = true;  // False: vectors are filled only inside WaitEmbedded.

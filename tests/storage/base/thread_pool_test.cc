@@ -2,6 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 
 using namespace foreshore;
@@ -23,3 +27,25 @@ TEST_CASE("destructor: submitted work has run") {
   }
   CHECK(done == 100);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // They need more address space than is left here.
+// Method: a child process with little address space, where threads find no room for their stacks.
+TEST_CASE("thread pool: where the system gives fewer threads, those that there are do the work") {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{256 << 20, 256 << 20};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);
+    std::atomic<int> calls{0};
+    {
+      ThreadPool pool(10'000);
+      if (pool.thread_count() == 0 || pool.thread_count() == 10'000) _exit(3);
+      pool.ParallelFor(1000, [&](std::size_t) { ++calls; });
+    }
+    _exit(calls == 1000 ? 0 : 4);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
+#endif
