@@ -20,7 +20,7 @@ constexpr std::string_view kPointSql[kPointStatementCount] = {
     "SELECT v FROM \"%\" WHERE k = ?1",
     "INSERT OR REPLACE INTO \"%\" (k, v) VALUES (?1, ?2)",
     "DELETE FROM \"%\" WHERE k = ?1",
-    "SELECT t.v, t.k FROM foreshore_keys AS f LEFT JOIN \"%\" AS t ON t.k = f.k",
+    "SELECT t.v, t.k, f.k FROM foreshore_keys AS f LEFT JOIN \"%\" AS t ON t.k = f.k",
 };
 constexpr std::string_view kScanSql[kScanStatementCount] = {
     "SELECT k, v FROM \"%\" WHERE k >= ?1 ORDER BY k",

@@ -94,8 +94,9 @@ class SqliteConnection {
     }
     return PreparePoint(keyspace, kind, which);
   }
-  // A step of a Point() of kGetFed: SQLITE_ROW with v and k, both NULL where there is no such entry. The statement goes
-  // on from step to step, at the latest until the transaction ends; the row stays until its next step or EndFed().
+  // A step of a Point() of kGetFed: SQLITE_ROW with v and k, both NULL where there is no such entry, and the key. The
+  // statement goes on from step to step, at the latest until the transaction ends; the row stays until its next step or
+  // EndFed().
   int StepFed(sqlite3_stmt* statement, std::int64_t key);
   void EndFed();
   // The same for scans, of which several may be open at once: give it back with ReturnScan. Parameter 1 is the key. The

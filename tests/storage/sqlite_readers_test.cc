@@ -1,5 +1,6 @@
 // What readers see of writers while their snapshots stay open between two of them. Through the Store alone.
 #include <doctest/doctest.h>
+#include <sqlite3.h>
 
 #include <atomic>
 #include <string>
@@ -142,6 +143,32 @@ TEST_CASE("sqlite readers: a reader that looked up leaves nothing that keeps the
   Ok(fixture.store->Checkpoint());
   CHECK(fixture.store->Stats().write_ahead_bytes == 0);
   CHECK(fixture.Get().size() == 100'000);
+}
+
+TEST_CASE("sqlite readers: a table that poses as the keys of look-ups is an error") {
+  TemporaryDirectory directory;
+  const std::string path = directory.path() + "/store.db";
+  StoreOptions options;
+  options.create = true;
+  {
+    const auto store = Take(OpenSqliteStore(path, options));
+    const KeyspaceId keyspace = Take(store->OpenKeyspace("k", KeyspaceKind::kInteger));
+    const auto txn = Take(store->BeginWrite());
+    Ok(txn->Put(keyspace, 1, Bytes("one")));
+    Ok(txn->Put(keyspace, 2, Bytes("two")));
+    Ok(txn->Commit());
+  }
+  sqlite3* handle = nullptr;
+  REQUIRE(sqlite3_open(path.c_str(), &handle) == SQLITE_OK);
+  const char* sql = "CREATE TABLE foreshore_keys (k INTEGER); INSERT INTO foreshore_keys VALUES (2), (7)";
+  CHECK(sqlite3_exec(handle, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_close(handle) == SQLITE_OK);
+  const auto store = Take(OpenSqliteStore(path, options));
+  const KeyspaceId keyspace = Take(store->OpenKeyspace("k", KeyspaceKind::kInteger));
+  for (const std::int64_t key : {1, 3}) {
+    const auto txn = Take(store->BeginRead());
+    CHECK(txn->Get(keyspace, key).status().code() == ErrorCode::kCorruption);
+  }
 }
 
 // Goal: no reader misses a commit that was acknowledged before it began, and none goes back in time.
