@@ -20,6 +20,7 @@ constexpr std::string_view kPointSql[kPointStatementCount] = {
     "SELECT v FROM \"%\" WHERE k = ?1",
     "INSERT OR REPLACE INTO \"%\" (k, v) VALUES (?1, ?2)",
     "DELETE FROM \"%\" WHERE k = ?1",
+    "SELECT t.v, t.k, f.k FROM foreshore_keys AS f LEFT JOIN \"%\" AS t ON t.k = f.k",
 };
 constexpr std::string_view kScanSql[kScanStatementCount] = {
     "SELECT k, v FROM \"%\" WHERE k >= ?1 ORDER BY k",
@@ -120,7 +121,8 @@ Status SqliteConnection::Configure(const StoreOptions& options) {
   FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA mmap_size = 0"));
   FORESHORE_RETURN_IF_ERROR(Execute("PRAGMA cell_size_check = ON"));
   if (role_ == Role::kWriter) return Status::Ok();
-  const int result_code = SqliteBatch::Register(handle_, &batch_);
+  int result_code = SqliteBatch::Register(handle_, &batch_);
+  if (result_code == SQLITE_OK) result_code = feed_.Register(handle_);
   if (result_code != SQLITE_OK) return Error(result_code, "open");
   return Execute("PRAGMA query_only = ON");
 }
@@ -245,6 +247,7 @@ Status SqliteConnection::ReleaseSavepoint() {
 }
 
 void SqliteConnection::Rollback() {
+  EndFed();  // A statement that goes on would keep the snapshot.
   if (in_transaction()) StepOnce(rollback_, "ROLLBACK").IgnoreError();
 }
 
@@ -282,6 +285,24 @@ Result<sqlite3_stmt*> SqliteConnection::PreparePoint(KeyspaceId keyspace, Keyspa
   return statement;
 }
 
+int SqliteConnection::StepFed(sqlite3_stmt* statement, std::int64_t key) {
+  feed_.key = key;
+  if (sqlite3_stmt_busy(statement) == 0) {
+    sqlite3_stmt*& place = fed_[next_fed_];
+    if (place != nullptr) sqlite3_reset(place);
+    place = statement;
+    next_fed_ = (next_fed_ + 1) % fed_.size();
+  }
+  return sqlite3_step(statement);
+}
+
+void SqliteConnection::EndFed() {
+  for (sqlite3_stmt*& statement : fed_) {
+    if (statement != nullptr) sqlite3_reset(statement);
+    statement = nullptr;
+  }
+}
+
 Result<sqlite3_stmt*> SqliteConnection::TakeScan(KeyspaceId keyspace, KeyspaceKind kind, ScanStatement which) {
   const auto index = static_cast<std::size_t>(which);
   if (keyspace < slots_.size() && slots_[keyspace].kind == kind && !slots_[keyspace].scans[index].empty()) {
@@ -315,6 +336,7 @@ bool SqliteConnection::has_many_statements() const {
 
 void SqliteConnection::TrimStatements() {
   if (!has_many_statements()) return;
+  EndFed();
   for (Slot& slot : slots_) {
     for (sqlite3_stmt* statement : slot.points) sqlite3_finalize(statement);
     for (auto& scans : slot.scans) {

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,7 @@
 #include "foreshore/bytes.h"
 #include "foreshore/status.h"
 #include "storage/sqlite_batch.h"
+#include "storage/sqlite_key_feed.h"
 #include "storage/store.h"
 
 namespace foreshore {
@@ -41,9 +43,10 @@ class SqliteKeyspaces {
   std::vector<SqliteKeyspace> keyspaces_;  // Guarded by mutex_.
 };
 
-enum class PointStatement : std::uint8_t { kGet, kPut, kDelete };
+// kGetFed is a reader's, of integer keys: see StepFed().
+enum class PointStatement : std::uint8_t { kGet, kPut, kDelete, kGetFed };
 enum class ScanStatement : std::uint8_t { kUpFrom, kUpAfter, kDownFrom, kDownBefore, kDownFromEnd };
-inline constexpr std::size_t kPointStatementCount = 3;
+inline constexpr std::size_t kPointStatementCount = 4;
 inline constexpr std::size_t kScanStatementCount = 5;
 
 class SqliteConnection {
@@ -91,6 +94,11 @@ class SqliteConnection {
     }
     return PreparePoint(keyspace, kind, which);
   }
+  // A step of a Point() of kGetFed: SQLITE_ROW with v and k, both NULL where there is no such entry, and the key. The
+  // statement goes on from step to step, at the latest until the transaction ends; the row stays until its next step or
+  // EndFed().
+  int StepFed(sqlite3_stmt* statement, std::int64_t key);
+  void EndFed();
   // The same for scans, of which several may be open at once: give it back with ReturnScan. Parameter 1 is the key. The
   // writer's rows are k and v; a reader's scan is stepped by StepInto(), and a row says that the batch is full.
   Result<sqlite3_stmt*> TakeScan(KeyspaceId keyspace, KeyspaceKind kind, ScanStatement which);
@@ -141,6 +149,10 @@ class SqliteConnection {
   std::size_t statement_count_ = 0;
   std::uint64_t cache_bytes_ = 0;
   SqliteBatch* batch_ = nullptr;  // Set while a reader's scan is stepped.
+  SqliteKeyFeed feed_;
+  // Statements that go on, or did; null: none. Each keeps the pages that lead to where it is, so that they are few.
+  std::array<sqlite3_stmt*, 4> fed_{};
+  std::size_t next_fed_ = 0;  // The place that the next one takes.
 };
 
 }  // namespace foreshore

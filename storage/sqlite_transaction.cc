@@ -205,8 +205,30 @@ Result<std::optional<Bytes>> SqliteReads::StepGet(KeyspaceId keyspace, sqlite3_s
   return std::optional<Bytes>();
 }
 
+Result<std::optional<Bytes>> SqliteReads::GetFed(KeyspaceId keyspace, std::int64_t key) {
+  FORESHORE_ASSIGN_OR_RETURN(sqlite3_stmt * statement,
+                             connection_.Point(keyspace, KeyspaceKind::kInteger, PointStatement::kGetFed));
+  if (statement == nullptr) return std::optional<Bytes>();
+  const int result_code = connection_.StepFed(statement, key);
+  if (result_code == SQLITE_ROW && sqlite3_column_int64(statement, 2) == key) {
+    if (sqlite3_column_type(statement, 1) == SQLITE_NULL) return std::optional<Bytes>();
+    return std::optional<Bytes>(ColumnBytes(statement, 0));
+  }
+  // A hostile file may hold a table of the feed's name, which has other keys and an end.
+  const bool is_fed = result_code != SQLITE_ROW && result_code != SQLITE_DONE;
+  const Status status =
+      is_fed
+          ? connection_.KeyspaceError(result_code, "get", keyspace)
+          : Status::Corruption("store \"" + connection_.path() + "\": found a table \"foreshore_keys\", expected none");
+  sqlite3_reset(statement);
+  state_.failed = state_.failed || !status.ok();
+  if (!status.ok()) return status;
+  return std::optional<Bytes>();
+}
+
 Result<std::optional<Bytes>> SqliteReads::Get(KeyspaceId keyspace, std::int64_t key) {
   EndGet();
+  if (connection_.role() == SqliteConnection::Role::kReader) return GetFed(keyspace, key);
   FORESHORE_ASSIGN_OR_RETURN(sqlite3_stmt * statement,
                              connection_.Point(keyspace, KeyspaceKind::kInteger, PointStatement::kGet));
   if (statement == nullptr) return std::optional<Bytes>();

@@ -25,7 +25,8 @@ class SqliteReads {
   Result<std::optional<Bytes>> Get(KeyspaceId keyspace, std::int64_t key);
   Result<std::optional<Bytes>> Get(KeyspaceId keyspace, Bytes key);
   Result<std::unique_ptr<Cursor>> NewCursor(KeyspaceId keyspace, KeyspaceKind kind);
-  // The last Get's statement stays stepped so that its value needs no copy; every other call ends that first.
+  // The last Get's statement stays stepped so that its value needs no copy; every other call ends that first. (A
+  // reader's Get by an integer key has a statement that goes on.)
   void EndGet() {
     if (pending_get_ != nullptr) sqlite3_reset(pending_get_);
     pending_get_ = nullptr;
@@ -41,6 +42,7 @@ class SqliteReads {
 
  private:
   Result<std::optional<Bytes>> StepGet(KeyspaceId keyspace, sqlite3_stmt* statement);
+  Result<std::optional<Bytes>> GetFed(KeyspaceId keyspace, std::int64_t key);
 
   SqliteConnection& connection_;
   sqlite3_stmt* pending_get_ = nullptr;

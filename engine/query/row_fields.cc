@@ -2,10 +2,11 @@
 
 namespace foreshore {
 
-// Many cursors are opened for one row and never asked for a field.
+// Many cursors are opened for one row and never asked for a field. Where memory runs out half-way it is done again: the
+// tokens come last, as they say that it was done.
 void RowFields::Prepare() {
-  tokens_.resize(keys_.size());
   for (std::size_t i = 0; i < keys_.size(); ++i) numbers_.emplace(keys_[i], static_cast<int>(i));
+  tokens_.resize(keys_.size());
 }
 
 void RowFields::SetBody(std::string_view body) {
@@ -41,8 +42,8 @@ std::string_view RowFields::Find(std::size_t field_number) {
     }
     const int number = NumberOf(member.key, position_++);
     if (number < 0) continue;
+    filled_.push_back(static_cast<std::size_t>(number));  // First, so that no token outlives its row without it.
     tokens_[static_cast<std::size_t>(number)] = member.value;
-    filled_.push_back(static_cast<std::size_t>(number));
     if (static_cast<std::size_t>(number) == field_number) break;
   }
   return tokens_[field_number];

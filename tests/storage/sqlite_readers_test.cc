@@ -1,5 +1,6 @@
 // What readers see of writers while their snapshots stay open between two of them. Through the Store alone.
 #include <doctest/doctest.h>
+#include <sqlite3.h>
 
 #include <atomic>
 #include <string>
@@ -82,6 +83,92 @@ TEST_CASE("sqlite readers: idle snapshots do not keep the log from being used an
   // A log that could never begin anew would have 36 MB or more.
   CHECK(fixture.store->Stats().write_ahead_bytes < (12U << 20));
   Ok(fixture.store->Checkpoint());
+}
+
+// More keyspaces than statements go on at once, in turns, with keys that are absent and values of every size.
+TEST_CASE("sqlite readers: look-ups by number in many keyspaces find what is there, in each snapshot") {
+  ReadersFixture fixture;
+  std::vector<KeyspaceId> keyspaces;
+  for (int i = 0; i < 7; ++i) {
+    keyspaces.push_back(Take(fixture.store->OpenKeyspace("n" + std::to_string(i), KeyspaceKind::kInteger)));
+  }
+  const auto value_of = [](std::size_t keyspace, std::int64_t key, int version) {
+    const auto number = static_cast<std::size_t>(key) * 7 + keyspace;
+    return std::string(number % 3 == 0 ? 0 : number * 97 % 20'000, static_cast<char>('a' + version));
+  };
+  const auto put_all = [&](int version) {
+    const auto txn = Take(fixture.store->BeginWrite());
+    for (std::size_t i = 0; i < keyspaces.size(); ++i) {
+      for (std::int64_t key = 0; key < 40; key += 2) {
+        const std::string value = value_of(i, key, version);
+        Ok(txn->Put(keyspaces[i], key - 10, Bytes(value)));
+      }
+    }
+    Ok(txn->Commit());
+  };
+  const auto check_all = [&](ReadTxn& txn, int version) {
+    for (const std::size_t step : {1U, 3U, 5U}) {
+      for (std::int64_t key = 0; key < 40; ++key) {
+        for (std::size_t i = 0; i < keyspaces.size(); ++i) {
+          const std::size_t keyspace = (i * step + static_cast<std::size_t>(key)) % keyspaces.size();
+          const auto found = Take(txn.Get(keyspaces[keyspace], key - 10));
+          REQUIRE(found.has_value() == (key % 2 == 0));
+          if (found) REQUIRE(*found == value_of(keyspace, key, version));
+        }
+      }
+    }
+  };
+  put_all(0);
+  const auto first = Take(fixture.store->BeginRead());
+  check_all(*first, 0);
+  put_all(1);
+  check_all(*first, 0);  // The same statements go on in the same snapshot.
+  const auto second = Take(fixture.store->BeginRead());
+  check_all(*second, 1);
+  // A cursor beside them stays where it is.
+  const auto cursor = Take(second->NewCursor(keyspaces[2]));
+  Ok(cursor->Seek(std::int64_t{-10}));
+  check_all(*second, 1);
+  CHECK(cursor->value() == value_of(2, 0, 1));
+  Ok(cursor->Next());
+  CHECK(cursor->value() == value_of(2, 2, 1));
+}
+
+TEST_CASE("sqlite readers: a reader that looked up leaves nothing that keeps the log from being emptied") {
+  ReadersFixture fixture;
+  fixture.Put("before");
+  CHECK(fixture.Get() == "before");
+  fixture.Put(std::string(100'000, 'v'));
+  CHECK(fixture.Get().size() == 100'000);
+  Ok(fixture.store->Checkpoint());
+  CHECK(fixture.store->Stats().write_ahead_bytes == 0);
+  CHECK(fixture.Get().size() == 100'000);
+}
+
+TEST_CASE("sqlite readers: a table that poses as the keys of look-ups is an error") {
+  TemporaryDirectory directory;
+  const std::string path = directory.path() + "/store.db";
+  StoreOptions options;
+  options.create = true;
+  {
+    const auto store = Take(OpenSqliteStore(path, options));
+    const KeyspaceId keyspace = Take(store->OpenKeyspace("k", KeyspaceKind::kInteger));
+    const auto txn = Take(store->BeginWrite());
+    Ok(txn->Put(keyspace, 1, Bytes("one")));
+    Ok(txn->Put(keyspace, 2, Bytes("two")));
+    Ok(txn->Commit());
+  }
+  sqlite3* handle = nullptr;
+  REQUIRE(sqlite3_open(path.c_str(), &handle) == SQLITE_OK);
+  const char* sql = "CREATE TABLE foreshore_keys (k INTEGER); INSERT INTO foreshore_keys VALUES (2), (7)";
+  CHECK(sqlite3_exec(handle, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_close(handle) == SQLITE_OK);
+  const auto store = Take(OpenSqliteStore(path, options));
+  const KeyspaceId keyspace = Take(store->OpenKeyspace("k", KeyspaceKind::kInteger));
+  for (const std::int64_t key : {1, 3}) {
+    const auto txn = Take(store->BeginRead());
+    CHECK(txn->Get(keyspace, key).status().code() == ErrorCode::kCorruption);
+  }
 }
 
 // Goal: no reader misses a commit that was acknowledged before it began, and none goes back in time.
