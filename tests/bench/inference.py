@@ -22,7 +22,7 @@ from inference_sides import Lines, OnnxRuntime, fastest, fidelity, interleave, m
 COMMAND = "scripts/bench.sh inference"
 PARTS = ("shapes", "threads", "texts", "llama", "gemm", "opening", "memory", "accuracy", "gptq", "lora")
 LENGTHS, BATCHES = (16, 64, 128, 256), (1, 8)
-CALIBRATION_COUNT = 256
+CALIBRATION_COUNT = 600
 
 
 def row(metric, unit, better, ours, peer, peer_name, bar=None, of="ratio"):

@@ -564,7 +564,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
                                 _optional(adapter, "adapter")))
 
     def quantize_model(self, name: str, as_name: str, *, method: str = "gptq4", collection: str, path: str,
-                       group_size: int = 128, calibration: int = 256, held_out: int = 256,
+                       group_size: int = 128, calibration: int = 600, held_out: int = 256,
                        overlap_min: float = 0.9) -> Json:
         """Makes of a text model a smaller one, calibrated and judged on the text at `path` of the collection's documents;
         returns the report. One that keeps less than `overlap_min` of the ten nearest is not kept: is_activated says so."""
