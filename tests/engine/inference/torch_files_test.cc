@@ -84,4 +84,20 @@ TEST_CASE("torch: an adapter of PEFT's that is no plain LoRA is refused by what 
   CHECK(status.message().find("adapter_config.json: use_dora is set") != std::string_view::npos);
 }
 
+TEST_CASE("torch: checkpoints that GPTQModel saved stand for what it runs, in v1 and v2, with act-order and without") {
+  for (const std::string name : {"gptq_v1", "gptq_v1_desc_act", "gptq_v2_desc_act"}) {
+    CAPTURE(name);
+    const ImportedModel imported = Import(name);
+    CHECK(imported.weight_format.bits == 4);
+    CHECK(imported.weight_format.group_size == 32);
+    CHECK(imported.weight_format.ordered == name.ends_with("desc_act"));
+    const Reference reference(name);
+    const BertModel f32 =
+        DequantizeBert(imported.model.config, imported.weight_format, ViewsOf(imported.model)).value();
+    CHECK(reference.CosineWith(RunningModel(f32, WeightFormat::Float())) >= 0.9999);
+    CHECK(reference.CosineWith(RunningModel(imported.model, imported.weight_format)) >= 0.999);
+    CHECK(Reference("gptq_base").CosineWith(RunningModel(f32, WeightFormat::Float())) < 0.9999);  // It is quantized.
+  }
+}
+
 }  // namespace foreshore
