@@ -169,7 +169,7 @@ struct ModelQuantizeArguments {
   std::string calibration;  // COLLECTION.PATH
   std::string image;        // Options of image_tensor(), for a graph over attachments.
   std::uint32_t group_size = 128;
-  std::size_t calibration_count = 256;
+  std::size_t calibration_count = 600;
   std::size_t held_out_count = 256;
   double overlap_min = 0.9;
   Format format = Format::kTable;

@@ -90,7 +90,7 @@ Result<Config> ReadConfig(const std::string& name, Bytes text) {
   const std::string_view type = JsonString(root, "peft_type").value_or("absent");
   if (type != "LORA") Add(problems, "peft_type is " + std::string(type.substr(0, 64)) + ", expected LORA");
   for (const char* key : {"bias", "modules_to_save", "use_dora", "fan_in_fan_out", "layer_replication", "lora_bias",
-                          "trainable_token_indices", "target_parameters"}) {
+                          "trainable_token_indices", "target_parameters", "use_qalora", "alora_invocation_tokens"}) {
     ExpectUnset(root, key, problems);
   }
   config.ranks = ReadPatterns(root, "rank_pattern", problems);
@@ -145,7 +145,13 @@ std::optional<Half> HalfOf(std::string_view name) {
   return std::nullopt;
 }
 
-// The last that names the module, as later entries override.
+// "all-linear" takes in what comes behind the hidden states, on which embeddings do not depend.
+bool IsOfUnusedPart(std::string_view name) {
+  constexpr std::string_view kPrefix = "base_model.model.";
+  return name.starts_with(kPrefix) && IsUnusedBertName(name.substr(kPrefix.size()));
+}
+
+// The first that names the module, as PEFT takes it.
 double ValueFor(const std::vector<Pattern>& patterns, std::string_view module, double otherwise) {
   for (const Pattern& pattern : patterns) {
     if (Names(pattern.module, module)) return pattern.value;
@@ -164,6 +170,7 @@ Result<PeftAdapter> ReadPeftAdapter(std::string_view config_name, Bytes config_t
   adapter.base = config.base;
   std::string problems;
   for (const TensorView& tensor : file.tensors) {
+    if (IsOfUnusedPart(tensor.name)) continue;
     const std::string quoted = "\"" + tensor.name.substr(0, 128) + "\"";
     const auto half = HalfOf(tensor.name);
     if (!half) {

@@ -69,12 +69,6 @@ constexpr NamePair kLayerNames[] = {
     {"output.LayerNorm.beta", "norm.beta"},
 };
 
-// Parts that come after or beside the last hidden state, which sentence embeddings do not use.
-bool IsIgnored(std::string_view name) {
-  return name.starts_with("pooler.") || name.starts_with("cls.") || name == "embeddings.position_ids" ||
-         name == "embeddings.token_type_ids";
-}
-
 // Our name, or nothing where the name is not one of BERT's.
 std::optional<std::string> CanonicalName(std::string_view name) {
   for (const NamePair& pair : kEmbeddingNames) {
@@ -119,6 +113,12 @@ Result<GptqCheckpointConfig> ReadGptqConfig(const std::string& name, object sect
 
 }  // namespace
 
+bool IsUnusedBertName(std::string_view name) {
+  if (name.starts_with("bert.")) name.remove_prefix(5);
+  return name.starts_with("pooler.") || name.starts_with("cls.") || name == "embeddings.position_ids" ||
+         name == "embeddings.token_type_ids";
+}
+
 std::optional<std::string> CanonicalBertName(std::string_view name) {
   if (name.starts_with("bert.")) name.remove_prefix(5);
   return CanonicalName(name);
@@ -129,7 +129,7 @@ Result<std::vector<Tensor>> CanonicalBertTensors(const std::vector<TensorView>& 
   for (const TensorView& tensor : tensors) {
     std::string_view their_name = tensor.name;
     if (their_name.starts_with("bert.")) their_name.remove_prefix(5);
-    if (IsIgnored(their_name)) continue;
+    if (IsUnusedBertName(their_name)) continue;
     const std::string our_name = CanonicalName(their_name).value_or(tensor.name);
     if (tensor.type == TensorType::kF16 || tensor.type == TensorType::kBF16) {
       FORESHORE_ASSIGN_OR_RETURN(const std::vector<float> values, ToFloats(tensor));
@@ -198,7 +198,7 @@ Result<BertModel> BertFromSafetensors(std::string_view file_name, const BertConf
   for (const TensorView& tensor : tensors) {
     std::string_view their_name = tensor.name;
     if (their_name.starts_with("bert.")) their_name.remove_prefix(5);
-    if (IsIgnored(their_name)) continue;
+    if (IsUnusedBertName(their_name)) continue;
     // An unknown name stays as it is, and validation lists it; so does an integer type.
     std::string our_name = CanonicalName(their_name).value_or(tensor.name);
     TensorView view = tensor;

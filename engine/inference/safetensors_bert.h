@@ -30,6 +30,10 @@ Result<BertConfigFile> ReadBertConfigJson(std::string_view name, Bytes text);
 // where it is none.
 std::optional<std::string> CanonicalBertName(std::string_view name);
 
+// Whether this is of a part beside or behind the last hidden state, which sentence embeddings do not use: the pooler,
+// the pre-training heads, position_ids.
+bool IsUnusedBertName(std::string_view name);
+
 // Renames and converts 16-bit floats to f32; parts that sentence embeddings do not use are left out. An unknown name
 // stays as it is, and so does another type.
 Result<std::vector<Tensor>> CanonicalBertTensors(const std::vector<TensorView>& tensors);

@@ -7,7 +7,8 @@
 //   "embed ID ID … | ID …" -> nanoseconds of the call by the clock and on the processor, then the embeddings' floats
 //   "adapter none|qv|all"  -> the rank of the LoRA adapter that later calls take, on the linear layers that are named
 //   "load"                 -> nanoseconds to open the packed blob and make an executor, arena bytes, packed bytes
-//   "error"                -> gptq4's output error over that of rounding to nearest, on the calibration texts
+//   "error"                -> gptq4's output error over that of rounding to nearest, on the calibration texts; the
+//                             seconds that quantizing took and the peak of the process's resident set, in KiB
 //   "gemm"                 -> operations a nanosecond of 128 × 384 × 1,536 by the best kernel and by AVX-512 VNNI, and
 //   of
 //                             VPDPBUSD alone; zeros where the processor lacks it
@@ -56,6 +57,7 @@ struct Server {
   std::unique_ptr<BertExecutor> executor;
   std::optional<BertAdapter> adapter;
   GptqReport report;
+  double quantize_seconds = 0;
 };
 
 Result<ByteString> Pack(const BertModel& model, const WeightFormat& format) {
@@ -70,6 +72,14 @@ std::vector<std::int32_t> Tokenize(const WordPieceTokenizer& tokenizer, std::str
   return {tokens.begin(), tokens.end()};
 }
 
+long PeakResidentKiB() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::strtol(line.c_str() + 6, nullptr, 10);
+  }
+  return 0;
+}
+
 Status PrepareModel(const ImportedModel& imported, const std::string& format, const char* calibration, Server& server) {
   FORESHORE_ASSIGN_OR_RETURN(const BertModel int8, QuantizeBertInt8(imported.model));
   FORESHORE_ASSIGN_OR_RETURN(ByteString blob, Pack(int8, WeightFormat::Int8()));
@@ -81,8 +91,10 @@ Status PrepareModel(const ImportedModel& imported, const std::string& format, co
   Sequences sequences;
   for (std::string line; std::getline(texts, line);) sequences.push_back(Tokenize(imported.tokenizer, line, 128));
   const GptqOptions options;
+  const std::int64_t start = ClockNs();
   FORESHORE_ASSIGN_OR_RETURN(const BertModel gptq,
                              QuantizeBertGptq(imported.model, sequences, options, &server.report));
+  server.quantize_seconds = static_cast<double>(ClockNs() - start) * 1e-9;
   FORESHORE_ASSIGN_OR_RETURN(blob, Pack(gptq, WeightFormat::Gptq(options.bits, options.group_size)));
   FORESHORE_RETURN_IF_ERROR(WriteFileAtomic(path + "4", blob));
   FORESHORE_ASSIGN_OR_RETURN(server.mapped, MappedFile::Open(path + "4"));
@@ -189,7 +201,7 @@ Status Answer(std::string_view text, const WordPieceTokenizer& tokenizer, Server
     return Status::Ok();
   }
   if (text == "error") {
-    std::printf("%.4f", server.report.ErrorRatio());
+    std::printf("%.4f %.2f %ld", server.report.ErrorRatio(), server.quantize_seconds, PeakResidentKiB());
     return Status::Ok();
   }
   if (text == "gemm") {
@@ -224,14 +236,6 @@ Status WritePacked(const std::string& model_path, const std::string& folder) {
   FORESHORE_ASSIGN_OR_RETURN(const ByteString blob, Pack(int8, WeightFormat::Int8()));
   FORESHORE_RETURN_IF_ERROR(WriteFileAtomic(folder + "/packed", blob));
   return WriteFileAtomic(folder + "/tokenizer", imported.tokenizer.Serialise());
-}
-
-long PeakResidentKiB() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::strtol(line.c_str() + 6, nullptr, 10);
-  }
-  return 0;
 }
 
 // As a database does it: texts come in batches, tokens and embeddings of one batch are in memory.

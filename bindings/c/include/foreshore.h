@@ -287,7 +287,7 @@ typedef struct foreshore_quantize_options {
   const char* collection;     /* Documents whose text at `path` calibrates and judges. */
   const char* path;           /* Of a graph: the value that foreshore_predict takes, or with `image` an attachment. */
   uint32_t group_size;        /* Of GPTQ, a multiple of 32; 0: 128. */
-  uint32_t calibration_count; /* Documents at most; 0: 256. */
+  uint32_t calibration_count; /* Documents at most; 0: 600. */
   uint32_t held_out_count;    /* Documents at most, at least 20; 0: 256. */
   int32_t has_overlap_min;    /* 0: 0.9. */
   /* The part of the ten nearest, of a graph of the greatest outputs, that must stay the same for it to be activated. */

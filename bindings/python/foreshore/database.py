@@ -564,7 +564,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
                                 _optional(adapter, "adapter")))
 
     def quantize_model(self, name: str, as_name: str, *, method: str = "gptq4", collection: str, path: str,
-                       image: Optional[Json] = None, group_size: int = 128, calibration: int = 256,
+                       image: Optional[Json] = None, group_size: int = 128, calibration: int = 600,
                        held_out: int = 256, overlap_min: float = 0.9) -> Json:
         """Makes of a text model a smaller one, calibrated and judged on the text at `path` of the collection's documents,
         and of a graph static int8 (`method="int8"`), on the values there as predict() takes them or, with `image`, the

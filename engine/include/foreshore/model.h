@@ -46,7 +46,7 @@ struct ModelQuantizeOptions {
   // Of a general graph the value at `path` is what predict() takes, as JSON; where `image` is not empty, `path` is the
   // name of an attachment, which image_tensor() takes with these options.
   std::string image = {};
-  std::size_t calibration_count = 256;  // Documents at most.
+  std::size_t calibration_count = 600;  // Documents at most.
   std::size_t held_out_count = 256;     // At least 20 are needed.
   double overlap_min = 0.9;  // Activated only where top_ten_overlap, of a graph top_one_agreement, is no less.
 };

@@ -1,6 +1,7 @@
 // The real MiniLM on real texts (scripts/fetch.sh model documents), quantized to 4 and 3 bits and NF4. Without them the
 // tests are skipped, except where CI is "true".
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -33,6 +34,12 @@ bool IsThere() {
   if (ci != nullptr && std::string(ci) == "true") FAIL("no model or documents in ", CachePath());
   MESSAGE("skipped: no model or documents in ", CachePath(), "; scripts/fetch.sh");
   return false;
+}
+
+long PeakMiB() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
 }
 
 using Sequences = std::vector<std::vector<std::int32_t>>;
@@ -125,24 +132,26 @@ double UnseenErrorRatio(const BertModel& f32, const BertModel& gptq, const Weigh
 }  // namespace
 
 // Bars: output error of 4 bits in groups of 128 at most 0.7 of rounding to nearest, ten nearest at least 0.90 the same.
-// The second is met in groups of 32 (0.904) and not yet in groups of 128 (0.888), which are held to what they do.
+// Three sets of texts that share none: those that calibrate (even lines), those that judge here (lines 5, 35, …) and
+// lines 7, 37, …, by which alone the number of texts was chosen: 0.883 of 200, 0.900 of 600.
 TEST_CASE("minilm: GPTQ keeps layers and embeddings near, on texts that it has not seen") {
   if (!IsThere()) return;
   const ImportedModel imported = ImportModel(CachePath() + "/models/all-minilm-l6-v2").value();
   const BertModel& f32 = imported.model;
   const RunningModel original(f32, WeightFormat::Float());
-  const Sequences calibration = ReadTexts(imported.tokenizer, 0, 38, 200, 128);
   const Sequences unseen = ReadTexts(imported.tokenizer, 5, 30, 300, imported.tokenizer.config().token_count_max);
   const std::vector<float> expected = original.Embed(unseen);
   struct Case {
     WeightFormat format;
+    std::size_t text_count;
     double ratio_max;
     double overlap_min;
   };
-  const Case cases[] = {{WeightFormat::Gptq(4, 128), 0.7, 0.87},
-                        {WeightFormat::Gptq(4, 32), 0.7, 0.90},
-                        {WeightFormat::Gptq(3, 32), 0.7, 0.75}};  // Of 3 bits no bar is known; this is what it does.
+  const Case cases[] = {{WeightFormat::Gptq(4, 128), 600, 0.7, 0.90},
+                        {WeightFormat::Gptq(4, 32), 200, 0.7, 0.90},
+                        {WeightFormat::Gptq(3, 32), 200, 0.7, 0.75}};  // Of 3 bits no bar is known.
   for (const Case& bar : cases) {
+    const Sequences calibration = ReadTexts(imported.tokenizer, 0, 7600 / bar.text_count / 2 * 2, bar.text_count, 128);
     const auto start = std::chrono::steady_clock::now();
     GptqReport report;
     const auto gptq =
@@ -156,7 +165,7 @@ TEST_CASE("minilm: GPTQ keeps layers and embeddings near, on texts that it has n
         TopTenOverlap(expected, RunningModel(GroupedModel(f32, bar.format), bar.format).Embed(unseen), 384);
     MESSAGE(WeightFormatName(bar.format), " g", bar.format.group_size, ": output error against nearest ",
             report.ErrorRatio(), " seen, ", unseen_ratio, " unseen; top ten the same ", overlap, ", nearest ",
-            nearest_overlap, "; ", report.token_count, " tokens in ", seconds.count(), " s");
+            nearest_overlap, "; ", report.token_count, " tokens in ", seconds.count(), " s, peak ", PeakMiB(), " MiB");
     CHECK(report.ErrorRatio() <= bar.ratio_max);
     CHECK(unseen_ratio <= bar.ratio_max);
     CHECK(overlap >= bar.overlap_min);
