@@ -141,6 +141,7 @@ std::unique_ptr<VectorIndex> BuildOurs(const Options& options, const VectorSet& 
   config.precision = options.precision;
   config.small_codes_centred = options.is_centred;
   config.small_codes_rotated = options.is_rotated;
+  if (VectorPrecisionBits(config.precision) < 8) config.scratch_folder = options.folder;  // As a database does.
   std::vector<ByteString> records;
   for (std::size_t row = 0; row < set.base.count(); ++row) {
     records.push_back(Check(EncodeVectorRecord(set.base[row], config.dimension, config.precision)));
@@ -264,7 +265,7 @@ void MeasureSearches(const Options& options, const VectorSet& set, const Truth& 
   const std::uint64_t peer_bytes = options.peer ? Check(FileSizeBytes(sides.peer_file)) : 0;
   std::cout << R"(, "ours": {"build_s": )" << sides.our_build_seconds << R"(, "file_bytes": )"
             << Check(FileSizeBytes(sides.our_file)) << R"(, "memory_bytes": )" << sides.ours->memory_bytes()
-            << R"(, "points": )";
+            << R"(, "mapped_bytes": )" << sides.ours->mapped_bytes() << R"(, "points": )";
   PrintPoints(our_points);
   std::cout << R"(}, "hnswlib": {"build_s": )" << sides.peer_build_seconds << R"(, "file_bytes": )" << peer_bytes
             << R"(, "points": )";

@@ -65,6 +65,8 @@ def search_rows(result, bars):
     rows = [row(f"queries per second at recall {recall}", qps_at(ours["points"], recall), qps_at(peer["points"], recall),
                 bar=at_least(bar)) for recall, bar in ((0.95, bars[0]), (0.99, bars[1]))]
     rows.append(row("build, seconds, two threads", ours["build_s"], peer["build_s"], "{:.1f}", at_least(bars[2]), True))
+    rows.append(row("memory before it is saved, bytes a vector", ours["memory_bytes"] / count, ours["mapped_bytes"] / count,
+                    bar="(second: in unnamed files)"))
     rows.append(row("file, bytes a vector", ours["file_bytes"] / count, peer["file_bytes"] / count,
                     smaller_is_better=True))
     return rows

@@ -228,12 +228,13 @@ TEST_CASE("compaction: what it makes counts as memory, and lies in files where t
     Littered littered(precision);
     REQUIRE(littered.index().SaveSnapshot(path).ok());
     const auto truth = littered.Truth(littered.sequence());
-    std::uint64_t beside_bytes[2];
-    for (const bool is_bounded : {false, true}) {
-      CAPTURE(is_bounded);
+    std::uint64_t beside_bytes[3];
+    enum Way { kUnbounded, kBounded, kBoundedWithoutFolder };
+    for (const Way way : {kUnbounded, kBounded, kBoundedWithoutFolder}) {
+      CAPTURE(way);
       VectorIndexConfig config = littered.index().config();
-      config.memory_bytes_max = is_bounded ? 60'000 : 0;
-      config.scratch_folder = directory.path();
+      config.memory_bytes_max = way == kUnbounded ? 0 : 60'000;
+      if (way != kBoundedWithoutFolder) config.scratch_folder = directory.path();
       const auto index = LoadHnswIndex(config, path).value();
       const std::uint64_t before = index->memory_bytes();
       SteppingClock clock;
@@ -244,11 +245,11 @@ TEST_CASE("compaction: what it makes counts as memory, and lies in files where t
         save_count += index->ShouldSave() ? 1 : 0;
       }
       if (kGraphUnderTest == VectorGraphKind::kFlat) CHECK(save_count == 0);  // It would bring nothing.
-      beside_bytes[is_bounded ? 1 : 0] = most - before;
+      beside_bytes[way] = most - before;
       CHECK(index->garbage_count() == 0);
       // Behind it all is in memory, or in files but for the table of documents.
       CHECK(index->repair().reclaimed_count == 500);
-      if (kGraphUnderTest == VectorGraphKind::kFlat && is_bounded) CHECK(index->mapped_bytes() > 500 * 128);
+      if (kGraphUnderTest == VectorGraphKind::kFlat && way == kBounded) CHECK(index->mapped_bytes() > 500 * 128);
       const auto found = index->ExactSearch(SyntheticVectors(kDimension, 8, 5).Next(), littered.sequence(), SIZE_MAX);
       CHECK(found.value() == truth[0]);
       // It goes on, is saved, and is the same when it is opened.
@@ -266,8 +267,9 @@ TEST_CASE("compaction: what it makes counts as memory, and lies in files where t
     }
     // 500 nodes: codes, links and ledger, or the ledger alone.
     constexpr std::uint64_t kLedgerBytes = 500 * 44;
-    CHECK(beside_bytes[0] > 500 * 100 + kLedgerBytes);
-    if (kGraphUnderTest == VectorGraphKind::kFlat) CHECK(beside_bytes[1] < kLedgerBytes + 2000);
+    CHECK(beside_bytes[kUnbounded] > 500 * 100 + kLedgerBytes);
+    CHECK(beside_bytes[kBoundedWithoutFolder] > 500 * 100 + kLedgerBytes);
+    if (kGraphUnderTest == VectorGraphKind::kFlat) CHECK(beside_bytes[kBounded] < kLedgerBytes + 2000);
   }
 }
 
