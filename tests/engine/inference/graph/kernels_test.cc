@@ -251,6 +251,26 @@ TEST_CASE("fusions: normalisation, arithmetic by channel and activation move int
   CHECK(CheckLevels(writer, {1, 3, 9, 9}) == 1);
 }
 
+TEST_CASE("fusions: numbers before a convolution over single pixels move into it, and stay before one that pads") {
+  for (const std::int64_t kernel : {1, 3}) {
+    CAPTURE(kernel);
+    for (const bool has_bias : {false, true}) {
+      OnnxWriter writer;
+      writer.Input("x", {2, 6, 9, 10}, kFloat);
+      const std::string active = writer.Node("Tanh", {"x"});
+      const std::string scaled = writer.Node("Mul", {writer.Floats("a", {1}, {1.75F}), active});
+      const std::string moved =
+          writer.Node("Add", {writer.Node("Add", {scaled, writer.Scalar(0.5F)}), writer.Scalar(-2)});
+      std::vector<std::string> inputs{moved,
+                                      writer.Floats("w", {8, 6, kernel, kernel}, Random(48 * kernel * kernel, 3))};
+      if (has_bias) inputs.push_back(writer.Floats("b", {8}, Random(8, 4)));
+      writer.Node("Conv", inputs, {IntsAttribute("pads", std::vector<std::int64_t>(4, kernel / 2))}, "y");
+      writer.Output("y", {});
+      CHECK(CheckLevels(writer, {2, 6, 9, 10}) == (kernel == 1 ? 2 : 5));
+    }
+  }
+}
+
 TEST_CASE("fusions: a value that something else needs too stays, and what is no constant per channel is kept apart") {
   OnnxWriter writer;
   writer.Input("x", {1, 3, 9, 9}, kFloat);
