@@ -67,6 +67,7 @@ class GraphOptimiser {
   // place.
   void FuseLayerNorm(std::size_t index);
   void FuseGelu(std::size_t index);
+  bool IsGeluTanh(ValueIndex value, ValueIndex x) const;
   void FuseHardSwish(std::size_t index);
   void FuseSilu(std::size_t index);
   // graph_optimiser_products.cc.
