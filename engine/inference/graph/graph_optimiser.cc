@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "engine/inference/graph/dynamic_product.h"
 #include "engine/inference/graph/operators_codes.h"
 
 namespace foreshore::graph {
@@ -18,9 +19,12 @@ Status GraphOptimiser::Run() {
     if (!is_dead_[i]) FuseGelu(i);
     if (!is_dead_[i]) FuseHardSwish(i);
     if (!is_dead_[i]) FuseSilu(i);
+    if (!is_dead_[i]) FuseDynamicProduct(i);
   }
   RemoveUnused();
   FORESHORE_RETURN_IF_ERROR(FoldConvs());
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) FORESHORE_RETURN_IF_ERROR(FoldBeforeConv(i));
+  RemoveUnused();
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
     if (!is_dead_[i]) FORESHORE_RETURN_IF_ERROR(AttachKernel(i));
   }
@@ -306,12 +310,17 @@ struct KernelOf {
   MakeKernelFunction make;
   bool is_codes;
 };
-constexpr KernelOf kKernels[] = {
-    {"CodeConv", MakeCodeConvKernel, true}, {"CodeScale", MakeCodeScaleKernel, true},
-    {"QLinearConv", MakeCodesKernel, true}, {"QLinearMatMul", MakeCodesKernel, true},
-    {"ConvInteger", MakeCodesKernel, true}, {"MatMulInteger", MakeCodesKernel, true},
-    {"MatMul", MakeMatrixKernel, false},    {"Gemm", MakeMatrixKernel, false},
-    {"Conv", MakeConvKernel, false},        {"ConvTranspose", MakeConvTransposeKernel, false}};
+constexpr KernelOf kKernels[] = {{"CodeConv", MakeCodeConvKernel, true},
+                                 {"CodeScale", MakeCodeScaleKernel, true},
+                                 {"DynamicProduct", MakeDynamicProductKernel, true},
+                                 {"QLinearConv", MakeCodesKernel, true},
+                                 {"QLinearMatMul", MakeCodesKernel, true},
+                                 {"ConvInteger", MakeCodesKernel, true},
+                                 {"MatMulInteger", MakeCodesKernel, true},
+                                 {"MatMul", MakeMatrixKernel, false},
+                                 {"Gemm", MakeMatrixKernel, false},
+                                 {"Conv", MakeConvKernel, false},
+                                 {"ConvTranspose", MakeConvTransposeKernel, false}};
 
 }  // namespace
 

@@ -67,8 +67,11 @@ class GraphOptimiser {
   // place.
   void FuseLayerNorm(std::size_t index);
   void FuseGelu(std::size_t index);
+  bool IsGeluTanh(ValueIndex value, ValueIndex x) const;
   void FuseHardSwish(std::size_t index);
   void FuseSilu(std::size_t index);
+  // graph_optimiser_products.cc.
+  void FuseDynamicProduct(std::size_t index);
   // The step becomes one of `op` over `inputs`, named as it was.
   OnnxNode& Replace(std::size_t index, const Operator& op, std::vector<ValueIndex> inputs);
 
@@ -77,6 +80,8 @@ class GraphOptimiser {
   bool ReadNormalisation(const GraphStep& step, std::int64_t channels, std::vector<double>& factors,
                          std::vector<double>& offsets) const;
   Status FoldIntoConv(std::size_t index);
+  // graph_optimiser_products.cc.
+  Status FoldBeforeConv(std::size_t index);
   Status AttachKernel(std::size_t index);
   struct Tail;
   void FollowRow(const GraphStep& step, Tail& tail) const;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/inference/graph/graph_optimiser.h"
+#include "engine/inference/graph/operators_gelu.h"
 
 namespace foreshore::graph {
 
@@ -104,7 +105,30 @@ void GraphOptimiser::FuseLayerNorm(std::size_t index) {
   }
 }
 
-// x · (1 + erf(x / √2)) / 2 in the orders that exporters use.
+// tanh(√(2/π) · (x + 0.044715 x³)), the cube as a power or as products.
+bool GraphOptimiser::IsGeluTanh(ValueIndex value, ValueIndex x) const {
+  const std::size_t tanh = Maker(value, "Tanh");
+  const std::size_t scaled = tanh == kNoStep ? kNoStep : Maker(graph_.steps_[tanh].inputs[0], "Mul");
+  if (scaled == kNoStep) return false;
+  for (const ValueIndex inner : graph_.steps_[scaled].inputs) {
+    const std::size_t sum = Maker(inner, "Add");
+    if (sum == kNoStep || !IsScalar(OtherInput(scaled, inner), static_cast<float>(kGeluTanhScale))) continue;
+    const std::size_t cubic = Maker(OtherInput(sum, x), "Mul");
+    if (cubic == kNoStep) return false;
+    for (const ValueIndex cube : graph_.steps_[cubic].inputs) {
+      if (!IsScalar(OtherInput(cubic, cube), static_cast<float>(kGeluTanhCubic))) continue;
+      const std::size_t power = Maker(cube, "Pow");
+      if (power != kNoStep)
+        return graph_.steps_[power].inputs[0] == x && IsScalar(graph_.steps_[power].inputs[1], 3.0F);
+      const std::size_t product = Maker(cube, "Mul");
+      const std::size_t square = product == kNoStep ? kNoStep : Maker(OtherInput(product, x), "Mul");
+      return square != kNoStep && graph_.steps_[square].inputs == std::vector<ValueIndex>{x, x};
+    }
+  }
+  return false;
+}
+
+// x · (1 + erf(x / √2)) / 2 and its approximation by tanh, in the orders that exporters use.
 void GraphOptimiser::FuseGelu(std::size_t index) {
   if (graph_.steps_[index].op->name != "Mul") return;
   // The three factors of the last product and, where it is one, of the product before it.
@@ -129,6 +153,10 @@ void GraphOptimiser::FuseGelu(std::size_t index) {
       }
       if (!has_half || x == kNoValue) continue;
       for (const ValueIndex term : graph_.steps_[plus_one].inputs) {
+        if (IsGeluTanh(term, x) && IsScalar(OtherInput(plus_one, term), 1.0F)) {
+          Replace(index, GeluTanhOperator(), {x});
+          return;
+        }
         const std::size_t erf = Maker(term, "Erf");
         if (erf == kNoStep || !IsScalar(OtherInput(plus_one, term), 1.0F)) continue;
         const ValueIndex scaled = graph_.steps_[erf].inputs[0];

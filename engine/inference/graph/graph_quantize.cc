@@ -13,7 +13,8 @@ namespace foreshore::graph {
 
 namespace {
 
-constexpr std::int64_t kOpsetOfCodes = 10;  // Brought QLinearConv, QuantizeLinear and DequantizeLinear.
+constexpr std::int64_t kOpsetOfDynamicCodes = 11;  // Brought DynamicQuantizeLinear.
+constexpr std::int64_t kOpsetOfCodes = 10;         // Brought QLinearConv, QuantizeLinear and DequantizeLinear.
 
 }  // namespace
 
@@ -27,17 +28,20 @@ Result<std::unique_ptr<GraphQuantizer>> GraphQuantizer::Make(const std::string& 
   FORESHORE_RETURN_IF_ERROR(GraphOptimiser(graph).FoldConvs());
   std::unique_ptr<GraphQuantizer> quantizer(new GraphQuantizer(std::move(graph)));
   std::size_t convolutions = 0;
+  std::size_t products = 0;
   for (const GraphStep& step : quantizer->folded_.steps()) {
     if (!step.branches.empty()) {
       return Status::Unsupported(name + ": " + Describe(*step.node) + ": holds graphs, expected a graph without");
     }
     if (quantizer->IsQuantizable(step)) ++convolutions;
+    if (quantizer->IsProduct(step)) ++products;
   }
-  if (convolutions == 0) {
+  if (convolutions + products == 0) {
     return Status::Unsupported(name +
-                               ": has no convolution over two axes with constant weights, expected one to quantize");
+                               ": has no convolution over two axes and no product with constant weights, expected one "
+                               "to quantize");
   }
-  FORESHORE_RETURN_IF_ERROR(quantizer->MakeProbe());
+  if (convolutions > 0) FORESHORE_RETURN_IF_ERROR(quantizer->MakeProbe());
   return quantizer;
 }
 
@@ -52,6 +56,25 @@ bool GraphQuantizer::IsQuantizable(const GraphStep& step) const {
   if (!has_bias) return true;
   const GraphValue& bias = folded_.values()[step.inputs[2]];
   return bias.is_constant && bias.info.type == OnnxType::kFloat && bias.info.shape == Shape{weights.info.shape[0]};
+}
+
+bool GraphQuantizer::IsProduct(const GraphStep& step) const {
+  const bool is_gemm = step.op->name == "Gemm";
+  if ((!is_gemm && step.op->name != "MatMul") || folded_.opset() < kOpsetOfDynamicCodes) return false;
+  const auto& values = folded_.values();
+  const GraphValue& weights = values[step.inputs[1]];
+  if (values[step.inputs[0]].is_constant || !weights.is_constant || weights.info.type != OnnxType::kFloat ||
+      weights.info.shape.size() != 2 || ElementCount(weights.info.shape) == 0) {
+    return false;
+  }
+  if (!is_gemm) return true;
+  const OnnxNode& node = *step.node;
+  const bool is_plain = node.IntAttribute("transA", 0) == 0 && node.FloatAttribute("alpha", 1) == 1 &&
+                        node.FloatAttribute("beta", 1) == 1;
+  if (!is_plain || step.inputs.size() < 3 || step.inputs[2] == kNoValue) return is_plain;
+  const GraphValue& bias = values[step.inputs[2]];
+  const std::int64_t columns = weights.info.shape[node.IntAttribute("transB", 0) != 0 ? 0 : 1];
+  return bias.is_constant && bias.info.shape == Shape{columns};
 }
 
 // What convolutions take and make, and what lies between them, is at hand in every call.
@@ -76,6 +99,10 @@ Status GraphQuantizer::MakeProbe() {
 }
 
 Status GraphQuantizer::Observe(std::span<const TensorRef> inputs) {
+  if (probe_ == nullptr) {
+    ++observed_count_;
+    return Status::Ok();
+  }
   FORESHORE_ASSIGN_OR_RETURN(const auto outputs, GraphExecutor(*probe_).Run(inputs));
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].info.type != OnnxType::kFloat) continue;

@@ -79,7 +79,13 @@ void QuantizedWriter::WriteQuantized() {
   for (std::size_t i = 0; i < graph_.steps().size(); ++i) {
     const GraphStep& step = graph_.steps()[i];
     if (skipped_.contains(&step)) continue;
-    quantizer_.IsQuantizable(step) ? WriteConv(i) : WriteElement(step);
+    if (quantizer_.IsQuantizable(step)) {
+      WriteConv(i);
+    } else if (quantizer_.IsProduct(step)) {
+      WriteProduct(step);
+    } else {
+      WriteElement(step);
+    }
   }
   for (const GraphPort& output : graph_.outputs()) {
     const std::string floats = NeedFloats(output.value);
@@ -213,6 +219,57 @@ void QuantizedWriter::WriteConv(std::size_t index) {
   codes_[output] = GraphQuantizer::NameOf(output) + "_codes";
   roots_[output] = output;
   file_.AddNode("QLinearConv", step.node->name, inputs, {codes_[output]}, step.node->attributes);
+}
+
+std::vector<std::string> QuantizedWriter::NeedDynamicCodes(ValueIndex value) {
+  const std::string floats = NeedFloats(value);
+  const std::vector<std::string> names{floats + "_dynamic", floats + "_dynamic_scale", floats + "_dynamic_zero"};
+  if (dynamic_.insert(value).second) file_.AddNode("DynamicQuantizeLinear", "", {floats}, names);
+  return names;
+}
+
+// [in, out], each column rounded to a scale of its own.
+void QuantizedWriter::WriteProductWeights(const GraphStep& step) {
+  const GraphValue& weights = graph_.values()[step.inputs[1]];
+  const auto* values = reinterpret_cast<const float*>(weights.data);
+  const bool flips = step.op->name == "Gemm" && step.node->IntAttribute("transB", 0) != 0;
+  const std::int64_t depth = weights.info.shape[flips ? 1 : 0];
+  const std::int64_t columns = weights.info.shape[flips ? 0 : 1];
+  std::vector<float> scales;
+  std::vector<std::int8_t> codes(static_cast<std::size_t>(depth * columns));
+  for (std::int64_t c = 0; c < columns; ++c) {
+    const auto value = [&](std::int64_t k) { return values[flips ? c * depth + k : k * columns + c]; };
+    float largest = 0;
+    for (std::int64_t k = 0; k < depth; ++k) largest = std::max(largest, std::fabs(value(k)));
+    const float scale = largest > 1e-30F ? largest / kWeightMax : 1.0F;
+    scales.push_back(scale);
+    for (std::int64_t k = 0; k < depth; ++k) {
+      codes[static_cast<std::size_t>(k * columns + c)] =
+          static_cast<std::int8_t>(std::clamp(std::nearbyint(value(k) / scale), -kWeightMax, kWeightMax));
+    }
+  }
+  const std::string name = GraphQuantizer::NameOf(step.outputs[0]);
+  const TensorInfo code_info{OnnxType::kInt8, {depth, columns}};
+  const TensorInfo scale_info = FloatInfo({columns});
+  file_.AddInitializer(name + "_w", RefOf(code_info, codes));
+  file_.AddInitializer(name + "_w_scale", RefOf(scale_info, scales));
+}
+
+void QuantizedWriter::WriteProduct(const GraphStep& step) {
+  const std::vector<std::string> codes = NeedDynamicCodes(step.inputs[0]);
+  const std::string name = GraphQuantizer::NameOf(step.outputs[0]);
+  const bool has_bias = step.inputs.size() > 2 && step.inputs[2] != kNoValue;
+  WriteProductWeights(step);
+  OnnxAttribute to;
+  to.name = "to";
+  to.type = 2;
+  to.i = static_cast<std::int64_t>(OnnxType::kFloat);
+  file_.AddNode("MatMulInteger", step.node->name, {codes[0], name + "_w", codes[2]}, {name + "_sums"});
+  file_.AddNode("Cast", "", {name + "_sums"}, {name + "_float_sums"}, {to});
+  file_.AddNode("Mul", "", {codes[1], name + "_w_scale"}, {name + "_scale_product"});
+  file_.AddNode("Mul", "", {name + "_float_sums", name + "_scale_product"}, {has_bias ? name + "_unbiased" : name});
+  if (has_bias) file_.AddNode("Add", "", {name + "_unbiased", NeedFloats(step.inputs[2])}, {name});
+  is_float_.insert(step.outputs[0]);
 }
 
 void QuantizedWriter::WriteElement(const GraphStep& step) {

@@ -31,6 +31,10 @@ class QuantizedWriter {
   void WriteStep(const GraphStep& step);
   void WriteConv(std::size_t index);
   void WriteWeights(const GraphStep& step, float input_scale, std::vector<std::string>& inputs, std::string& bias);
+  void WriteProduct(const GraphStep& step);
+  void WriteProductWeights(const GraphStep& step);
+  // Names of the activation's codes, their scale and zero point, as they come.
+  std::vector<std::string> NeedDynamicCodes(ValueIndex value);
   void WriteElement(const GraphStep& step);
   // The value that the convolution's codes stand for: its own, or that of the Relu or Clip that alone uses it.
   ValueIndex ClippedOutput(std::size_t index);
@@ -49,6 +53,7 @@ class QuantizedWriter {
   std::set<ValueIndex> written_constants_;
   std::set<ValueIndex> is_float_;            // Values whose floats are there.
   std::map<ValueIndex, std::string> codes_;  // Values whose codes are there.
+  std::set<ValueIndex> dynamic_;             // Values that are rounded as they come.
   std::map<ValueIndex, ValueIndex> roots_;   // The value of whose codes this one is a function.
   std::set<ValueIndex> scaled_;              // Whose scale and zero point are written.
   std::set<const GraphStep*> skipped_;       // Taken into the step before.

@@ -61,16 +61,16 @@ void PackPatches(const float* input, const Window& window, std::int64_t first, s
     segments.push_back({at / xs.output, x, length});
     at += length;
   }
+  // Counted on, since division is slow.
+  std::int64_t kx = first % xs.kernel;
+  std::int64_t ky = first / xs.kernel % ys.kernel;
+  const float* plane = input + first / (ys.kernel * xs.kernel) * ys.input * xs.input;
   for (std::int64_t k = first; k < first + depth; ++k, panel += panel_columns) {
-    const std::int64_t channel = k / (ys.kernel * xs.kernel);
-    const std::int64_t ky = k / xs.kernel % ys.kernel;
-    const std::int64_t kx = k % xs.kernel;
-    const float* plane = input + channel * ys.input * xs.input;
     // Outputs low..high-1 of a row see an input here.
     const std::int64_t shift = xs.before - kx * xs.dilation;
-    const std::int64_t low = shift <= 0 ? 0 : (shift + xs.stride - 1) / xs.stride;
     const std::int64_t room = xs.input + shift;
-    const std::int64_t high = room <= 0 ? 0 : (room + xs.stride - 1) / xs.stride;
+    const std::int64_t low = shift <= 0 ? 0 : xs.stride == 1 ? shift : (shift + xs.stride - 1) / xs.stride;
+    const std::int64_t high = room <= 0 ? 0 : xs.stride == 1 ? room : (room + xs.stride - 1) / xs.stride;
     float* to = panel;
     for (const Segment& segment : segments) {
       const std::int64_t y = ys.At(segment.y, ky);
@@ -90,6 +90,11 @@ void PackPatches(const float* input, const Window& window, std::int64_t first, s
       for (; x < end; ++x) *to++ = 0.0F;
     }
     std::fill(to, panel + panel_columns, 0.0F);
+    if (++kx < xs.kernel) continue;
+    kx = 0;
+    if (++ky < ys.kernel) continue;
+    ky = 0;
+    plane += ys.input * xs.input;
   }
 }
 

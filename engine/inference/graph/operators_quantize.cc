@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/inference/graph/dynamic_product.h"
 #include "engine/inference/graph/operator.h"
 #include "engine/inference/graph/saturate.h"
 
@@ -105,25 +106,21 @@ Status InferDynamicQuantize(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
-// The scale and zero point for which 0..255 covers the values and 0 is exact.
 Status RunDynamicQuantize(const NodeContext& context, std::span<const OutputRef> outputs) {
   const auto* input = context.inputs[0].as<float>();
   const std::int64_t count = context.inputs[0].count();
-  float low = 0;
-  float high = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    low = std::fmin(low, input[i]);
-    high = std::fmax(high, input[i]);
+  const DynamicScale scale = DynamicScaleOf(input, count);
+  if (outputs.size() > 1 && outputs[1].data != nullptr) *outputs[1].as<float>() = scale.scale;
+  if (outputs.size() > 2 && outputs[2].data != nullptr) *outputs[2].as<std::uint8_t>() = scale.zero;
+  if (outputs[0].data == nullptr) return Status::Ok();
+  auto* out = outputs[0].as<std::uint8_t>();
+  if (context.kernels != nullptr) {
+    context.kernels->quantize(input, static_cast<std::size_t>(count), scale.divisor, static_cast<float>(scale.zero), 0,
+                              255, out);
+    return Status::Ok();
   }
-  const float scale = (high - low) / 255.0F;
-  // Where all is zero, any scale will do; a division by zero will not.
-  const float divisor = scale > 0 ? scale : 1.0F;
-  const auto zero = Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(-low / divisor)));
-  if (outputs.size() > 1 && outputs[1].data != nullptr) *outputs[1].as<float>() = scale;
-  if (outputs.size() > 2 && outputs[2].data != nullptr) *outputs[2].as<std::uint8_t>() = zero;
-  for (std::int64_t i = 0; i < count && outputs[0].data != nullptr; ++i) {
-    outputs[0].as<std::uint8_t>()[i] =
-        Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(input[i] / divisor)) + zero);
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[i] = Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(input[i] / scale.divisor)) + scale.zero);
   }
   return Status::Ok();
 }

@@ -10,10 +10,11 @@
 namespace foreshore::graph {
 namespace {
 
-constexpr std::string_view kOfElements[] = {
-    "Relu",     "LeakyRelu", "Elu",  "Selu",       "Celu",  "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus",
-    "Softsign", "Exp",       "Log",  "Sqrt",       "Abs",   "Neg",     "Erf",         "Gelu",      "Silu", "Identity",
-    "Clip",     "Cast",      "Sign", "Reciprocal", "Floor", "Ceil",    "Round",       "Not"};
+constexpr std::string_view kOfElements[] = {"Relu",        "LeakyRelu", "Elu",      "Selu",     "Celu",     "Sigmoid",
+                                            "HardSigmoid", "HardSwish", "Tanh",     "Softplus", "Softsign", "Exp",
+                                            "Log",         "Sqrt",      "Abs",      "Neg",      "Erf",      "Gelu",
+                                            "GeluTanh",    "Silu",      "Identity", "Clip",     "Cast",     "Sign",
+                                            "Reciprocal",  "Floor",     "Ceil",     "Round",    "Not"};
 constexpr std::string_view kOfTwo[] = {"Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Greater", "Less", "Equal"};
 constexpr std::string_view kReductions[] = {"ReduceMean", "ReduceSum", "ReduceMax",      "ReduceMin",
                                             "ReduceL1",   "ReduceL2",  "ReduceSumSquare"};

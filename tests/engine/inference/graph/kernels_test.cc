@@ -234,6 +234,37 @@ TEST_CASE("fusions: functions that exporters spell out become one step") {
   CHECK(CheckLevels(swish, {3, 20}, 2e-6, 5) == 2);
 }
 
+TEST_CASE("fusions: GELU by tanh becomes one step, another function does not") {
+  // By tanh: the cube as a power and as products, the half before and behind.
+  for (const bool has_power : {true, false}) {
+    OnnxWriter tanh;
+    tanh.Input("x", {30, 70}, kFloat);
+    const std::string cube =
+        has_power ? tanh.Node("Pow", {"x", tanh.Scalar(3)}) : tanh.Node("Mul", {"x", tanh.Node("Mul", {"x", "x"})});
+    const std::string inner = tanh.Node("Add", {"x", tanh.Node("Mul", {tanh.Scalar(0.044715F), cube})});
+    const std::string gate =
+        tanh.Node("Add", {tanh.Scalar(1), tanh.Node("Tanh", {tanh.Node("Mul", {inner, tanh.Scalar(0.7978845608F)})})});
+    if (has_power) {
+      tanh.Node("Mul", {tanh.Node("Mul", {tanh.Scalar(0.5F), "x"}), gate}, {}, "y");
+    } else {
+      tanh.Node("Mul", {tanh.Scalar(0.5F), tanh.Node("Mul", {"x", gate})}, {}, "y");
+    }
+    tanh.Output("y", {});
+    CHECK(CheckLevels(tanh, {30, 70}, 2e-6, 5) == 1);
+  }
+  // Another number in it is another function.
+  OnnxWriter other;
+  other.Input("x", {3, 20}, kFloat);
+  const std::string cubed = other.Node("Mul", {other.Scalar(0.05F), other.Node("Pow", {"x", other.Scalar(3)})});
+  const std::string scaled_sum = other.Node("Mul", {other.Node("Add", {"x", cubed}), other.Scalar(0.7978845608F)});
+  other.Node("Mul",
+             {other.Node("Mul", {other.Scalar(0.5F), "x"}),
+              other.Node("Add", {other.Node("Tanh", {scaled_sum}), other.Scalar(1)})},
+             {}, "y");
+  other.Output("y", {});
+  CHECK(CheckLevels(other, {3, 20}, 2e-6, 5) == 8);
+}
+
 TEST_CASE("fusions: normalisation, arithmetic by channel and activation move into a convolution") {
   OnnxWriter writer;
   writer.Input("x", {1, 3, 9, 9}, kFloat);
@@ -249,6 +280,26 @@ TEST_CASE("fusions: normalisation, arithmetic by channel and activation move int
   writer.Node("HardSwish", {moved}, {}, "y");
   writer.Output("y", {});
   CHECK(CheckLevels(writer, {1, 3, 9, 9}) == 1);
+}
+
+TEST_CASE("fusions: numbers before a convolution over single pixels move into it, and stay before one that pads") {
+  for (const std::int64_t kernel : {1, 3}) {
+    CAPTURE(kernel);
+    for (const bool has_bias : {false, true}) {
+      OnnxWriter writer;
+      writer.Input("x", {2, 6, 9, 10}, kFloat);
+      const std::string active = writer.Node("Tanh", {"x"});
+      const std::string scaled = writer.Node("Mul", {writer.Floats("a", {1}, {1.75F}), active});
+      const std::string moved =
+          writer.Node("Add", {writer.Node("Add", {scaled, writer.Scalar(0.5F)}), writer.Scalar(-2)});
+      std::vector<std::string> inputs{moved,
+                                      writer.Floats("w", {8, 6, kernel, kernel}, Random(48 * kernel * kernel, 3))};
+      if (has_bias) inputs.push_back(writer.Floats("b", {8}, Random(8, 4)));
+      writer.Node("Conv", inputs, {IntsAttribute("pads", std::vector<std::int64_t>(4, kernel / 2))}, "y");
+      writer.Output("y", {});
+      CHECK(CheckLevels(writer, {2, 6, 9, 10}) == (kernel == 1 ? 2 : 5));
+    }
+  }
 }
 
 TEST_CASE("fusions: a value that something else needs too stays, and what is no constant per channel is kept apart") {
