@@ -1,4 +1,4 @@
-// Secondary indexes.
+// Secondary and predictive indexes.
 #include <chrono>
 #include <sstream>
 #include <string>
@@ -29,6 +29,30 @@ int32_t foreshore_drop_field_index(foreshore_database* database, const char* col
   return Call(error, [&]() -> Status {
     FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection", name, "name"));
     return database->database->DropFieldIndex(collection, name);
+  });
+}
+
+int32_t foreshore_create_predictive_index(foreshore_database* database, const char* collection, const char* model,
+                                          const char* path, const char* output, const char* adapter, const char* name,
+                                          foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection", model, "model"));
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", path, "path", output, "output"));
+    foreshore::PredictiveIndexOptions index;
+    index.model = model;
+    index.path = path;
+    index.output = output;
+    index.adapter = OrEmpty(adapter);
+    index.name = OrEmpty(name);
+    return database->database->CreatePredictiveIndex(collection, index);
+  });
+}
+
+int32_t foreshore_drop_predictive_index(foreshore_database* database, const char* collection, const char* name,
+                                        foreshore_error* error) {
+  return Call(error, [&]() -> Status {
+    FORESHORE_RETURN_IF_ERROR(Required(database, "database", collection, "collection", name, "name"));
+    return database->database->DropPredictiveIndex(collection, name);
   });
 }
 

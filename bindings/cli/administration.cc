@@ -151,11 +151,20 @@ Status PrintStats(Database& database, Format format) {
        std::to_string(stats.log_entry_count) + " entries up to sequence " + std::to_string(stats.last_sequence)},
       {"rescued values", std::to_string(stats.rescued_count)},
       {"vectors pending", std::to_string(stats.pending_embedding_count)},
+      {"predictions pending", std::to_string(stats.pending_prediction_count)},
+      {"predictions failed", std::to_string(stats.failed_prediction_count)},
   };
   for (const CollectionStats& collection : stats.collections) {
     members.emplace_back("collection " + collection.name, std::to_string(collection.document_count) + " documents");
   }
   for (const IndexInfo& index : stats.indexes) {
+    if (index.kind == IndexKind::kPredictive) {
+      members.emplace_back(
+          "index " + index.name,
+          std::to_string(index.entry_count) + " entries, " + std::to_string(index.pending_count) + " pending" +
+              (index.failed_count == 0 ? "" : ", " + std::to_string(index.failed_count) + " failed: " + index.failure));
+      continue;
+    }
     if (index.kind == IndexKind::kField) {
       members.emplace_back(
           "index " + index.name,

@@ -90,6 +90,8 @@ struct IndexCreateArguments {
   std::string tokenizer = "unicode";
   bool keep_diacritics = false;
   std::vector<std::uint32_t> prefix_lengths;
+  bool is_predictive = false;
+  std::string output;  // Of a predictive index: a place in what predict() gives.
   bool is_unique = false;
   std::string where;
   std::string name;

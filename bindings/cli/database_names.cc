@@ -110,7 +110,8 @@ Result<DatabaseNames> ReadDatabaseNames(Database& database) {
     std::string quoted;
     for (const char character : name) quoted += character == '\'' ? "''" : std::string(1, character);
     FORESHORE_ASSIGN_OR_RETURN(collection.columns,
-                               FirstColumn(database, "SELECT name FROM pragma_table_xinfo('" + quoted + "')"));
+                               FirstColumn(database, "SELECT name FROM pragma_table_xinfo('" + quoted +
+                                                         "') WHERE name NOT GLOB 'predict(*) ->> *'"));
     FORESHORE_ASSIGN_OR_RETURN(const CollectionSummary summary, SummariseCollection(database, name, kSampleCountMax));
     for (const FieldSummary& field : summary.fields) {
       const bool is_nested = field.path.find('.') != std::string::npos && field.path.find("[]") == std::string::npos;

@@ -164,9 +164,11 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
       ->delimiter(',')
       ->check(CLI::Range(1, 31));
   create->add_flag("--vector", all.index_create.is_vector, "an index of vectors");
+  create->add_flag("--predict", all.index_create.is_predictive, "what --model predicts of the field, at --output");
+  create->add_option("--output", all.index_create.output, "of --predict: the number's place, such as '$[0][0]'");
   create->add_flag("--unique", all.index_create.is_unique, "no value twice");
   create->add_option("--where", all.index_create.where, "only documents that pass: \"size > 3 AND site IS NOT NULL\"");
-  create->add_option("--name", all.index_create.name, "else the paths");
+  create->add_option("--name", all.index_create.name, "else the paths; of --predict MODEL_PATH");
   create->add_option("--dim", all.index_create.dimension, "numbers in a vector; known with --model")
       ->check(CLI::Range(2, 4096));
   create->add_option("--metric", all.index_create.metric, "cosine, dot or l2")
@@ -183,8 +185,8 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
   create->add_option("--graph", all.index_create.graph, "flat or hnswlib: who keeps the graph")
       ->check(CLI::IsMember({"flat", "hnswlib"}))
       ->capture_default_str();
-  create->add_option("--model", all.index_create.model, "embed on write with this model");
-  create->add_option("--adapter", all.index_create.adapter, "embed by this LoRA adapter of the model");
+  create->add_option("--model", all.index_create.model, "embed on write, or predict, with this model");
+  create->add_option("--adapter", all.index_create.adapter, "by this LoRA adapter of the model");
   create->add_option("--source", all.index_create.sources, "paths of the text to embed, with commas between");
   create->add_option("--threads", all.index_create.thread_count, "for embedding; else one per processor")
       ->check(CLI::Range(0, 1024));

@@ -47,8 +47,10 @@ Status PrintModel(const ModelInfo& model, Format format) {
 
 // "minilm+legal 788a1f02, next 01ab77c3: 1200": the version that answers, and how many vectors the next one has.
 std::string ModelOf(const IndexInfo& index) {
-  std::string text = index.options.model;
-  if (!index.options.adapter.empty()) text += "+" + index.options.adapter;
+  const bool is_predictive = index.kind == IndexKind::kPredictive;
+  std::string text = is_predictive ? index.predictive.model : index.options.model;
+  const std::string& adapter = is_predictive ? index.predictive.adapter : index.options.adapter;
+  if (!adapter.empty()) text += "+" + adapter;
   if (!index.model_version.empty()) text += " " + index.model_version.substr(0, 8);
   if (index.next_model_version.empty()) return text;
   return text + ", next " + index.next_model_version.substr(0, 8) + ": " + std::to_string(index.next_vector_count);
@@ -61,7 +63,38 @@ Status NoSuchIndex(const std::string& name, const std::vector<IndexInfo>& indexe
                           (known.empty() ? "one that index create made" : "one of " + known));
 }
 
+// With a bar where there is something to wait for.
+Status WaitIndexed(Database& database) {
+  std::optional<ProgressBar> bar;
+  std::uint64_t total = 0;
+  return database.WaitIndexed(std::chrono::hours(24), [&](std::uint64_t pending) {
+    if (!bar) bar.emplace("indexing", total = pending);
+    bar->Update(total > pending ? total - pending : 0, std::to_string(pending) + " left");
+  });
+}
+
+Status CreatePredictiveIndex(const IndexCreateArguments& arguments) {
+  if (arguments.is_vector || arguments.is_text || arguments.is_unique || !arguments.where.empty() ||
+      !arguments.sources.empty() || arguments.dimension != 0) {
+    return Status::InvalidArgument(
+        "index: --predict goes with --model, --output, --adapter and --name, and with no other kind of index");
+  }
+  PredictiveIndexOptions options;
+  options.model = arguments.model;
+  options.path = arguments.path;
+  options.output = arguments.output;
+  options.adapter = arguments.adapter;
+  options.name = arguments.name;
+  FORESHORE_ASSIGN_OR_RETURN(const auto database,
+                             OpenExisting(arguments.database, ThreadCount(arguments.thread_count)));
+  FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));
+  FORESHORE_RETURN_IF_ERROR(database->CreatePredictiveIndex(arguments.collection, options));
+  FORESHORE_RETURN_IF_ERROR(WaitIndexed(*database));
+  return database->Close();
+}
+
 Status CreateFieldIndex(const IndexCreateArguments& arguments) {
+  if (!arguments.output.empty()) return Status::InvalidArgument("index: --output goes with --predict");
   if (!arguments.model.empty() || !arguments.adapter.empty() || !arguments.sources.empty() ||
       arguments.dimension != 0) {
     return Status::InvalidArgument("index: --model, --adapter, --source and --dim go with --vector");
@@ -74,12 +107,7 @@ Status CreateFieldIndex(const IndexCreateArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
   FORESHORE_RETURN_IF_ERROR(RequireCollection(*database, arguments.collection));
   FORESHORE_RETURN_IF_ERROR(database->CreateFieldIndex(arguments.collection, options));
-  std::optional<ProgressBar> bar;
-  std::uint64_t total = 0;
-  FORESHORE_RETURN_IF_ERROR(database->WaitIndexed(std::chrono::hours(24), [&](std::uint64_t pending) {
-    if (!bar) bar.emplace("indexing", total = pending);
-    bar->Update(total > pending ? total - pending : 0, std::to_string(pending) + " left");
-  }));
+  FORESHORE_RETURN_IF_ERROR(WaitIndexed(*database));
   return database->Close();
 }
 
@@ -122,6 +150,7 @@ Status RunTextIndexCreate(const IndexCreateArguments& arguments) {
 }  // namespace
 
 Status RunIndexCreate(const IndexCreateArguments& arguments) {
+  if (arguments.is_predictive) return CreatePredictiveIndex(arguments);
   if (arguments.is_text) return RunTextIndexCreate(arguments);
   if (!arguments.is_vector) return CreateFieldIndex(arguments);
   if (arguments.is_unique) return Status::Unsupported("index: --unique does not go with --vector");
@@ -172,6 +201,13 @@ Status RunIndexList(const ListArguments& arguments) {
                    SqlValue(), SqlValue()});
       continue;
     }
+    if (index.kind == IndexKind::kPredictive) {
+      const std::string failures = index.failed_count > 0 ? ", " + std::to_string(index.failed_count) + " failed" : "";
+      printer.Row({index.name, std::string("predictive"), index.predictive.path, index.predictive.output + failures,
+                   static_cast<std::int64_t>(index.entry_count), SqlValue(), SqlValue(), ModelOf(index),
+                   static_cast<std::int64_t>(index.pending_count), SqlValue(), index.failure});
+      continue;
+    }
     printer.Row({index.name, std::string("vector"), Joined(index.options.source_paths), std::string(),
                  static_cast<std::int64_t>(index.vector_count), std::int64_t(index.options.dimension),
                  std::string(VectorMetricName(index.options.metric)), ModelOf(index),
@@ -192,9 +228,17 @@ Status RunIndexDrop(const NameArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto indexes, database->ListIndexes());
   for (const IndexInfo& index : indexes) {
     if (index.name != arguments.name) continue;
-    FORESHORE_RETURN_IF_ERROR(index.kind == IndexKind::kField
-                                  ? database->DropFieldIndex(index.collection, index.fields.name)
-                                  : database->DropVectorIndex(index.collection, index.options.field));
+    switch (index.kind) {
+      case IndexKind::kField:
+        FORESHORE_RETURN_IF_ERROR(database->DropFieldIndex(index.collection, index.fields.name));
+        break;
+      case IndexKind::kPredictive:
+        FORESHORE_RETURN_IF_ERROR(database->DropPredictiveIndex(index.collection, index.predictive.name));
+        break;
+      case IndexKind::kVector:
+        FORESHORE_RETURN_IF_ERROR(database->DropVectorIndex(index.collection, index.options.field));
+        break;
+    }
     return database->Close();
   }
   FORESHORE_ASSIGN_OR_RETURN(const auto text_indexes, database->ListTextIndexes());
@@ -212,7 +256,7 @@ Status RunIndexTune(const IndexTuneArguments& arguments) {
   for (const IndexInfo& index : indexes) {
     if (index.name != arguments.name) continue;
     if (index.kind != IndexKind::kVector) {
-      return Status::InvalidArgument("index \"" + index.name + "\": is of fields, expected one of vectors");
+      return Status::InvalidArgument("index \"" + index.name + "\": is of another kind, expected one of vectors");
     }
     FORESHORE_ASSIGN_OR_RETURN(
         const VectorTuningResult result,

@@ -97,6 +97,11 @@ Status ShowIndexes(ShellState& state, const Words& words) {
                    index.is_ready ? SqlValue() : SqlValue(std::string("being built"))});
       continue;
     }
+    if (index.kind == IndexKind::kPredictive) {
+      printer.Row({index.name, std::string("predictive"), index.predictive.model,
+                   static_cast<std::int64_t>(index.entry_count), static_cast<std::int64_t>(index.pending_count)});
+      continue;
+    }
     printer.Row({index.name, std::string("vector"), index.options.model, static_cast<std::int64_t>(index.vector_count),
                  static_cast<std::int64_t>(index.pending_count)});
   }

@@ -40,11 +40,29 @@ void Write(JsonWriter& json, const AttachmentInfo& attachment) {
   json.EndObject();
 }
 
+// What is behind the kind.
+void WritePredictive(JsonWriter& json, const IndexInfo& index) {
+  json.Key("path").Text(index.predictive.path);
+  json.Key("output").Text(index.predictive.output);
+  json.Key("model").Text(index.predictive.model);
+  json.Key("adapter").Text(index.predictive.adapter);
+  json.Key("model_version").Text(index.model_version);
+  json.Key("adapter_version").Text(index.adapter_version);
+  json.Key("entry_count").Count(index.entry_count);
+  json.Key("pending_count").Count(index.pending_count);
+  json.Key("failed_count").Count(index.failed_count);
+  json.Key("failure").Text(index.failure);
+  json.EndObject();
+}
+
 void Write(JsonWriter& json, const IndexInfo& index) {
   json.BeginObject();
   json.Key("name").Text(index.name);
   json.Key("collection").Text(index.collection);
-  json.Key("kind").Text(index.kind == IndexKind::kField ? "field" : "vector");
+  json.Key("kind").Text(index.kind == IndexKind::kField        ? "field"
+                        : index.kind == IndexKind::kPredictive ? "predictive"
+                                                               : "vector");
+  if (index.kind == IndexKind::kPredictive) return WritePredictive(json, index);
   if (index.kind == IndexKind::kField) {
     json.Key("paths").BeginArray();
     for (const std::string& path : index.fields.paths) json.Text(path);
@@ -208,6 +226,8 @@ std::string StatsJson(const DatabaseStats& stats) {
   json.Key("log_entry_count").Integer(stats.log_entry_count);
   json.Key("rescued_count").Count(stats.rescued_count);
   json.Key("pending_embedding_count").Count(stats.pending_embedding_count);
+  json.Key("pending_prediction_count").Count(stats.pending_prediction_count);
+  json.Key("failed_prediction_count").Count(stats.failed_prediction_count);
   json.Key("subscription_count").Count(stats.subscription_count);
   json.Key("replica").Text(stats.replica);
   json.Key("identity_forked").Bool(stats.identity_forked);

@@ -230,6 +230,14 @@ Status Database::DropFieldIndex(const std::string& collection, const std::string
   return core_->DropFieldIndex(collection, name);
 }
 
+Status Database::CreatePredictiveIndex(const std::string& collection, const PredictiveIndexOptions& options) {
+  return core_->CreatePredictiveIndex(collection, options);
+}
+
+Status Database::DropPredictiveIndex(const std::string& collection, const std::string& name) {
+  return core_->DropPredictiveIndex(collection, name);
+}
+
 Status Database::WaitIndexed(std::chrono::milliseconds timeout,
                              const std::function<void(std::uint64_t pending)>& progress) {
   return core_->WaitIndexed(timeout, progress);

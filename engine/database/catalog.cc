@@ -77,7 +77,22 @@ const FieldIndexDefinition* CollectionDefinition::FindFieldIndex(std::uint32_t i
   for (const FieldIndexDefinition& index : field_indexes) {
     if (index.id == index_id) return &index;
   }
+  const PredictiveIndexDefinition* predictive = FindPredictiveIndex(index_id);
+  return predictive != nullptr ? &predictive->field : nullptr;
+}
+
+const PredictiveIndexDefinition* CollectionDefinition::FindPredictiveIndex(std::uint32_t index_id) const {
+  for (const PredictiveIndexDefinition& index : predictive_indexes) {
+    if (index.id == index_id) return &index;
+  }
   return nullptr;
+}
+
+bool CollectionDefinition::HasIndex(std::string_view index_name) const {
+  const auto same = [&](const auto& each) { return each.name == index_name; };
+  return std::any_of(vector_indexes.begin(), vector_indexes.end(), same) ||
+         std::any_of(field_indexes.begin(), field_indexes.end(), same) ||
+         std::any_of(predictive_indexes.begin(), predictive_indexes.end(), same);
 }
 
 const CollectionDefinition* Catalog::Find(std::string_view name) const {

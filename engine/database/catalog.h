@@ -13,6 +13,7 @@
 
 #include "engine/database/field_entries.h"
 #include "engine/database/field_index.h"
+#include "engine/database/predictive_index.h"
 #include "engine/model/model_pin.h"
 #include "foreshore/database.h"
 #include "storage/store.h"
@@ -52,6 +53,7 @@ struct CollectionDefinition {
   std::vector<VectorIndexDefinition> vector_indexes;
   std::vector<VectorIndexDefinition> next_vector_indexes;  // Being filled, to replace one above; nobody reads them.
   std::vector<FieldIndexDefinition> field_indexes;
+  std::vector<PredictiveIndexDefinition> predictive_indexes;
   std::optional<TextIndexDefinition> text_index;
   std::shared_ptr<const IndexedPaths> indexed_paths;  // Of field_indexes; shared with other versions of the catalogue.
   KeyspaceId documents = 0;                           // "d{id}": docid -> record.
@@ -66,8 +68,10 @@ struct CollectionDefinition {
   const VectorIndexDefinition* FindVectorIndex(std::string_view field) const;  // By field name; nullptr.
   // Among those that are being filled too; nullptr.
   const VectorIndexDefinition* FindVectorIndexById(std::uint32_t index_id) const;
-  const VectorIndexDefinition* FindNextOf(std::uint32_t index_id) const;  // What is to replace it; nullptr.
-  const FieldIndexDefinition* FindFieldIndex(std::uint32_t index_id) const;
+  const VectorIndexDefinition* FindNextOf(std::uint32_t index_id) const;     // What is to replace it; nullptr.
+  const FieldIndexDefinition* FindFieldIndex(std::uint32_t index_id) const;  // That of a predictive index too.
+  const PredictiveIndexDefinition* FindPredictiveIndex(std::uint32_t index_id) const;
+  bool HasIndex(std::string_view name) const;  // Of any kind but full text: "notes.site".
   // After field_indexes changed.
   void ArrangeFieldIndexes() { indexed_paths = std::make_shared<const IndexedPaths>(field_indexes); }
 };

@@ -10,6 +10,7 @@
 #include "engine/database/field_statistics.h"
 #include "engine/database/full_text_indexes.h"
 #include "engine/database/model_rows.h"
+#include "engine/database/predictive_worker.h"
 #include "engine/model/model_registry.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
@@ -54,9 +55,10 @@ Result<std::unique_ptr<DatabaseCore>> DatabaseCore::Open(const std::string& path
   core->models_ = std::make_unique<ModelRegistry>(*core->model_rows_, *core->blobs_, core->directory_->IndexPath(),
                                                   std::max(1U, options.inference_thread_count));
   FORESHORE_RETURN_IF_ERROR(core->AdoptPins());
+  core->predictive_ = std::make_unique<PredictiveWorker>(*core);
   core->embedder_ = std::make_unique<EmbeddingWorker>(*core);
-  if (options.embed_in_background) core->embedder_->Start();
   core->GoOnBuilding();
+  if (options.embed_in_background) core->embedder_->Start();
   return core;
 }
 
@@ -162,6 +164,7 @@ Status DatabaseCore::LoadCatalog() {
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn->NewCursor(catalog_rows_));
     std::vector<VectorIndexDefinition> indexes;
     std::vector<FieldIndexDefinition> field_indexes;
+    std::vector<PredictiveIndexDefinition> predictive_indexes;
     std::vector<TextIndexDefinition> text_indexes;
     for (Status status = cursor->SeekFirst();; status = cursor->Next()) {
       FORESHORE_RETURN_IF_ERROR(status);
@@ -172,6 +175,9 @@ Status DatabaseCore::LoadCatalog() {
       } else if (cursor->bytes_key().starts_with('f')) {
         FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeFieldIndex(cursor->value()));
         field_indexes.push_back(std::move(index));
+      } else if (cursor->bytes_key().starts_with('p')) {
+        FORESHORE_ASSIGN_OR_RETURN(auto index, DecodePredictiveIndex(cursor->value()));
+        predictive_indexes.push_back(std::move(index));
       } else if (cursor->bytes_key().starts_with('t')) {
         FORESHORE_ASSIGN_OR_RETURN(auto index, DecodeTextIndex(cursor->value()));
         text_indexes.push_back(std::move(index));
@@ -189,6 +195,9 @@ Status DatabaseCore::LoadCatalog() {
       }
       for (const FieldIndexDefinition& index : field_indexes) {
         if (index.collection_id == collection.id) collection.field_indexes.push_back(index);
+      }
+      for (const PredictiveIndexDefinition& index : predictive_indexes) {
+        if (index.collection_id == collection.id) collection.predictive_indexes.push_back(index);
       }
       for (const TextIndexDefinition& index : text_indexes) {
         if (index.collection_id == collection.id) collection.text_index = index;
@@ -218,6 +227,9 @@ Status DatabaseCore::OpenKeyspaces(CollectionDefinition& collection) {
                                  store_->OpenKeyspace("v" + std::to_string(index.id), KeyspaceKind::kInteger));
       index.documents = collection.documents;
     }
+  }
+  for (PredictiveIndexDefinition& index : collection.predictive_indexes) {
+    FORESHORE_RETURN_IF_ERROR(OpenPredictions(index));
   }
   return OpenFieldIndexes(collection);
 }

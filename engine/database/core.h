@@ -8,6 +8,7 @@
 // time and must go before the core.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -54,6 +55,7 @@ class FieldStatisticsCache;
 class FullTextIndexes;
 class ModelRegistry;
 class ModelRows;
+class PredictiveWorker;
 class TextModel;
 
 // What a core takes from outside; empty members mean the real thing.
@@ -136,6 +138,13 @@ class DatabaseCore {
   Result<std::vector<IndexInfo>> ListIndexes();
   Status CreateFieldIndex(const std::string& collection, const FieldIndexOptions& options);
   Status DropFieldIndex(const std::string& collection, const std::string& name);
+  Status CreatePredictiveIndex(const std::string& collection, const PredictiveIndexOptions& options);
+  Status DropPredictiveIndex(const std::string& collection, const std::string& name);
+  // All values anew, by other weights; where the index has gone on meanwhile it is left as it is.
+  Result<bool> BeginPredictions(const PredictiveIndexDefinition& index, const ModelPin& pin);
+  static std::array<std::string, 3> PredictionKeyspaces(std::uint32_t storage);
+  PredictiveWorker& predictive() { return *predictive_; }
+  // With those of predictive indexes.
   Status WaitIndexed(std::chrono::milliseconds timeout, const std::function<void(std::uint64_t)>& progress);
   Result<std::vector<UniqueConflict>> ListUniqueConflicts(const std::string& collection);
   Status CreateTextIndex(const std::string& collection, const TextIndexOptions& options);
@@ -208,6 +217,7 @@ class DatabaseCore {
   friend class DerivedVectorIndex;
   friend class EmbeddingWorker;
   friend class FieldIndexBuilder;
+  friend class PredictiveWorker;
   friend class RecallSampler;
   DatabaseCore(const DatabaseOptions& options, const Environment& environment);
 
@@ -225,6 +235,13 @@ class DatabaseCore {
   Status RemoveFieldIndex(const FieldIndexDefinition& index);
   Status CollectConflicts(ReadView& view, const CollectionDefinition& collection, const FieldIndexDefinition& index,
                           std::vector<UniqueConflict>& found);
+  // Predictive indexes, in core_predictive_indexes.cc.
+  Status OpenPredictions(PredictiveIndexDefinition& index);
+  Status AppendPredictiveIndexInfos(ReadView& view, const CollectionDefinition& collection,
+                                    std::vector<IndexInfo>& infos);
+  static Result<std::uint64_t> VerifyPredictiveIndex(ReadView& view, const CollectionDefinition& collection,
+                                                     const PredictiveIndexDefinition& index,
+                                                     const std::function<void(std::string)>& problem);
   Status AppendFieldIndexInfos(ReadView& view, const CollectionDefinition& collection, std::vector<IndexInfo>& infos);
   // Writes one row of the catalogue (empty content: removes it) and lets the transaction publish `next` as it commits.
   Status ChangeCatalog(WriteView& view, std::shared_ptr<Catalog> next, const std::string& row, Bytes content);
@@ -290,6 +307,7 @@ class DatabaseCore {
   std::unique_ptr<BlobIndex> blob_index_;
   std::unique_ptr<ModelRows> model_rows_;
   std::unique_ptr<ModelRegistry> models_;
+  std::unique_ptr<PredictiveWorker> predictive_;
   std::unique_ptr<EmbeddingWorker> embedder_;
   std::unique_ptr<FieldStatisticsCache> field_statistics_;
   std::unique_ptr<FieldIndexBuilder> field_builder_;

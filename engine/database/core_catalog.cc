@@ -281,6 +281,7 @@ Result<std::vector<IndexInfo>> DatabaseCore::ListIndexes() {
       infos.push_back(std::move(info));
     }
     FORESHORE_RETURN_IF_ERROR(AppendFieldIndexInfos(*view, collection, infos));
+    FORESHORE_RETURN_IF_ERROR(AppendPredictiveIndexInfos(*view, collection, infos));
   }
   return infos;
 }

@@ -4,6 +4,7 @@
 #include "engine/database/core.h"
 #include "engine/database/field_index_builder.h"
 #include "engine/database/field_statistics.h"
+#include "engine/database/predictive_worker.h"
 #include "engine/database/unique_conflicts.h"
 #include "storage/base/coding.h"
 #include "storage/base/log.h"
@@ -30,12 +31,7 @@ Status RefuseClash(const CollectionDefinition& collection, const FieldIndexDefin
                          std::to_string(collection.field_indexes.size()) + " indexes, expected at most " +
                          std::to_string(kFieldIndexCountMax));
   }
-  const auto same = [&](const auto& each) { return each.name == index.name; };
-  if (std::any_of(collection.field_indexes.begin(), collection.field_indexes.end(), same) ||
-      std::any_of(collection.vector_indexes.begin(), collection.vector_indexes.end(), same)) {
-    return Status::AlreadyExists("index \"" + index.name + "\" exists");
-  }
-  return Status::Ok();
+  return collection.HasIndex(index.name) ? Status::AlreadyExists("index \"" + index.name + "\" exists") : Status::Ok();
 }
 
 }  // namespace
@@ -140,17 +136,27 @@ Status DatabaseCore::DropFieldIndex(const std::string& collection_name, const st
 
 Status DatabaseCore::WaitIndexed(std::chrono::milliseconds timeout,
                                  const std::function<void(std::uint64_t)>& progress) {
+  FORESHORE_RETURN_IF_ERROR(RefuseInsideRuntime("waiting for indexes"));
   const std::int64_t deadline_us = clock_->NowMonotonicUs() + timeout.count() * 1000;
   std::int64_t reported_us = 0;
   while (true) {
     FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
     if (const std::int64_t now_us = clock_->NowMonotonicUs(); progress && now_us - reported_us > 200'000) {
       FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
-      FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t pending, field_builder_->PendingCount(*view));
+      FORESHORE_ASSIGN_OR_RETURN(std::uint64_t pending, field_builder_->PendingCount(*view));
+      for (const CollectionDefinition& collection : view->catalog().collections) {
+        for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+          FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t count, predictive_->GuessPending(*view, collection, index));
+          pending += count;
+        }
+      }
       progress(pending);
       reported_us = now_us;
     }
-    FORESHORE_ASSIGN_OR_RETURN(const bool worked, field_builder_->Step());
+    FORESHORE_ASSIGN_OR_RETURN(bool worked, field_builder_->Step());
+    if (!worked) {
+      FORESHORE_ASSIGN_OR_RETURN(worked, predictive_->Step());
+    }
     if (!worked) break;
     if (clock_->NowMonotonicUs() > deadline_us) {
       return Status::Busy("database \"" + path() + "\": indexes are still being built after " +

@@ -119,6 +119,9 @@ Status DatabaseCore::ReleaseRetired() {
 Status DatabaseCore::DropRetiredKeyspaces() {
   std::set<std::string> known;
   for (const CollectionDefinition& collection : catalog_->collections) {
+    for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+      for (const std::string& name : PredictionKeyspaces(index.storage)) known.insert(name);
+    }
     for (const auto* list : {&collection.vector_indexes, &collection.next_vector_indexes}) {
       for (const VectorIndexDefinition& index : *list) known.insert(KeyspaceOf(index.id));
     }
@@ -126,9 +129,9 @@ Status DatabaseCore::DropRetiredKeyspaces() {
   FORESHORE_ASSIGN_OR_RETURN(const auto keyspaces, store_->ListKeyspaces());
   for (const KeyspaceInfo& keyspace : keyspaces) {
     const std::string_view number = std::string_view(keyspace.name).substr(1);
-    const bool is_of_vectors = keyspace.name.starts_with('v') && !number.empty() &&
-                               number.find_first_not_of("0123456789") == std::string_view::npos;
-    if (is_of_vectors && !known.contains(keyspace.name)) {
+    const bool is_derived = std::string_view("vqpw").find(keyspace.name.front()) != std::string_view::npos &&
+                            !number.empty() && number.find_first_not_of("0123456789") == std::string_view::npos;
+    if (is_derived && !known.contains(keyspace.name)) {
       FORESHORE_RETURN_IF_ERROR(store_->DropKeyspace(keyspace.name));
     }
   }

@@ -31,7 +31,7 @@ Status DatabaseCore::WaitEmbedded(std::chrono::milliseconds timeout,
     if (const std::int64_t now_us = clock_->NowMonotonicUs(); progress && now_us - reported_us > 200'000) {
       FORESHORE_ASSIGN_OR_RETURN(const auto indexes, ListIndexes());
       std::uint64_t pending = 0;
-      for (const IndexInfo& index : indexes) pending += index.pending_count;
+      for (const IndexInfo& index : indexes) pending += index.kind == IndexKind::kVector ? index.pending_count : 0;
       progress(pending);
       reported_us = now_us;
     }
@@ -72,7 +72,11 @@ Result<DatabaseStats> DatabaseCore::Stats() {
   DatabaseStats stats;
   FORESHORE_ASSIGN_OR_RETURN(stats.indexes, ListIndexes());
   FORESHORE_ASSIGN_OR_RETURN(stats.text_indexes, ListTextIndexes());
-  for (const IndexInfo& index : stats.indexes) stats.pending_embedding_count += index.pending_count;
+  for (const IndexInfo& index : stats.indexes) {
+    const bool is_predictive = index.kind == IndexKind::kPredictive;
+    (is_predictive ? stats.pending_prediction_count : stats.pending_embedding_count) += index.pending_count;
+    stats.failed_prediction_count += index.failed_count;
+  }
   const StoreStats store_stats = store_->Stats();
   stats.storage = options_.storage == StorageKind::kSqlite ? "sqlite" : "rocksdb";
   stats.disk_bytes = store_stats.disk_bytes + store_stats.write_ahead_bytes + text_->SizeBytes();

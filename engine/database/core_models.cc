@@ -95,6 +95,14 @@ Status DatabaseCore::RemoveAdapter(const std::string& model, const std::string& 
     return Status::Conflict("adapter \"" + adapter + "\" of model \"" + model + "\": vector index \"" + index->name +
                             "\" uses it, drop that first");
   }
+  const auto present = catalog();
+  for (const CollectionDefinition& collection : present->collections) {
+    for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+      if (index.options.model != model || index.options.adapter != adapter) continue;
+      return Status::Conflict("adapter \"" + adapter + "\" of model \"" + model + "\": index \"" + index.name +
+                              "\" predicts by it, drop that first");
+    }
+  }
   return models_->RemoveAdapter(model, adapter);
 }
 

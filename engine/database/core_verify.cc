@@ -155,6 +155,12 @@ Result<VerifyReport> DatabaseCore::Verify() {
           VerifyFieldIndex(*view, collection, index, [&](const std::string& problem) { verifier.Problem(problem); }));
       report.index_entry_count += entry_count;
     }
+    for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+      FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t entry_count,
+                                 VerifyPredictiveIndex(*view, collection, index,
+                                                       [&](std::string text) { verifier.Problem(std::move(text)); }));
+      report.index_entry_count += entry_count;
+    }
   }
   FORESHORE_RETURN_IF_ERROR(text_->Verify([&](std::string text) { verifier.Problem(std::move(text)); }));
   FORESHORE_ASSIGN_OR_RETURN(std::int64_t expected, log_->Tail(view->txn()));

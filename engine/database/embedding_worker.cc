@@ -5,6 +5,7 @@
 #include "engine/database/core.h"
 #include "engine/database/derived_vector_index.h"
 #include "engine/database/full_text_indexes.h"
+#include "engine/database/predictive_worker.h"
 #include "engine/database/stored_vector.h"
 #include "engine/model/model_registry.h"
 #include "index/quantizer.h"
@@ -51,21 +52,34 @@ void EmbeddingWorker::Stop() {
   sampler_.Drop();
 }
 
+namespace {
+
+// Logs an error when it first appears. Cancelled is the database closing under a step: what is pending is durable and
+// goes on at the next open.
+bool NoteStep(const Result<bool>& worked, std::string_view component, std::string& last_error) {
+  if (worked.ok()) {
+    last_error.clear();
+    return *worked;
+  }
+  if (worked.status().code() != ErrorCode::kCancelled && worked.status().ToString() != last_error) {
+    last_error = worked.status().ToString();
+    Log(LogLevel::kWarning, component, last_error);
+  }
+  return false;
+}
+
+}  // namespace
+
 void EmbeddingWorker::Run() {
-  std::string last_error;
+  std::string embed_error;
+  std::string predict_error;
   while (!stopping_) {
     const std::int64_t sequence = core_.last_sequence();
-    const Result<bool> worked = Step();
-    if (worked.ok()) {
-      last_error.clear();
-    } else if (worked.status().code() != ErrorCode::kCancelled && worked.status().ToString() != last_error) {
-      // Cancelled is the database closing under a step: what is pending is durable and goes on at the next open.
-      last_error = worked.status().ToString();
-      Log(LogLevel::kWarning, "embed", last_error);
-    }
+    const bool has_embedded = NoteStep(Step(), "embed", embed_error);
+    const bool has_predicted = NoteStep(core_.predictive().Step(), "predict", predict_error);
     const auto fills = core_.text().Fill(kTextFillBudget);  // An error was logged, and is tried again.
     const bool has_slices = RunSlices();
-    if ((worked.ok() && *worked) || (fills.ok() && *fills)) continue;
+    if (has_embedded || has_predicted || (fills.ok() && *fills)) continue;
     TendGraphs();
     // Half of the time is others': a slice is what a writer may have to wait for.
     if (has_slices) std::this_thread::sleep_for(kSlicePause);

@@ -21,6 +21,7 @@ enum class FieldMark : std::uint8_t {  // Stored: never renumber.
   kPlain = 0,
   kReal = 1,      // The number is integral and REAL.
   kDocument = 2,  // Only the document has the whole value: a text that was cut, an array or object, -0.0.
+  kFailed = 3,    // Of a predictive index: NULL because there is no prediction of the document.
 };
 
 // The tokens of the indexed paths of one document; empty where absent.

@@ -49,6 +49,10 @@ Status CollectionModelRows::Delete(const std::string& name) {
       if (index.options.model != name) continue;
       return Status::Conflict("model \"" + name + "\": vector index \"" + index.name + "\" uses it, drop that first");
     }
+    for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+      if (index.options.model != name) continue;
+      return Status::Conflict("model \"" + name + "\": index \"" + index.name + "\" predicts by it, drop that first");
+    }
   }
   const Status deleted = view->Delete(*models, name);
   if (deleted.code() == ErrorCode::kNotFound) return missing;

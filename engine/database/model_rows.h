@@ -15,7 +15,7 @@ class CollectionModelRows : public ModelRows {
   Result<std::optional<std::string>> Get(const std::string& name) override;
   Result<std::vector<std::string>> List() override;
   Status Put(const std::string& name, std::string_view body) override;
-  // kConflict where a vector field uses the model.
+  // kConflict where an index uses the model.
   Status Delete(const std::string& name) override;
   // A setting of this directory, which is not synced.
   Result<std::string> GetRegistered(const std::string& name) override;

@@ -262,6 +262,7 @@ Status WriteView::Follow(const CollectionDefinition& collection, std::int64_t do
   if (!collection.field_indexes.empty()) {
     FORESHORE_RETURN_IF_ERROR(FieldIndexes().Follow(collection, docid, old_body, body, origin == ChangeOrigin::kSync));
   }
+  FORESHORE_RETURN_IF_ERROR(FollowPredictions(collection, docid, old_body, body));
   FORESHORE_RETURN_IF_ERROR(FollowBlobs(collection, docid, old_body, body, origin));
   NoteFields(collection, body);
   return FollowExpiry(*write_txn_, collection, docid, old_body, body);

@@ -63,6 +63,12 @@ class WriteView : public ReadView {
   // Vector codes of one document, from the embedding worker. `stored` is an encoded StoredVector, empty to remove.
   Status PutVector(const VectorIndexDefinition& index, std::int64_t docid, Bytes stored);
 
+  // What the predictive worker computed of a document, which then no longer waits for it.
+  Status PutPrediction(const PredictiveIndexDefinition& index, std::int64_t docid, const PredictedValue& value);
+  Status ForgetPrediction(const PredictiveIndexDefinition& index, std::int64_t docid);
+  // From `next_docid` on documents are still to be looked at; INT64_MAX: none.
+  Status PutPredictionFill(const PredictiveIndexDefinition& index, std::int64_t next_docid);
+
   // Keeps blobs from being collected until this transaction has ended.
   void KeepBlobs(BlobHold hold) { blob_holds_.push_back(std::move(hold)); }
   // Savepoints nest; each call is about the last one that was not released. Rolling back undoes what was written since,
@@ -110,6 +116,10 @@ class WriteView : public ReadView {
                      std::string_view body, ChangeOrigin origin);
   Status FollowOwnVector(const VectorIndexDefinition& index, std::int64_t docid, std::string_view old_body,
                          std::string_view body, ChangeOrigin origin);
+  // write_predictions.cc
+  Status FollowPredictions(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
+                           std::string_view body);
+  Status DropPrediction(const PredictiveIndexDefinition& index, std::int64_t docid);
   FieldIndexWriter& FieldIndexes();
   // Before anything is written: a local write that a unique index refuses leaves the transaction as it was.
   Status CheckUnique(const CollectionDefinition& collection, std::int64_t docid, std::string_view body);

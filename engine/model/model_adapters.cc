@@ -39,7 +39,7 @@ Status ModelRegistry::RemoveAdapter(const std::string& name, const std::string& 
   FORESHORE_ASSIGN_OR_RETURN(const std::string body, RequireRow(name));
   FORESHORE_ASSIGN_OR_RETURN(ModelRow row, DecodeModelRow(body));
   if (row.adapters.erase(adapter) == 0) {
-    return Status::NotFound("model \"" + name + "\": has no adapter \"" + adapter + "\"");
+    return NoSuchAdapter(row, adapter);
   }
   return rows_.Put(name, EncodeModelRow(row));
 }
@@ -51,10 +51,7 @@ Result<std::shared_ptr<const BertAdapter>> ModelRegistry::LoadAdapter(const std:
   FORESHORE_ASSIGN_OR_RETURN(const ModelRow row, DecodeModelRow(body));
   const auto found = row.adapters.find(adapter);
   if (found == row.adapters.end()) {
-    std::string known;
-    for (const auto& [other, blob] : row.adapters) known += (known.empty() ? "" : ", ") + other;
-    return Status::NotFound("model \"" + name + "\": has no adapter \"" + adapter + "\", expected " +
-                            (known.empty() ? "one that was added" : "one of " + known));
+    return NoSuchAdapter(row, adapter);
   }
   FORESHORE_ASSIGN_OR_RETURN(const BlobId blob, ParseBlobId(found->second));
   const std::lock_guard lock(mutex_);

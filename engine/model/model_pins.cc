@@ -41,7 +41,7 @@ Result<ModelPin> ModelRegistry::PinOfRow(std::string_view row_body, const std::s
   if (adapter.empty()) return pin;
   const auto found = row.adapters.find(adapter);
   if (found == row.adapters.end()) {
-    return Status::NotFound("model \"" + row.info.name + "\": has no adapter \"" + adapter + "\"");
+    return NoSuchAdapter(row, adapter);
   }
   pin.adapter_version = found->second;
   return pin;

@@ -1,10 +1,8 @@
 #include "engine/model/model_registry.h"
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
-#include "engine/document/json.h"
 #include "engine/inference/bert_packed.h"
 #include "engine/inference/bert_quantize.h"
 #include "engine/inference/import_model.h"
@@ -13,6 +11,7 @@
 #include "engine/model/graph_model.h"
 #include "engine/model/model_manifest.h"
 #include "engine/model/model_row.h"
+#include "engine/model/predictor.h"
 #include "engine/model/runtime_model.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
@@ -335,27 +334,29 @@ Result<std::string> ModelRegistry::Predict(const std::string& name, std::string_
                                adapter + "\" with");
   }
   if (loaded->numbers) return loaded->numbers->Predict(input_json, cancellation);
-  FORESHORE_ASSIGN_OR_RETURN(const std::string input, NormaliseValue(input_json));
-  std::string_view token = input;
-  if (!input.empty() && input.front() == '{') token = FindValue(input, "text");
-  if (token.empty() || token.front() != '"') {
-    return Status::InvalidArgument("model \"" + name + "\": input is " + input.substr(0, 40) +
-                                   ", expected a string or {\"text\": string}");
-  }
-  FORESHORE_ASSIGN_OR_RETURN(const std::string text, UnescapeString(token));
   FORESHORE_ASSIGN_OR_RETURN(const auto model, Load(name, adapter));
-  std::vector<float> embedding(model->info().dimension);
-  const std::string_view texts[] = {text};
-  FORESHORE_RETURN_IF_ERROR(model->Embed(texts, embedding));
-  std::string out = "{\"embedding\":[";
-  char digits[32];
-  for (std::size_t i = 0; i < embedding.size(); ++i) {
-    if (i > 0) out.push_back(',');
-    const auto end = std::to_chars(digits, digits + sizeof digits, embedding[i]).ptr;
-    out.append(digits, end);
+  return PredictText("model \"" + name + "\"", *model, input_json);
+}
+
+Result<std::shared_ptr<const Predictor>> ModelRegistry::LoadPredictor(const std::string& name,
+                                                                      const std::string& adapter) {
+  constexpr int kAttempts = 8;  // The row may go on between two looks at it.
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto loaded, LoadVersion(name));
+    if (loaded->numbers && !adapter.empty()) {
+      return Status::Unsupported("model \"" + name + "\": is a general graph, expected a text model to use adapter \"" +
+                                 adapter + "\" with");
+    }
+    FORESHORE_ASSIGN_OR_RETURN(ModelPin pin, PinNow(name, adapter));
+    if (pin.version != loaded->version) continue;
+    std::shared_ptr<TextModel> texts;
+    if (!loaded->numbers) {
+      FORESHORE_ASSIGN_OR_RETURN(texts, LoadPinned(pin));
+    }
+    const bool is_runtime = loaded->numbers ? loaded->numbers->is_runtime() : loaded->texts != nullptr;
+    return std::make_shared<const Predictor>(std::move(pin), loaded->numbers, std::move(texts), is_runtime, costs_);
   }
-  out += "]}";
-  return out;
+  return Status::Busy("model \"" + name + "\": is being replaced all the time");
 }
 
 }  // namespace foreshore

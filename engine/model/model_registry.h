@@ -35,6 +35,7 @@ namespace foreshore {
 
 class BertAdapter;
 class BertTextModel;
+class Predictor;
 class Runtime;
 struct BertConfig;
 struct BertModel;
@@ -89,6 +90,7 @@ class NumberModel {
                              Cancellation* cancellation) = 0;
   // Whether a row becomes the same, bit for bit, alone and beside others.
   virtual bool has_independent_rows() const = 0;
+  virtual bool is_runtime() const { return false; }  // The application runs it.
 };
 
 // What Quantize and QuantizeGraph judge by, at least.
@@ -134,6 +136,8 @@ class ModelRegistry {
   Result<std::shared_ptr<NumberModel>> LoadNumbers(const std::string& name);
   // The same, with null for a text model.
   Result<std::shared_ptr<NumberModel>> LoadNumbersOrNull(const std::string& name);
+  // Whatever predict() runs by that name and adapter now, with the weights that it is of. Errors as Load()'s.
+  Result<std::shared_ptr<const Predictor>> LoadPredictor(const std::string& name, const std::string& adapter);
 
   // Makes `callback` what runs the model of that name, in place of an earlier one. The row becomes that of the options
   // where there is none, and where they name another version than was registered here last: a version that came by

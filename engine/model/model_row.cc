@@ -97,4 +97,11 @@ Result<ModelRow> DecodeModelRow(std::string_view body) {
   return row;
 }
 
+Status NoSuchAdapter(const ModelRow& row, const std::string& adapter) {
+  std::string known;
+  for (const auto& [other, blob] : row.adapters) known += (known.empty() ? "" : ", ") + other;
+  return Status::NotFound("model \"" + row.info.name + "\": has no adapter \"" + adapter + "\", expected " +
+                          (known.empty() ? "one that was added" : "one of " + known));
+}
+
 }  // namespace foreshore

@@ -22,5 +22,7 @@ Result<ModelRow> DecodeModelRow(std::string_view body);  // kCorruption
 
 // 1 to 64 letters, digits, '-', '_' or '.', else kInvalidArgument; `what` names the kind in the message.
 Status ValidateModelName(std::string_view what, const std::string& name);
+// kNotFound, naming those that there are.
+Status NoSuchAdapter(const ModelRow& row, const std::string& adapter);
 
 }  // namespace foreshore

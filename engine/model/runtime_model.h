@@ -32,6 +32,7 @@ class RuntimeNumberModel : public NumberModel {
   Status PredictRows(std::span<const float> values, std::size_t rows, RowOutput& out,
                      Cancellation* cancellation) override;
   bool has_independent_rows() const override { return true; }
+  bool is_runtime() const override { return true; }
 
  private:
   std::string where_;

@@ -6,6 +6,7 @@
 #include "engine/database/stored_vector.h"
 #include "engine/database/vector_reader.h"
 #include "engine/document/json.h"
+#include "engine/query/predicted_scan.h"
 #include "engine/query/sql_json.h"
 #include "engine/query/sqlite_callback.h"
 #include "engine/query/text_functions.h"
@@ -134,23 +135,46 @@ Result<const FieldScanPlan*> CollectionCursor::FindFieldScan(std::string_view te
   return &found->second;
 }
 
+Result<std::unique_ptr<EntryScan>> CollectionCursor::MakeEntryScan(const FieldScanPlan& plan,
+                                                                   std::vector<KeyRange> ranges) {
+  const FieldIndexDefinition* index = definition_->FindFieldIndex(plan.index_id);
+  if (!plan.is_predictive) {
+    return std::unique_ptr<EntryScan>(
+        std::make_unique<FieldScanCursor>(*view_, *definition_, *index, plan, std::move(ranges)));
+  }
+  const auto source = [this, index_id = plan.index_id] {
+    return table_.session.Predictions().Rows(*view_, *definition_, index_id, write_count());
+  };
+  FORESHORE_ASSIGN_OR_RETURN(const auto rows, source());
+  std::unique_ptr<FieldScanCursor> stored;
+  if (!rows->ReplacesAll()) {
+    stored = std::make_unique<FieldScanCursor>(*view_, *definition_, *index, plan, ranges);
+  }
+  return std::unique_ptr<EntryScan>(
+      std::make_unique<PredictedScan>(std::move(stored), source, std::move(ranges), plan.descending));
+}
+
 Status CollectionCursor::StartField(std::string_view text, sqlite3_value** arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const FieldScanPlan* plan, FindFieldScan(text));
   field_terms_ = FieldTerms(*plan, arguments);
-  field_index_ = definition_->FindFieldIndex(plan->index_id);
+  const FieldIndexDefinition* index = definition_->FindFieldIndex(plan->index_id);
+  if (plan->is_predictive) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto* predictive, table_.session.Predictions().Find(*definition_, plan->index_id));
+    index = &predictive->field;
+  }
   // The plan is of another version of the catalogue than the snapshot.
-  if (field_index_ == nullptr || !field_index_->is_ready) return StartWithoutIndex(*plan);
+  if (index == nullptr || !index->is_ready) return StartWithoutIndex(*plan);
   tests_documents_ = field_terms_.needs_documents();
   field_parts_.assign(table_.columns.size(), -1);
   for (std::size_t column = 0; column < table_.columns.size(); ++column) {
     const std::string& path = table_.columns[column].path;
-    for (std::size_t part = 0; part < field_index_->paths.size() && !path.empty(); ++part) {
-      const IndexedPath& indexed = field_index_->paths[part];
+    for (std::size_t part = 0; part < index->paths.size() && !path.empty(); ++part) {
+      const IndexedPath& indexed = index->paths[part];
       if (!indexed.is_each_element && indexed.path == path) field_parts_[column] = static_cast<int>(part);
     }
   }
   FORESHORE_ASSIGN_OR_RETURN(auto ranges, RangesOf(*plan, arguments));
-  field_scan_ = std::make_unique<FieldScanCursor>(*view_, *definition_, *field_index_, *plan, std::move(ranges));
+  FORESHORE_ASSIGN_OR_RETURN(field_scan_, MakeEntryScan(*plan, std::move(ranges)));
   return NextField();
 }
 
@@ -227,30 +251,28 @@ Result<std::unique_ptr<NeighbourCursor>> CollectionCursor::NearestAmong(const Ve
   request.index = &index;
   request.query = std::move(query);
   request.options = options;
-  // A transaction's own writes are in no sequence.
-  request.filter = can_be_written() ? std::make_shared<NearestFilter>() : table_.nearest_filters.Of(key);
+  // A transaction's own writes are in no sequence, and nor are the weights that a statement predicts by.
+  request.filter =
+      can_be_written() || plan->is_predictive ? std::make_shared<NearestFilter>() : table_.nearest_filters.Of(key);
   request.expected_count = plan->nearest_count;
   request.vector_count = table_.session.core.VectorCount(index);
-  request.gather = [this, field_index, plan, ranges](std::size_t count_max) {
-    return GatherDocids(*field_index, *plan, ranges, count_max);
-  };
+  request.gather = [this, plan, ranges](std::size_t count_max) { return GatherDocids(*plan, ranges, count_max); };
   FORESHORE_ASSIGN_OR_RETURN(auto scan, NearestScan::Start(*view_, std::move(request)));
   return std::unique_ptr<NeighbourCursor>(std::move(scan));
 }
 
-Result<std::optional<std::vector<std::int64_t>>> CollectionCursor::GatherDocids(const FieldIndexDefinition& index,
-                                                                                const FieldScanPlan& plan,
+Result<std::optional<std::vector<std::int64_t>>> CollectionCursor::GatherDocids(const FieldScanPlan& plan,
                                                                                 std::vector<KeyRange> ranges,
                                                                                 std::size_t count_max) {
   std::optional<std::vector<std::int64_t>> docids;
-  FieldScanCursor scan(*view_, *definition_, index, plan, std::move(ranges));
+  FORESHORE_ASSIGN_OR_RETURN(const auto scan, MakeEntryScan(plan, std::move(ranges)));
   docids.emplace();
   while (true) {
-    FORESHORE_ASSIGN_OR_RETURN(const bool found, scan.Next(false));
+    FORESHORE_ASSIGN_OR_RETURN(const bool found, scan->Next(false));
     if (!found) break;
     if (docids->size() % 256 == 0) FORESHORE_RETURN_IF_ERROR(table_.session.Check());
     if (docids->size() >= count_max) return std::optional<std::vector<std::int64_t>>();
-    docids->push_back(scan.docid());
+    docids->push_back(scan->docid());
   }
   return docids;
 }
@@ -623,6 +645,17 @@ Status CollectionCursor::VectorColumn(sqlite3_context* context, const TableColum
   return Status::Ok();
 }
 
+Status CollectionCursor::PredictedColumn(sqlite3_context* context, const TableColumn& column) {
+  FORESHORE_RETURN_IF_ERROR(EnsureDocument());
+  if (id_.empty()) return Status::Ok();  // Deleted meanwhile.
+  FORESHORE_ASSIGN_OR_RETURN(
+      const std::string_view token,
+      table_.session.Predictions().Token(*view_, *definition_, column.index_id, docid_, body_,
+                                         plan_.kind == ScanKind::kFull && only_ == nullptr, write_count()));
+  SetResultFromJson(context, token);
+  return Status::Ok();
+}
+
 std::string_view CollectionCursor::TokenOf(const TableColumn& column, int number) {
   if (window_ && !window_->rows().empty()) {
     for (const auto& feed : window_->feeds()) {
@@ -635,7 +668,7 @@ std::string_view CollectionCursor::TokenOf(const TableColumn& column, int number
 Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& column) {
   // An UPDATE that leaves the column alone: xUpdate sees that and keeps what is there, type and all.
   if (table_.session.running->writes && sqlite3_vtab_nochange(context)) return Status::Ok();
-  if (field_scan_ && !has_document_) {
+  if (field_scan_ && (!has_document_ || column.kind == ColumnKind::kPredicted)) {
     const int part = field_parts_[static_cast<std::size_t>(&column - table_.columns.data())];
     if (part >= 0 && field_scan_->Column(context, static_cast<std::size_t>(part))) return Status::Ok();
   }
@@ -663,6 +696,7 @@ Status CollectionCursor::Column(sqlite3_context* context, const TableColumn& col
     case ColumnKind::kVector:
       if (column.field_number < 0) return VectorColumn(context, column);
       break;
+    case ColumnKind::kPredicted: return PredictedColumn(context, column);
     default: break;
   }
   FORESHORE_RETURN_IF_ERROR(EnsureDocument());

@@ -58,6 +58,9 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   Status StartField(std::string_view text, sqlite3_value** arguments);
   Status StartListed(std::string_view text, sqlite3_value** arguments);
   Result<const FieldScanPlan*> FindFieldScan(std::string_view text) const;
+  // Of an index that the snapshot has, or of a predictive one.
+  Result<std::unique_ptr<EntryScan>> MakeEntryScan(const FieldScanPlan& plan, std::vector<KeyRange> ranges);
+  Status PredictedColumn(sqlite3_context* context, const TableColumn& column);
   Status StartWithoutIndex(const FieldScanPlan& plan);
   // Whether the current row's document passes the terms that SQLite leaves to this scan.
   bool Passes() const { return !tests_documents_ || field_terms_.Pass(body_); }
@@ -68,8 +71,7 @@ class CollectionCursor : public sqlite3_vtab_cursor {
                                                         const NeighbourOptions& options, std::string_view text,
                                                         sqlite3_value** arguments);
   // What the scan finds; nothing where that is more than `count_max`.
-  Result<std::optional<std::vector<std::int64_t>>> GatherDocids(const FieldIndexDefinition& index,
-                                                                const FieldScanPlan& plan, std::vector<KeyRange> ranges,
+  Result<std::optional<std::vector<std::int64_t>>> GatherDocids(const FieldScanPlan& plan, std::vector<KeyRange> ranges,
                                                                 std::size_t count_max);
   Status StartIdOrder(const ScanPlan& plan, sqlite3_value** arguments);
   Status StartText(const ScanPlan& plan, sqlite3_value** arguments);
@@ -103,9 +105,8 @@ class CollectionCursor : public sqlite3_vtab_cursor {
   const DocumentRestriction* only_ = nullptr;  // Set: all that this scan may yield.
   std::size_t only_position_ = 0;
   std::unique_ptr<DocumentCursor> scan_;
-  std::unique_ptr<RowWindow> window_;                  // Rows of scan_ that were read ahead.
-  const FieldIndexDefinition* field_index_ = nullptr;  // Of field_scan_.
-  std::unique_ptr<FieldScanCursor> field_scan_;
+  std::unique_ptr<RowWindow> window_;  // Rows of scan_ that were read ahead.
+  std::unique_ptr<EntryScan> field_scan_;
   std::vector<int> field_parts_;  // By column: which of the index's paths it is; -1: none.
   FieldTerms field_terms_;
   bool tests_documents_ = false;      // With field_terms_.

@@ -218,7 +218,7 @@ void Planner::Finish(const ScanPlan& plan, double cost, double rows, const std::
 // neighbours until enough of them pass.
 std::optional<FieldCandidate> Planner::NearestFilter(const CollectionDefinition& definition, double vector_count) {
   // What is found is narrowed, and k counts neighbours before any other term.
-  if (definition.field_indexes.empty() || found_.count >= 0 || found_.id_equal >= 0) return std::nullopt;
+  if (!HasFieldScans(definition) || found_.count >= 0 || found_.id_equal >= 0) return std::nullopt;
   const double documents = static_cast<double>(table_.session.EstimateRows(definition));
   auto best = BestFieldScan(table_, definition, info_, documents);
   if (!best || best->positions.empty()) return std::nullopt;
@@ -362,7 +362,7 @@ void Planner::ChooseIdOrder(double rows) {
 
 // Whether a secondary index serves better than a scan of all documents or of a run of ids.
 bool Planner::ChooseField(const CollectionDefinition& definition, double rows) {
-  if (definition.field_indexes.empty()) return false;
+  if (!HasFieldScans(definition)) return false;
   auto best = BestFieldScan(table_, definition, info_, rows);
   if (!best) return false;
   double other_cost = 10 + rows;

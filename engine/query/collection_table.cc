@@ -127,6 +127,7 @@ std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
     for (const IndexedPath& path : index.paths) add_path(path.path);
     for (const FieldTerm& term : index.predicate) add_path(term.path);
   }
+  for (const PredictiveIndexDefinition& index : collection.predictive_indexes) add_path(index.path);
   for (const VectorIndexDefinition& index : collection.vector_indexes) {
     if (!usable(index.options.field)) continue;
     TableColumn column{ColumnKind::kVector, index.options.field, "", index.id, -1};
@@ -150,6 +151,10 @@ std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
     columns.push_back({ColumnKind::kRank, "rank", "", 0, -1});
     columns.push_back({ColumnKind::kScore, "score", "", 0, -1});
   }
+  for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+    if (!usable(index.column)) continue;
+    columns.push_back({ColumnKind::kPredicted, index.column, "", index.id, -1, PathOfPrediction(index.column)});
+  }
   columns.push_back({ColumnKind::kFullText, collection.name, "", 0, -1});
   return columns;
 }
@@ -157,6 +162,7 @@ std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
 std::string DeclarationOf(const CollectionDefinition& collection) {
   std::string sql = "CREATE TABLE x(";
   std::string vectors;
+  std::string predictions;
   for (const TableColumn& column : ColumnsOf(collection)) {
     if (column.kind != ColumnKind::kId) sql += ", ";
     sql += QuoteIdentifier(column.name);
@@ -171,6 +177,10 @@ std::string DeclarationOf(const CollectionDefinition& collection) {
       case ColumnKind::kRank:
       case ColumnKind::kScore:
       case ColumnKind::kFullText: sql += " HIDDEN"; break;
+      case ColumnKind::kPredicted:
+        sql += " HIDDEN";
+        predictions += " " + std::to_string(column.index_id);
+        break;
     }
   }
   std::string fields;  // Statements are planned anew where an index came or went.
@@ -178,7 +188,7 @@ std::string DeclarationOf(const CollectionDefinition& collection) {
     if (index.is_ready) fields += " " + std::to_string(index.id);
   }
   if (collection.text_index) vectors += ", full-text index " + std::to_string(collection.text_index->id);
-  return sql + ") /* vector indexes" + vectors + ", indexes" + fields + " */";
+  return sql + ") /* vector indexes" + vectors + ", indexes" + fields + ", predictive" + predictions + " */";
 }
 
 CollectionTable::CollectionTable(SessionState& session_reference, const CollectionDefinition& definition)

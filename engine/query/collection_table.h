@@ -31,6 +31,7 @@ enum class ColumnKind : std::uint8_t {
   kNearestCount,
   kRank,
   kScore,
+  kPredicted,
   kFullText
 };
 
@@ -38,9 +39,9 @@ struct TableColumn {
   ColumnKind kind = ColumnKind::kField;
   std::string name;
   std::string key;             // The field's name as a JSON string token; empty where it is no top-level field.
-  std::uint32_t index_id = 0;  // Of a vector field.
+  std::uint32_t index_id = 0;  // Of a vector field, or a predictive index.
   int field_number = -1;       // Place among the columns that have a key.
-  std::string path = {};       // Of a field, top-level or nested (kPath), in internal form.
+  std::string path = {};       // Of a field, top-level or nested (kPath), in internal form; of a prediction.
 };
 
 // Fields whose name clashes (case-insensitively) or cannot be a column are left out.

@@ -152,6 +152,7 @@ Status RowWriter::CollectEdit(const TableColumn& column, sqlite3_value* value, s
     case ColumnKind::kNearestCount:
     case ColumnKind::kRank:
     case ColumnKind::kScore:
+    case ColumnKind::kPredicted:
     case ColumnKind::kFullText: return Status::InvalidArgument(Named(column) + " is hidden and cannot be written");
     case ColumnKind::kPath: return Status::Unsupported(Named(column) + " is nested: write it through body");
     case ColumnKind::kVector: {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "engine/database/field_statistics.h"
+#include "engine/database/predictive_worker.h"
 #include "engine/document/json.h"
 #include "engine/query/sql_json.h"
 
@@ -15,7 +16,8 @@ constexpr double kSeekCost = 4;
 constexpr double kKeyStepCost = 0.6;       // An entry whose document is not needed.
 constexpr double kDocumentStepCost = 3.5;  // An entry with its document, which lies anywhere.
 constexpr double kSortStepCost = 0.1;
-constexpr double kInListCount = 10;  // How long an IN list is, is not known when a plan is made.
+constexpr double kPredictStepCost = 40;  // A document whose prediction is missing: some microseconds at the least.
+constexpr double kInListCount = 10;      // How long an IN list is, is not known when a plan is made.
 constexpr double kUnknownLimit = 100;
 
 // Guesses where there are no statistics.
@@ -32,6 +34,7 @@ bool IsEqual(int op) {
 
 // "site", "\"site.name\"": as it would be written in SQL.
 std::string NameOfPath(const IndexedPath& path) {
+  if (IsPathOfPrediction(path.path)) return path.path.substr(1);
   const std::string name = PathForPeople(path.path);
   return name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == std::string::npos
              ? name
@@ -57,7 +60,9 @@ class IndexPlanner {
     const bool narrows = !candidate_.positions.empty() || candidate_.plan.not_null;
     if (!narrows && !candidate_.orders && !IsCovering()) return std::nullopt;
     candidate_.plan.index_id = index_.id;
-    candidate_.plan.converts = table_.session.statement_converts();
+    candidate_.plan.is_predictive = IsPathOfPrediction(index_.paths[0].path);
+    // A document does not say what is predicted of it, so that SQLite tests the terms itself.
+    candidate_.plan.converts = candidate_.plan.is_predictive || table_.session.statement_converts();
     CollectChecked();
     Estimate();
     Describe();
@@ -356,6 +361,11 @@ class IndexPlanner {
     visited_fraction_ = document_count_ > 0 ? std::min(1.0, visited / document_count_) : 0;
     candidate_.rows = passing;
     candidate_.cost = 10 + kSeekCost * list_count + visited * (IsCovering() ? kKeyStepCost : kDocumentStepCost);
+    if (candidate_.plan.is_predictive) {
+      const double missing = static_cast<double>(table_.session.core.predictive().Backlog(index_.id));
+      candidate_.cost += kPredictStepCost * missing;
+      candidate_.is_known &= missing == 0;
+    }
   }
 
   void Describe() {
@@ -413,11 +423,14 @@ std::optional<FieldCandidate> BestFieldScan(CollectionTable& table, const Collec
   const auto total = [&](const FieldCandidate& each) {
     return each.cost + (each.orders ? 0 : SortCost(info, each.rows));
   };
-  for (const FieldIndexDefinition& index : definition.field_indexes) {
-    if (!index.is_ready) continue;
+  const auto consider = [&](const FieldIndexDefinition& index) {
     auto candidate = IndexPlanner(table, definition, index, info, document_count).Plan();
     if (candidate && (!best || total(*candidate) < total(*best))) best = std::move(candidate);
+  };
+  for (const FieldIndexDefinition& index : definition.field_indexes) {
+    if (index.is_ready) consider(index);
   }
+  for (const PredictiveIndexDefinition& index : definition.predictive_indexes) consider(index.field);
   return best;
 }
 

@@ -29,6 +29,10 @@ struct FieldCandidate {
 // What sorting so many rows would cost, for plans that leave it to SQLite.
 double SortCost(const sqlite3_index_info& info, double rows);
 
+inline bool HasFieldScans(const CollectionDefinition& definition) {
+  return !definition.field_indexes.empty() || !definition.predictive_indexes.empty();
+}
+
 // The cheapest plan over an index that narrows the scan or gives its order; nullopt where none does.
 std::optional<FieldCandidate> BestFieldScan(CollectionTable& table, const CollectionDefinition& definition,
                                             sqlite3_index_info& info, double document_count);

@@ -48,6 +48,7 @@ struct FieldScanPlan {
   // Of the index, as many as the terms are about: a snapshot may not have it.
   std::vector<std::string> paths;
   std::vector<bool> checked_matches;  // By match: SQLite does not test it again.
+  bool is_predictive = false;         // Of a predictive index: predicted_scan.h.
   std::uint64_t nearest_count = 0;    // For k-NN: how many documents it is expected to find; 0: few, or not known.
 
   // Whether SQLite leaves single values and bounds to the scan.
@@ -66,16 +67,26 @@ struct KeyRange {
 // What one run asks for, in ascending order and without overlap.
 Result<std::vector<KeyRange>> RangesOf(const FieldScanPlan& plan, sqlite3_value** arguments);
 
-class FieldScanCursor {
+// The entries that a plan over an index visits.
+class EntryScan {
+ public:
+  virtual ~EntryScan() = default;
+  // Moves to the next entry; false at the end. `was_written`: this transaction wrote since the last move.
+  virtual Result<bool> Next(bool was_written) = 0;
+  virtual std::int64_t docid() const = 0;
+  // Sets the result to the value of one of the index's paths. False: only the document has it.
+  virtual bool Column(sqlite3_context* context, std::size_t path_number) = 0;
+};
+
+class FieldScanCursor : public EntryScan {
  public:
   FieldScanCursor(ReadView& view, const CollectionDefinition& collection, const FieldIndexDefinition& index,
                   const FieldScanPlan& plan, std::vector<KeyRange> ranges);
 
-  // Moves to the next entry; false at the end. `was_written`: this transaction wrote since the last move.
-  Result<bool> Next(bool was_written);
-  std::int64_t docid() const { return docid_; }
-  // Sets the result to the value of one of the index's paths. False: only the document has it.
-  bool Column(sqlite3_context* context, std::size_t path_number);
+  Result<bool> Next(bool was_written) override;
+  std::int64_t docid() const override { return docid_; }
+  bool Column(sqlite3_context* context, std::size_t path_number) override;
+  Bytes key() const { return key_; }  // Of the entry; valid until the next move.
 
  private:
   struct Entry {

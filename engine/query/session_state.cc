@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <utility>
 
 #include "engine/query/collection_table.h"
 #include "engine/query/explain_inference.h"
 #include "engine/query/predict_table.h"
+#include "engine/query/predictions_in_sql.h"
 #include "engine/query/readings_table.h"
 #include "engine/query/sql_functions.h"
 #include "engine/query/sql_statement.h"
@@ -13,6 +15,7 @@
 #include "engine/query/text_functions.h"
 #include "engine/query/time_functions.h"
 #include "engine/query/vector_sources_table.h"
+#include "foreshore/sql_tokens.h"
 
 namespace foreshore {
 
@@ -37,10 +40,6 @@ struct Advice {
 constexpr Advice kAdvice[] = {
     {"UPSERT not implemented", "use INSERT OR REPLACE, or UPDATE first and INSERT where it changed no document"},
     {"RETURNING is not available", "use SELECT in the same transaction, after an UPDATE or before a DELETE"}};
-
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
-}
 
 // Only CAST, rowid (also called oid) and SQLite's own tables have a numeric affinity here, with which a comparison
 // takes texts for numbers. Where such a word stands in a string or a name, less is taken for granted than could be.
@@ -93,6 +92,16 @@ const char* ActionName(int action) {
     case SQLITE_DETACH: return "DETACH";
     default: return "this statement";
   }
+}
+
+std::vector<std::string> ColumnNamesOf(sqlite3_stmt* statement) {
+  std::vector<std::string> names;
+  const int count = sqlite3_column_count(statement);
+  for (int i = 0; i < count; ++i) {
+    const char* name = sqlite3_column_name(statement, i);
+    names.emplace_back(name ? name : "");
+  }
+  return names;
 }
 
 ErrorCode CodeOf(int sqlite_code) {
@@ -207,6 +216,17 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   }
   OwnedStatement owner(compiled, &sqlite3_finalize);
   if (sqlite3_stmt_isexplain(compiled) != 0) control = TransactionControl::kNone;
+  std::string text(sql.substr(0, used));
+  const std::vector<std::string> names = ColumnNamesOf(compiled);
+  std::optional<IndexedStatement> indexed;
+  if (calls_models) {
+    sqlite3_stmt* fresh = nullptr;
+    FORESHORE_RETURN_IF_ERROR(UseIndexes(text, &fresh, indexed));
+    if (indexed) {
+      owner.reset(compiled = fresh);
+      std::swap(text, indexed->sql);  // From here on `indexed->sql` is the original.
+    }
+  }
   // The authorizer hears BEGIN of any kind; only those that take locks touch the file.
   if (control == TransactionControl::kBegin && sqlite3_stmt_readonly(compiled) == 0) {
     control = TransactionControl::kBeginImmediate;
@@ -215,15 +235,19 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
       std::make_unique<SqlStatement>(shared_from_this(), compiled, control, control_savepoint, preparing_converts);
   static_cast<void>(owner.release());
   if (calls_models && sqlite3_stmt_isexplain(compiled) == 2) {
-    statement->AddPlanSteps(ExplainInference(*this, BehindExplain(sql.substr(0, used))));
+    statement->AddPlanSteps(ExplainInference(*this, BehindExplain(text)));
   }
+  if (indexed && sqlite3_stmt_isexplain(compiled) == 2) {
+    statement->AddPlanSteps(ExplainPredictiveIndexes(*this, *indexed));
+  }
+  if (indexed) statement->KeepOriginal(indexed->sql, names);
   if (!misplaced_match.empty()) {
     return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +
                                    "\" must be an AND term of WHERE or of a join's ON, not under OR or NOT, not in the "
                                    "result, and not on the optional side of an outer join");
   }
   if (plans_nearest && sqlite3_stmt_isexplain(compiled) == 0) {
-    FORESHORE_RETURN_IF_ERROR(CheckNearestPlacement(sql.substr(0, used)));
+    FORESHORE_RETURN_IF_ERROR(CheckNearestPlacement(text));
   }
   if (consumed_bytes == nullptr && used < sql.size()) {
     sqlite3_stmt* more = nullptr;
@@ -236,6 +260,51 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
     }
   }
   return statement;
+}
+
+Status SessionState::UseIndexes(std::string_view sql, sqlite3_stmt** compiled,
+                                std::optional<IndexedStatement>& indexed) {
+  indexed = UsePredictiveIndexes(*this, sql);
+  if (!indexed) return Status::Ok();
+  calls_models = false;
+  planned_rows.clear();
+  text_collections.clear();
+  plans_nearest = false;
+  misplaced_match.clear();
+  preparing_converts = MayConvert(indexed->sql);
+  StatementReads* const told = std::exchange(reads, nullptr);  // They were told of the original.
+  const int code = sqlite3_prepare_v3(db, indexed->sql.c_str(), -1, 0, compiled, nullptr);
+  reads = told;
+  return code == SQLITE_OK ? Status::Ok() : ErrorOf(code);
+}
+
+Result<sqlite3_stmt*> SessionState::Recompile(const std::string& sql) {
+  sqlite3_stmt* compiled = nullptr;
+  preparing_converts = MayConvert(sql);
+  if (const int code = sqlite3_prepare_v3(db, sql.c_str(), -1, 0, &compiled, nullptr); code != SQLITE_OK) {
+    return ErrorOf(code);
+  }
+  OwnedStatement owner(compiled, &sqlite3_finalize);
+  std::optional<IndexedStatement> indexed;
+  sqlite3_stmt* fresh = nullptr;
+  FORESHORE_RETURN_IF_ERROR(UseIndexes(sql, &fresh, indexed));
+  if (indexed) owner.reset(fresh);
+  return owner.release();
+}
+
+Result<const StatementModel*> SessionState::ModelOf(std::string_view name, std::string_view adapter) {
+  for (const StatementModel& known : running->models) {
+    if (known.name == name && known.adapter == adapter) return &known;
+  }
+  FORESHORE_ASSIGN_OR_RETURN(auto predictor, core.models().LoadPredictor(std::string(name), std::string(adapter)));
+  const std::size_t width = predictor->numbers() ? predictor->numbers()->row_width().value_or(0) : 0;
+  running->models.push_back({std::string(name), std::string(adapter), std::move(predictor), width});
+  return &running->models.back();
+}
+
+StatementPredictions& SessionState::Predictions() {
+  if (!running->predictions) running->predictions = std::make_unique<StatementPredictions>(*this);
+  return *running->predictions;
 }
 
 // SQLite may read the branches of an OR one after the other and so push a MATCH into one of them, where the result
@@ -441,7 +510,11 @@ int SessionState::Authorize(void* self, int action, const char* first, const cha
                             const char* /*trigger*/) {
   auto& session = *static_cast<SessionState*>(self);
   if (session.declaring_) return SQLITE_OK;
-  if (session.reads) session.reads->Note(action, first, second);
+  if (session.traced_reads) {
+    if (action == SQLITE_READ) session.traced_reads->emplace_back(first ? first : "", second ? second : "");
+  } else if (session.reads) {
+    session.reads->Note(action, first, second);
+  }
   const std::string_view name = first ? first : "";
   switch (action) {
     case SQLITE_SELECT:
@@ -524,7 +597,9 @@ std::vector<std::string> SessionState::Names() {
   if (declared) {
     for (const CollectionDefinition& collection : declared->collections) {
       names.insert(collection.name);
-      for (const TableColumn& column : ColumnsOf(collection)) names.insert(column.name);
+      for (const TableColumn& column : ColumnsOf(collection)) {
+        if (column.kind != ColumnKind::kPredicted) names.insert(column.name);  // Nobody writes it as a name.
+      }
     }
   }
   sqlite3_stmt* compiled = nullptr;

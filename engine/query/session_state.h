@@ -11,14 +11,18 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/database/core.h"
 #include "engine/model/model_registry.h"
+#include "engine/model/predictor.h"
 #include "engine/query/sql_transaction.h"
+#include "engine/query/statement_predictions.h"
 #include "engine/query/statement_reads.h"
 #include "foreshore/sql.h"
 
@@ -26,6 +30,7 @@ namespace foreshore {
 
 class CollectionCursor;
 class SqlStatement;
+struct IndexedStatement;
 
 // What BEGIN and its kin ask for; they never reach SQLite's own transactions.
 enum class TransactionControl : std::uint8_t {
@@ -45,11 +50,12 @@ struct DocumentRestriction {
   std::vector<std::int64_t> docids;
 };
 
-// A model of numbers as one run of a statement sees it: the same for all of its rows.
+// A model as one run of a statement sees it: the same for all of its rows.
 struct StatementModel {
   std::string name;
-  std::shared_ptr<NumberModel> model;  // Null: a text model, which calls ask for themselves.
-  std::size_t row_width = 0;           // Where it takes rows; else 0.
+  std::string adapter;
+  std::shared_ptr<const Predictor> predictor;  // Shared with what the run knows of predictive indexes.
+  std::size_t row_width = 0;                   // Where it takes rows; else 0.
 };
 
 // The state of one statement between its first Step and its end.
@@ -66,7 +72,8 @@ struct StatementRun {
   bool has_savepoint = false;           // Made before its first write in a transaction; gone when the step ends.
   bool rolls_transaction_back = false;  // It failed under OR ROLLBACK.
   std::vector<StatementModel> models;   // That predict() has met.
-  bool has_yielded = false;             // A row was handed out: a writing statement has written everything by then.
+  std::unique_ptr<StatementPredictions> predictions;
+  bool has_yielded = false;  // A row was handed out: a writing statement has written everything by then.
 
   // See SessionState::Check.
   std::uint64_t seen_interrupt_count = 0;
@@ -86,6 +93,8 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   Status Open();
 
   Result<std::unique_ptr<SqlStatement>> Prepare(std::string_view sql, std::size_t* consumed_bytes);
+  // One statement that compiled before, as the tables are declared now; the caller finalizes it.
+  Result<sqlite3_stmt*> Recompile(const std::string& sql);
 
   // The snapshot of the statement that is being stepped.
   Result<ReadView*> View();
@@ -93,6 +102,10 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   Result<WriteView*> Writer();
   // At the end of each step of `run`: keeps what it wrote or takes it back. An error has ended the transaction.
   Status SettleSavepoint(StatementRun& run, bool keeps);
+
+  // The model for all rows of the statement that is being stepped; valid until the next call.
+  Result<const StatementModel*> ModelOf(std::string_view name, std::string_view adapter);
+  StatementPredictions& Predictions();  // Of the same.
 
   // Whether the statement that is being stepped has to stop: interrupted, out of time, or told so by its caller.
   Status Check() override;
@@ -142,6 +155,8 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   std::map<std::string, std::int64_t> planned_rows;  // By plan as EXPLAIN QUERY PLAN has it, where calls_models.
   std::vector<std::uint32_t> text_collections;
   StatementReads* reads = nullptr;  // Set: is told what the statement reads.
+  // Set: gets every column that is read, with its table, in SQLite's order, and `reads` nothing.
+  std::vector<std::pair<std::string, std::string>>* traced_reads = nullptr;
 
   // Of SQLite's functions; "max" and "min" count, although with two arguments they are none.
   bool IsAggregate(const std::string& function);
@@ -173,6 +188,8 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   static int Authorize(void* self, int action, const char* first, const char* second, const char* database,
                        const char* trigger);
   int Refuse(const std::string& what);
+  // Compiles what says the same as `sql`, which compiles, where an index holds predictions of it. Else sets nothing.
+  Status UseIndexes(std::string_view sql, sqlite3_stmt** compiled, std::optional<IndexedStatement>& indexed);
 
   Status error_;
   std::atomic<std::uint64_t> interrupt_count_{0};

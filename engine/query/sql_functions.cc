@@ -68,20 +68,9 @@ void Embed(sqlite3_context* context, int count, sqlite3_value** arguments) {
                       [](void* kept) { delete static_cast<CachedEmbedding*>(kept); });
 }
 
-// The model for all rows of the statement.
-Result<const StatementModel*> FindStatementModel(SessionState& session, std::string_view name) {
-  for (const StatementModel& known : session.running->models) {
-    if (known.name == name) return &known;
-  }
-  FORESHORE_ASSIGN_OR_RETURN(auto model, session.core.models().LoadNumbersOrNull(std::string(name)));
-  const std::size_t width = model ? model->row_width().value_or(0) : 0;
-  session.running->models.push_back({std::string(name), std::move(model), width});
-  return &session.running->models.back();
-}
-
-// By a model of numbers. The argument may be a row that a scan has predicted ahead.
-Status PredictNumbers(sqlite3_context* context, SessionState& session, const StatementModel& known,
-                      std::string_view input) {
+// The argument may be a row that a scan has predicted ahead.
+Status PredictOne(sqlite3_context* context, SessionState& session, const StatementModel& known,
+                  std::string_view input) {
   const auto set = [&](const std::string& text) {
     sqlite3_result_text64(context, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
     sqlite3_result_subtype(context, kJsonSubtype);
@@ -94,32 +83,28 @@ Status PredictNumbers(sqlite3_context* context, SessionState& session, const Sta
       return Status::Ok();
     }
   }
-  InferenceTimer timer(session.core.models().costs(), known.name, 1);
-  const auto text = known.model->Predict(input, &session);
-  if (!text.ok()) {
-    timer.Cancel();
-    return text.status();
-  }
+  const auto text = known.predictor->Predict(input, &session);
+  if (!text.ok()) return text.status();
   set(*text);
-  if (is_column && known.model->has_independent_rows()) last.cursor->PredictAhead(last.column, known.name, known.model);
+  const auto& numbers = known.predictor->numbers();
+  if (is_column && numbers->has_independent_rows()) last.cursor->PredictAhead(last.column, known.name, numbers);
   return Status::Ok();
 }
 
 void Predict(sqlite3_context* context, int count, sqlite3_value** arguments) {
   if (AnyNull(count, arguments)) return;
   SessionState& session = SessionOf(context);
-  if (session.running != nullptr && (count < 3 || TextOf(arguments[2]).empty())) {
-    const auto known = FindStatementModel(session, TextOf(arguments[0]));
+  const std::string_view name = TextOf(arguments[0]);
+  const std::string_view input = TextOf(arguments[1]);
+  const std::string_view adapter = count > 2 ? TextOf(arguments[2]) : std::string_view();
+  if (session.running != nullptr) {
+    const auto known = session.ModelOf(name, adapter);
     if (!known.ok()) return session.FailFunction(context, known.status());
-    if ((*known)->model) {
-      const Status status = PredictNumbers(context, session, **known, TextOf(arguments[1]));
-      if (!status.ok()) session.FailFunction(context, status);
-      return;
-    }
+    const Status status = PredictOne(context, session, **known, input);
+    if (!status.ok()) session.FailFunction(context, status);
+    return;
   }
-  const std::string adapter = count > 2 ? std::string(TextOf(arguments[2])) : std::string();
-  const auto result =
-      session.core.models().Predict(std::string(TextOf(arguments[0])), TextOf(arguments[1]), adapter, &session);
+  const auto result = session.core.models().Predict(std::string(name), input, std::string(adapter), &session);
   if (!result.ok()) return SessionOf(context).FailFunction(context, result.status());
   sqlite3_result_text64(context, result->data(), result->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
   sqlite3_result_subtype(context, kJsonSubtype);

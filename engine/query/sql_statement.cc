@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace foreshore {
 namespace {
@@ -34,6 +35,23 @@ void SqlStatement::NoteColumns() {
     const char* name = sqlite3_column_name(statement_, i);
     columns_.emplace_back(name ? name : "");
   }
+}
+
+void SqlStatement::KeepOriginal(std::string sql, std::vector<std::string> names) {
+  original_sql_ = std::move(sql);
+  if (names.size() == columns_.size()) columns_ = std::move(names);
+  declared_version_ = session_->declared->version;
+}
+
+// The column of an index that was dropped would be missing.
+Status SqlStatement::RecompileIfOld() {
+  if (original_sql_.empty() || declared_version_ == session_->declared->version) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(sqlite3_stmt* const fresh, session_->Recompile(original_sql_));
+  sqlite3_transfer_bindings(statement_, fresh);
+  sqlite3_finalize(std::exchange(statement_, fresh));
+  declared_version_ = session_->declared->version;
+  reprepare_count_ = 0;
+  return Status::Ok();
 }
 
 bool SqlStatement::IsIdColumn(int index) const {
@@ -96,6 +114,7 @@ void SqlStatement::EndRun() {
   has_row_ = false;
   plan_step_ = 0;
   if (statement_) sqlite3_reset(statement_);
+  run_.predictions.reset();
   run_.view.reset();
   run_.shared_view = nullptr;
   run_.models.clear();
@@ -114,12 +133,15 @@ Result<bool> SqlStatement::Step() {
     phase_ = Phase::kDone;
     return false;
   }
-  if (phase_ == Phase::kReady) Start();
+  if (phase_ == Phase::kReady) {
+    FORESHORE_RETURN_IF_ERROR(RecompileIfOld());
+    Start();
+  }
   if (plan_step_ > 0) return NextPlanStep();
   const int code = StepOnce();
   if (const int count = sqlite3_stmt_status(statement_, SQLITE_STMTSTATUS_REPREPARE, 0); count != reprepare_count_) {
     reprepare_count_ = count;  // The tables were declared anew: "*" may mean more columns now.
-    NoteColumns();
+    if (original_sql_.empty() || sqlite3_column_count(statement_) != static_cast<int>(columns_.size())) NoteColumns();
   }
   if (code != SQLITE_ROW && code != SQLITE_DONE) return Fail(session_->ErrorOf(code));
   // A statement writes everything before its first row, so nothing of it needs undoing from here on.

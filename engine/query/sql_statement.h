@@ -36,7 +36,12 @@ class SqlStatement : public Statement {
   void AbortRun(const Status& why);
 
   // Further rows of EXPLAIN QUERY PLAN, by their details.
-  void AddPlanSteps(std::vector<std::string> details) { plan_steps_ = std::move(details); }
+  void AddPlanSteps(const std::vector<std::string>& details) {
+    plan_steps_.insert(plan_steps_.end(), details.begin(), details.end());
+  }
+  // `statement` was made of another text, in which columns of predictive indexes stand for what `sql` says. It is
+  // compiled anew where the tables are declared otherwise by then. `names` are the result's.
+  void KeepOriginal(std::string sql, std::vector<std::string> names);
 
  private:
   Result<bool> NextPlanStep();
@@ -50,6 +55,7 @@ class SqlStatement : public Statement {
   Result<bool> Finish();
   Status Fail(Status status);
   void NoteColumns();
+  Status RecompileIfOld();
 
   std::shared_ptr<SessionState> session_;  // Shared: the statement may outlive its SqlSession.
   sqlite3_stmt* statement_;
@@ -62,6 +68,8 @@ class SqlStatement : public Statement {
   Status failure_;
   int reprepare_count_ = 0;
   std::vector<std::string> columns_;
+  std::string original_sql_;            // Empty: what was compiled.
+  std::uint64_t declared_version_ = 0;  // Of the catalogue, when it was.
 };
 
 }  // namespace foreshore

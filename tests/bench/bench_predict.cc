@@ -6,11 +6,15 @@
 //                                               commands
 //   "sql STATEMENT" -> nanoseconds to step through all of its rows, by the clock and on the processor, and how many
 //   "first STATEMENT" -> its first column, row by row, and an empty line
+//   "index MODEL" -> a predictive index over x at $[0][0]: nanoseconds until it is filled, by the clock and on the
+//                    processor, and 0
+//   "drop MODEL" -> the same of dropping it
 #include <time.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <string>
 
@@ -63,6 +67,28 @@ Status Answer(Database& database, const std::string& sql, bool prints) {
   return Status::Ok();
 }
 
+Status Time(const std::function<Status()>& work) {
+  const std::int64_t begun = ClockNs();
+  const std::int64_t processor_begun = ProcessorNs();
+  FORESHORE_RETURN_IF_ERROR(work());
+  std::printf("%lld %lld 0\n", static_cast<long long>(ClockNs() - begun),
+              static_cast<long long>(ProcessorNs() - processor_begun));
+  std::fflush(stdout);
+  return Status::Ok();
+}
+
+Status Obey(Database& database, const std::string& command, const std::string& argument) {
+  if (command == "index") {
+    return Time([&]() -> Status {
+      FORESHORE_RETURN_IF_ERROR(
+          database.CreatePredictiveIndex("rows", {.model = argument, .path = "x", .output = "$[0][0]"}));
+      return database.WaitIndexed();
+    });
+  }
+  if (command == "drop") return Time([&] { return database.DropPredictiveIndex("rows", argument + "_x"); });
+  return Answer(database, argument, command == "first");
+}
+
 Status Run(int argument_count, char** arguments) {
   DatabaseOptions options;
   options.create = true;
@@ -78,7 +104,7 @@ Status Run(int argument_count, char** arguments) {
   std::fflush(stdout);
   for (std::string line; std::getline(std::cin, line);) {
     const std::string command = line.substr(0, line.find(' '));
-    FORESHORE_RETURN_IF_ERROR(Answer(*database, line.substr(command.size() + 1), command == "first"));
+    FORESHORE_RETURN_IF_ERROR(Obey(*database, command, line.substr(command.size() + 1)));
   }
   return database->Close();
 }

@@ -322,6 +322,13 @@ static void test_indexes(foreshore_database* db) {
   CHECK_CODE(foreshore_put(db, "indexed", "b", document, strlen(document), &error), FORESHORE_ALREADY_EXISTS);
   CHECK_OK(foreshore_drop_field_index(db, "indexed", "n,kind", &error));
   CHECK_CODE(foreshore_drop_field_index(db, "indexed", "n,kind", &error), FORESHORE_NOT_FOUND);
+  CHECK_CODE(foreshore_create_predictive_index(db, "indexed", NULL, "n", "$[0]", NULL, NULL, &error),
+             FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_create_predictive_index(db, "indexed", "m", "n", NULL, NULL, NULL, &error),
+             FORESHORE_INVALID_ARGUMENT);
+  CHECK_CODE(foreshore_create_predictive_index(db, "indexed", "m", "n", "$[0]", NULL, NULL, &error),
+             FORESHORE_NOT_FOUND);
+  CHECK_CODE(foreshore_drop_predictive_index(db, "indexed", "m_n", &error), FORESHORE_NOT_FOUND);
 }
 
 static void test_vectors(foreshore_database* db) {

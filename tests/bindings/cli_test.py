@@ -760,6 +760,32 @@ class VectorTest(CommandLineTest):
         self.fails("index", "sources", self.db, "points.none", says="points.none")
         self.fails("index", "sources", self.db, "nowhere", says=["nowhere", "points"])
 
+    def predictive_index(self):
+        """Over what the model and its adapter make of a text."""
+        self.ok("create", self.db, "--collection", "said")
+        lines = [{"id": f"n{n}", "text": text} for n, text in enumerate(["the pump", "hot", "a b c"])]
+        self.ok("import", self.db, "said", "-", stdin="".join(json.dumps(line) + "\n" for line in lines))
+        create = ["index", "create", self.db, "said", "text", "--predict", "--model", "tiny"]
+        self.fails(*create, says=["said.tiny_text", "output"])
+        self.fails(*create, "--output", "$.embedding[0]", "--unique", says="--predict")
+        self.fails("index", "create", self.db, "said", "text", "--output", "$[0]", says="--predict")
+        self.ok(*create, "--output", "$.embedding[0]", "--adapter", "one", "--name", "first")
+        first = "predict('tiny', body -> '$.text', 'one') ->> '$.embedding[0]'"
+        plan = self.ok("sql", self.db, f"EXPLAIN QUERY PLAN SELECT id FROM said WHERE {first} > 0")
+        self.assertIn("index first", plan)
+        self.assertIn("no inference", plan)
+        found = self.ok_json("sql", self.db, f"SELECT id FROM said WHERE {first} > -2 ORDER BY {first}")
+        listed = {index["name"]: index for index in self.ok_json("index", "list", self.db)}
+        self.assertEqual(listed["said.first"]["kind"], "predictive")
+        self.assertEqual(listed["said.first"]["output"], "$.embedding[0]")
+        self.assertIn("predictive", self.ok("index", "list", self.db))
+        self.assertIn("said.first", self.ok("stats", self.db))
+        self.assertEqual(self.ok_json("stats", self.db)["pending_prediction_count"], 0)
+        self.fails("model", "remove", self.db, "tiny", says="said.first")
+        self.ok("verify", self.db)
+        self.ok("index", "drop", self.db, "said.first")
+        self.assertEqual(self.ok_json("sql", self.db, f"SELECT id FROM said WHERE {first} > -2 ORDER BY {first}"), found)
+
     def test_adapters_are_kept_beside_a_model(self):
         self.ok("model", "add", self.db, "tiny", TINY)
         plain = self.ok("predict", self.db, "tiny", "--input", '"the pump"')
@@ -768,6 +794,7 @@ class VectorTest(CommandLineTest):
         self.assertNotEqual(self.ok("predict", self.db, "tiny", "--input", '"the pump"', "--adapter", "one"), plain)
         self.assertEqual(self.ok("predict", self.db, "tiny", "--input", '"the pump"'), plain)
         self.fails("predict", self.db, "tiny", "--input", '"x"', "--adapter", "two", says=["two", "expected one of one"])
+        self.predictive_index()
         self.fails("model", "add-adapter", self.db, "tiny", "two", self.folder, says="adapter_config.json")
         self.ok("model", "remove-adapter", self.db, "tiny", "one")
         self.fails("predict", self.db, "tiny", "--input", '"x"', "--adapter", "one", says="one")

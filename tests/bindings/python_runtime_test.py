@@ -51,6 +51,30 @@ class RuntimeTest(unittest.TestCase):
         rows = self.db.sql("SELECT predict('scores', x) AS p FROM notes ORDER BY id").all()
         self.assertEqual([row["p"] for row in rows], [f"[[{n - 1}]]" for n in range(10)])
 
+    def test_predictions_are_indexed(self):
+        asked = []
+
+        def double(rows):
+            asked.append(rows.shape[0])
+            return [row[0] * 2 + row[1] for row in rows.tolist()]
+
+        self.scores(double)
+        for n in range(20):
+            self.db.put("notes", f"n{n:02}", {"x": [n, 0.5]})
+        self.db.create_predictive_index("notes", "scores", "x", "$[0][0]", name="hot")
+        self.db.wait_indexed()
+        asked.clear()
+        sql = "SELECT id FROM notes WHERE predict('scores', x) ->> '$[0][0]' > ? ORDER BY id"
+        self.assertEqual([row["id"] for row in self.db.sql(sql, 35)], ["n18", "n19"])
+        self.assertEqual(asked, [])
+        self.assertEqual([(index["name"], index["kind"], index["failed_count"]) for index in self.db.indexes()],
+                         [("notes.hot", "predictive", 0)])
+        with self.assertRaises(foreshore.Conflict):
+            self.db.remove_model("scores")
+        self.db.drop_predictive_index("notes", "hot")
+        self.assertEqual([row["id"] for row in self.db.sql(sql, 35)], ["n18", "n19"])
+        self.assertNotEqual(asked, [])
+
     def test_an_array_of_floats_is_taken_as_it_is(self):
         self.scores(lambda rows: array.array("f", [row[0] * 2 for row in rows.tolist()]))
         self.assertEqual(self.db.predict("scores", [1.25, 0]), [[2.5]])

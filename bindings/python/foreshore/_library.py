@@ -175,6 +175,8 @@ _CALLS = {
     "changes_status": [_HANDLE],
     "create_field_index": [_HANDLE, _TEXT, _TEXT, ctypes.c_int32, _TEXT, _TEXT],
     "drop_field_index": [_HANDLE, _TEXT, _TEXT],
+    "create_predictive_index": [_HANDLE, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT],
+    "drop_predictive_index": [_HANDLE, _TEXT, _TEXT],
     "wait_indexed": [_HANDLE, ctypes.c_int64],
     "create_vector_index": [_HANDLE, _TEXT, ctypes.POINTER(VectorIndexOptions)],
     "drop_vector_index": [_HANDLE, _TEXT, _TEXT],

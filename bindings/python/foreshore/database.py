@@ -432,6 +432,21 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
         """`name` as it was given, or the paths joined by commas."""
         _call("drop_field_index", self._open_handle(), _encoded(collection, "collection"), _encoded(name, "name"))
 
+    def create_predictive_index(self, collection: str, model: str, path: str, output: str,
+                                adapter: Optional[str] = None, name: Optional[str] = None) -> None:
+        """Keeps the number at `output` ("$[0][0]") of what the model makes of each document's value at the path.
+
+        SQL's predict('model', path) ->> '$[0][0]' is then answered without inference. Values are computed in the
+        background (see `wait_indexed`); a statement that needs what is still missing computes it.
+        """
+        _call("create_predictive_index", self._open_handle(), _encoded(collection, "collection"),
+              _encoded(model, "model"), _encoded(path, "path"), _encoded(output, "output"),
+              _optional(adapter, "adapter"), _optional(name, "name"))
+
+    def drop_predictive_index(self, collection: str, name: str) -> None:
+        """`name` as it was given, or model and path joined by an underscore."""
+        _call("drop_predictive_index", self._open_handle(), _encoded(collection, "collection"), _encoded(name, "name"))
+
     def wait_indexed(self, timeout: Optional[float] = None) -> None:
         """Until every index is built; seconds, None for as long as it takes."""
         _call("wait_indexed", self._open_handle(), -1 if timeout is None else int(timeout * 1000))

@@ -24,6 +24,7 @@
 #include "foreshore/database_options.h"
 #include "foreshore/hnswlib_import.h"
 #include "foreshore/model.h"
+#include "foreshore/predictive_index.h"
 #include "foreshore/runtime.h"
 #include "foreshore/sql.h"
 #include "foreshore/status.h"
@@ -69,17 +70,20 @@ struct UniqueConflict {
   std::string other_document_id;  // The one that had the value before.
 };
 
-enum class IndexKind : std::uint8_t { kVector, kField };
+enum class IndexKind : std::uint8_t { kVector, kField, kPredictive };
 
 struct IndexInfo : VectorUpkeepInfo {
   std::string name;  // "notes.embedding", "notes.site,size"
   std::string collection;
   IndexKind kind = IndexKind::kVector;
-  FieldIndexOptions fields;          // kField.
-  std::uint64_t entry_count = 0;     // kField: as of the last statistics.
-  std::uint64_t conflict_count = 0;  // kField: unique values that merges brought twice.
-  bool is_ready = true;              // False: still being built, and not used.
-  VectorFieldOptions options;        // kVector, as all that follows.
+  FieldIndexOptions fields;           // kField.
+  std::uint64_t entry_count = 0;      // kField: as of the last statistics.
+  std::uint64_t conflict_count = 0;   // kField: unique values that merges brought twice.
+  PredictiveIndexOptions predictive;  // kPredictive, with model_version, adapter_version, entry_count, pending_count.
+  std::uint64_t failed_count = 0;     // kPredictive: documents whose input the model does not take.
+  std::string failure;                // kPredictive: of one of them, why, and its id.
+  bool is_ready = true;               // False: still being built, and not used.
+  VectorFieldOptions options;         // kVector, as all that follows.
   std::uint64_t vector_count = 0;
   std::uint64_t pending_count = 0;  // Documents whose vector is missing or stale.
   // What it keeps in memory, and what lies in mapped files, which is there as far as it is read and there is room.
@@ -167,6 +171,8 @@ struct DatabaseStats {
   std::int64_t log_entry_count = 0;
   std::uint64_t rescued_count = 0;
   std::uint64_t pending_embedding_count = 0;
+  std::uint64_t pending_prediction_count = 0;  // Of predictive indexes.
+  std::uint64_t failed_prediction_count = 0;   // Documents whose input a model does not take; see IndexInfo.
   std::uint64_t subscription_count = 0;
   std::string replica;           // Hexadecimal identity of this directory.
   bool identity_forked = false;  // This open found the directory copied or its store restored.
@@ -286,6 +292,10 @@ class Database {
   // name is taken.
   Status CreateFieldIndex(const std::string& collection, const FieldIndexOptions& options);
   Status DropFieldIndex(const std::string& collection, const std::string& name);  // As in options.name; kNotFound.
+  // Is filled in the background. kNotFound also for the model or adapter; kAlreadyExists where the name, or an index of
+  // the same expression, is there. While it is there its model cannot be removed (kConflict).
+  Status CreatePredictiveIndex(const std::string& collection, const PredictiveIndexOptions& options);
+  Status DropPredictiveIndex(const std::string& collection, const std::string& name);  // As in options.name; kNotFound.
   // Until every index is built; kBusy after `timeout`. Reports how many documents are left, now and then.
   Status WaitIndexed(std::chrono::milliseconds timeout = std::chrono::hours(24),
                      const std::function<void(std::uint64_t pending)>& progress = {});
@@ -308,7 +318,7 @@ class Database {
   Result<ModelInfo> AddModel(const std::string& name, const std::string& path, const ModelImportOptions& options = {});
   Result<std::vector<ModelInfo>> ListModels();
   Result<ModelInfo> GetModel(const std::string& name);  // kNotFound
-  Status RemoveModel(const std::string& name);          // kConflict where a vector field uses it.
+  Status RemoveModel(const std::string& name);          // kConflict where an index uses it.
   // Makes of a text model in f32 or int8 a smaller one under the name `as`, calibrated and judged on documents. Where
   // it falls short the report says so, and nothing is kept. kInvalidArgument where there is too little text, or a
   // number is not finite.

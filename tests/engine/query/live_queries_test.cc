@@ -9,6 +9,7 @@
 
 #include "storage/base/clock.h"
 #include "tests/engine/database/core_test.h"
+#include "tests/engine/query/prediction_database.h"
 #include "tests/engine/query/sql_test_database.h"
 
 namespace foreshore {
@@ -612,6 +613,42 @@ TEST_CASE("live: 100 subscriptions and 1,000 commits run only the statements tha
   for (const auto& follower : followers) {
     CHECK(follower->delivery_count == 11);
     CHECK(follower->rows.size() == 10);
+  }
+}
+
+TEST_CASE("live: a predicate over predictions follows documents and the model, and asks it about what changed alone") {
+  for (const StorageKind kind : kPredictionKinds) {
+    CAPTURE(static_cast<int>(kind));
+    PredictionDatabase test(kind, 50);
+    test.Create();
+    test.Fill();
+    LiveQueries live(*test.core, false);
+    Follower follower(live,
+                      "SELECT id, predict('sum', x) ->> '$[0][0]' AS s FROM a "
+                      "WHERE predict('sum', x) ->> '$[0][0]' > 48 ORDER BY s",
+                      {});
+    live.RunOnce();
+    CHECK(follower.TakeLast() == "+0 p0048|48.5; +1 p0049|49.5");
+    CHECK(follower.columns == std::vector<std::string>{"id", "s"});
+    const std::size_t before = test.row_count;
+    test.Put("a", "p0001", R"({"x":[100,0]})");
+    live.RunOnce();
+    CHECK(follower.TakeLast() == "+2 p0001|100");
+    CHECK(test.row_count == before + 1);
+    test.Fill();
+    live.RunOnce();
+    CHECK(follower.TakeLast() == "");  // What was pending is what was told.
+    test.Put("a", "p0049", R"({"x":[1,0]})");
+    Delete(test, "a", "p0048");
+    live.RunOnce();
+    CHECK(follower.Text() == "p0001|100");
+    test.Register("2", 2);
+    live.RunOnce();
+    CHECK(follower.rows.size() == 25);  // 2 i + 0.5 above 48 from 24 on, but for 48 and 49, and 200.
+    CHECK(follower.Text().ends_with("p0001|200"));
+    test.Fill();
+    live.RunOnce();
+    CHECK(follower.rows.size() == 25);
   }
 }
 

@@ -81,11 +81,16 @@ std::string Rows(Session& session, std::string_view sql) {
 }
 
 struct SqlTestDatabase {
-  explicit SqlTestDatabase(StorageKind storage = StorageKind::kSqlite) {
+  // `works_in_background`: models fill what they have to fill by themselves.
+  explicit SqlTestDatabase(StorageKind storage = StorageKind::kSqlite, bool works_in_background = true) {
     DatabaseOptions options;
     options.create = true;
     options.storage = storage;
     options.durability = Durability::kNormal;
+    options.embed_in_background = works_in_background;
+    Open(options);
+  }
+  void Open(const DatabaseOptions& options) {
     auto opened = DatabaseCore::Open(directory.path() + "/db.foreshore", options);
     REQUIRE_MESSAGE(opened.ok(), opened.status().ToString());
     core = std::move(opened).value();

@@ -1,0 +1,132 @@
+#include "engine/database/predicted_rows.h"
+
+#include <algorithm>
+
+#include "engine/database/core.h"
+#include "engine/document/json.h"
+#include "storage/base/coding.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kRowsAtOnce = 256;
+
+}  // namespace
+
+Status PredictValues(const PredictiveIndexDefinition& index, const Predictor& predictor,
+                     std::span<const std::string> tokens, std::vector<PredictedValue>& values,
+                     Cancellation* cancellation) {
+  values.assign(tokens.size(), PredictedValue());
+  std::vector<std::string> inputs;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    std::string input = InputOfToken(tokens[i], predictor.takes_text());
+    if (input.empty()) continue;
+    inputs.push_back(std::move(input));
+    places.push_back(i);
+  }
+  std::vector<Result<std::string>> results;
+  if (const Status status = predictor.PredictAll(inputs, results, cancellation); !status.ok()) {
+    return status.WithContext("index \"" + index.name + "\"");
+  }
+  for (std::size_t i = 0; i < places.size(); ++i) values[places[i]] = ValueOf(index, results[i]);
+  return Status::Ok();
+}
+
+Result<std::int64_t> ReadPredictionFill(ReadView& view, const PredictiveIndexDefinition& index) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto fill, view.txn().Get(index.pending, kPredictionFillKey));
+  if (!fill) return std::int64_t{INT64_MAX};
+  if (fill->size() == sizeof(std::int64_t)) return LoadFixed<std::int64_t>(fill->data());
+  return Status::Corruption("index \"" + index.name + "\": its filling's place has " + std::to_string(fill->size()) +
+                            " bytes, expected 8");
+}
+
+Status VisitPendingPredictions(ReadView& view, const PredictiveIndexDefinition& index,
+                               const std::function<bool(std::int64_t docid)>& visit) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.txn().NewCursor(index.pending));
+  for (Status status = cursor->Seek(kPredictionFillKey + 1);; status = cursor->Next()) {
+    FORESHORE_RETURN_IF_ERROR(status);
+    if (!cursor->valid() || !visit(cursor->integer_key())) return Status::Ok();
+  }
+}
+
+Result<PredictionLookup> PredictionLookup::Begin(ReadView& view, const PredictiveIndexDefinition& index, bool is_stored,
+                                                 const Predictor& predictor) {
+  PredictionLookup lookup;
+  lookup.index_ = &index;
+  lookup.computes_all_ = !is_stored || predictor.pin() != index.pin;
+  if (lookup.computes_all_) return lookup;
+  FORESHORE_ASSIGN_OR_RETURN(lookup.fill_, ReadPredictionFill(view, index));
+  return lookup;
+}
+
+Result<std::optional<PredictedValue>> PredictionLookup::Find(ReadView& view, std::int64_t docid) const {
+  if (computes_all_ || docid >= fill_) return std::optional<PredictedValue>();
+  FORESHORE_ASSIGN_OR_RETURN(const auto pending, view.txn().Get(index_->pending, docid));
+  if (pending) return std::optional<PredictedValue>();
+  FORESHORE_ASSIGN_OR_RETURN(const auto bytes, view.txn().Get(index_->values, docid));
+  if (!bytes) return std::optional<PredictedValue>();
+  FORESHORE_ASSIGN_OR_RETURN(PredictedValue value, PredictedValue::Decode(*bytes));
+  return std::optional<PredictedValue>(std::move(value));
+}
+
+Result<std::shared_ptr<const PredictedRows>> PredictedRows::Complete(ReadView& view,
+                                                                     const CollectionDefinition& collection,
+                                                                     const PredictiveIndexDefinition& index,
+                                                                     bool is_stored, const Predictor& predictor,
+                                                                     Cancellation* cancellation) {
+  auto made = std::make_shared<PredictedRows>();
+  std::vector<std::int64_t> docids;
+  std::vector<std::string> tokens;
+  const auto compute = [&]() -> Status {
+    std::vector<PredictedValue> values;
+    FORESHORE_RETURN_IF_ERROR(PredictValues(index, predictor, tokens, values, cancellation));
+    for (std::size_t i = 0; i < docids.size(); ++i) {
+      Row& row = made->rows_.emplace_back();
+      row.docid = docids[i];
+      row.key = values[i].Key(docids[i], row.marks);
+      row.token = values[i].token();
+    }
+    docids.clear();
+    tokens.clear();
+    return Status::Ok();
+  };
+  const auto add = [&](std::int64_t docid, std::string_view body) -> Status {
+    docids.push_back(docid);
+    tokens.emplace_back(FindValue(body, index.path));
+    return docids.size() < kRowsAtOnce ? Status::Ok() : compute();
+  };
+  std::vector<std::int64_t> pending;
+  made->from_ = INT64_MIN;
+  if (is_stored && predictor.pin() == index.pin) {
+    FORESHORE_ASSIGN_OR_RETURN(made->from_, ReadPredictionFill(view, index));
+    FORESHORE_RETURN_IF_ERROR(VisitPendingPredictions(view, index, [&](std::int64_t docid) {
+      if (docid < made->from_) pending.push_back(docid);
+      return docid < made->from_;
+    }));
+  }
+  for (const std::int64_t docid : pending) {
+    made->row_numbers_[docid] = SIZE_MAX;
+    FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, docid));
+    if (document) FORESHORE_RETURN_IF_ERROR(add(docid, document->body));
+  }
+  if (made->from_ != INT64_MAX) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, made->from_));
+    while (true) {
+      FORESHORE_ASSIGN_OR_RETURN(const bool more, documents->Next());
+      if (!more) break;
+      FORESHORE_RETURN_IF_ERROR(add(documents->docid(), documents->body()));
+    }
+  }
+  FORESHORE_RETURN_IF_ERROR(compute());
+  std::sort(made->rows_.begin(), made->rows_.end(), [](const Row& a, const Row& b) { return a.key < b.key; });
+  for (std::size_t i = 0; i < made->rows_.size(); ++i) made->row_numbers_[made->rows_[i].docid] = i;
+  return std::shared_ptr<const PredictedRows>(std::move(made));
+}
+
+const PredictedRows::Row* PredictedRows::Find(std::int64_t docid) const {
+  const auto found = row_numbers_.find(docid);
+  return found == row_numbers_.end() || found->second == SIZE_MAX ? nullptr : &rows_[found->second];
+}
+
+}  // namespace foreshore

@@ -1,0 +1,233 @@
+#include "engine/database/predictive_worker.h"
+
+#include <algorithm>
+
+#include "engine/database/core.h"
+#include "engine/database/field_statistics.h"
+#include "engine/database/predicted_rows.h"
+#include "engine/document/json.h"
+#include "engine/model/model_registry.h"
+#include "storage/base/log.h"
+
+namespace foreshore {
+namespace {
+
+constexpr std::size_t kBatchDocumentCount = 1024;
+constexpr std::size_t kBatchBytesMax = 8U << 20;  // Of inputs, as soon as there are so many.
+constexpr std::size_t kPieceCount = 256;          // Inputs between two looks at the clock, where calls take many;
+constexpr std::size_t kPieceCountAlone = 8;       // where they take one.
+constexpr std::int64_t kBatchUs = 100'000;        // Of inference.
+
+}  // namespace
+
+struct PredictiveWorker::Batch {
+  struct Item {
+    std::int64_t docid = 0;
+    std::string token;
+  };
+  std::vector<Item> items;
+  std::vector<PredictedValue> values;  // Of the first items, as many as time allowed.
+  std::int64_t fill = INT64_MAX;       // Where the filling stands; INT64_MAX: it is done.
+  std::int64_t next_fill = INT64_MAX;  // And goes, where all items are computed.
+  std::size_t pending_count = 0;       // The first items are of documents that were written.
+  bool is_empty() const { return items.empty() && fill == INT64_MAX; }
+};
+
+Result<bool> PredictiveWorker::Step() {
+  const std::lock_guard lock(step_mutex_);
+  Status first = ReleaseRetired();
+  const auto catalog = core_.catalog();
+  for (const CollectionDefinition& collection : catalog->collections) {
+    for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+      const Result<bool> worked = StepIndex(collection, index);
+      if (worked.ok() && *worked) return true;
+      if (!worked.ok() && first.ok()) first = worked.status().WithContext("index \"" + index.name + "\"");
+    }
+  }
+  if (!first.ok()) return first;
+  return false;
+}
+
+Result<bool> PredictiveWorker::StepIndex(const CollectionDefinition& collection,
+                                         const PredictiveIndexDefinition& index) {
+  FORESHORE_ASSIGN_OR_RETURN(const ModelPin pin, core_.models().PinNow(index.options.model, index.options.adapter));
+  // predict() follows the row at once, so that values of other weights serve nobody.
+  if (pin != index.pin) return core_.BeginPredictions(index, pin);
+  Batch batch;
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
+    view->ShowExpired();  // A filling passes a document once, and it may be extended after that.
+    FORESHORE_RETURN_IF_ERROR(Collect(*view, collection, index, batch));
+    FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t count, GuessPending(*view, collection, index));
+    SetBacklog(index.id, count);
+  }
+  if (batch.is_empty()) return false;
+  FORESHORE_RETURN_IF_ERROR(Compute(index, batch));
+  return Store(collection, index, batch);
+}
+
+Status PredictiveWorker::Collect(ReadView& view, const CollectionDefinition& collection,
+                                 const PredictiveIndexDefinition& index, Batch& batch) const {
+  std::vector<std::int64_t> docids;
+  FORESHORE_RETURN_IF_ERROR(VisitPendingPredictions(view, index, [&](std::int64_t docid) {
+    docids.push_back(docid);
+    return docids.size() < kBatchDocumentCount;
+  }));
+  std::size_t bytes = 0;
+  for (const std::int64_t docid : docids) {
+    if (bytes > kBatchBytesMax) break;
+    FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, docid));
+    batch.items.push_back({docid, document ? std::string(FindValue(document->body, index.path)) : std::string()});
+    bytes += batch.items.back().token.size();
+  }
+  batch.pending_count = batch.items.size();
+  FORESHORE_ASSIGN_OR_RETURN(batch.fill, ReadPredictionFill(view, index));
+  batch.next_fill = batch.fill;
+  if (batch.fill == INT64_MAX) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, batch.fill));
+  while (batch.items.size() < kBatchDocumentCount && bytes <= kBatchBytesMax) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool more, documents->Next());
+    batch.next_fill = more ? documents->docid() + 1 : INT64_MAX;
+    if (!more) break;
+    batch.items.push_back({documents->docid(), std::string(FindValue(documents->body(), index.path))});
+    bytes += batch.items.back().token.size();
+  }
+  return Status::Ok();
+}
+
+Status PredictiveWorker::Compute(const PredictiveIndexDefinition& index, Batch& batch) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto predictor,
+                             core_.models().LoadPredictor(index.options.model, index.options.adapter));
+  // The row has gone on since: what it is then comes with the next step.
+  if (predictor->pin() != index.pin) {
+    batch.items.clear();
+    batch.next_fill = batch.fill;
+    return Status::Ok();
+  }
+  const auto& numbers = predictor->numbers();
+  const bool takes_rows = numbers && numbers->row_width() && numbers->has_independent_rows();
+  const std::size_t piece_count = takes_rows ? kPieceCount : kPieceCountAlone;
+  const std::int64_t begun_us = core_.clock().NowMonotonicUs();
+  std::vector<std::string> tokens;
+  std::vector<PredictedValue> values;
+  while (batch.values.size() < batch.items.size()) {
+    tokens.clear();
+    const std::size_t end = std::min(batch.items.size(), batch.values.size() + piece_count);
+    for (std::size_t i = batch.values.size(); i < end; ++i) tokens.push_back(batch.items[i].token);
+    FORESHORE_RETURN_IF_ERROR(PredictValues(index, *predictor, tokens, values, nullptr));
+    batch.values.insert(batch.values.end(), values.begin(), values.end());
+    if (core_.clock().NowMonotonicUs() - begun_us > kBatchUs) break;
+  }
+  return Status::Ok();
+}
+
+Result<bool> PredictiveWorker::Store(const CollectionDefinition& collection, const PredictiveIndexDefinition& index,
+                                     const Batch& batch) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the predictive worker"));
+  view->ShowExpired();
+  const CollectionDefinition* present = view->catalog().FindById(collection.id);
+  const PredictiveIndexDefinition* now = present != nullptr ? present->FindPredictiveIndex(index.id) : nullptr;
+  // It was dropped or began anew: that brings no work, but the catalogue has changed.
+  if (now == nullptr || now->storage != index.storage) return true;
+  for (std::size_t i = 0; i < batch.values.size(); ++i) {
+    const Batch::Item& item = batch.items[i];
+    FORESHORE_ASSIGN_OR_RETURN(const auto document, view->GetByDocid(*present, item.docid));
+    if (!document) {
+      FORESHORE_RETURN_IF_ERROR(view->ForgetPrediction(*now, item.docid));
+    } else if (FindValue(document->body, index.path) == item.token) {
+      FORESHORE_RETURN_IF_ERROR(view->PutPrediction(*now, item.docid, batch.values[i]));
+    }  // Else it was written since, and waits for its turn.
+  }
+  std::int64_t next_fill = batch.next_fill;
+  if (batch.values.size() < batch.items.size()) {
+    const bool is_in_fill = batch.values.size() >= batch.pending_count;
+    next_fill = is_in_fill ? batch.items[batch.values.size()].docid : batch.fill;
+  }
+  if (next_fill != batch.fill) FORESHORE_RETURN_IF_ERROR(view->PutPredictionFill(*now, next_fill));
+  FORESHORE_RETURN_IF_ERROR(view->Commit());
+  if (next_fill == INT64_MAX && batch.fill != INT64_MAX) {
+    // A filling moves no sequence, by which statistics know that they are old.
+    core_.field_statistics().Refresh(index.id).IgnoreError();
+    Log(LogLevel::kInfo, "predict", "index \"" + index.name + "\" is filled");
+  }
+  return true;
+}
+
+Result<PredictiveWorker::Pending> PredictiveWorker::CountWritten(ReadView& view,
+                                                                 const PredictiveIndexDefinition& index) {
+  Pending pending;
+  FORESHORE_ASSIGN_OR_RETURN(pending.fill, ReadPredictionFill(view, index));
+  const auto now = core_.models().PinNow(index.options.model, index.options.adapter);
+  if (now.ok() && *now != index.pin) pending.fill = INT64_MIN;
+  FORESHORE_RETURN_IF_ERROR(VisitPendingPredictions(view, index, [&](std::int64_t docid) {
+    pending.written_count += docid < pending.fill ? 1 : 0;
+    return docid < pending.fill;
+  }));
+  return pending;
+}
+
+Result<std::uint64_t> PredictiveWorker::PendingCount(ReadView& view, const CollectionDefinition& collection,
+                                                     const PredictiveIndexDefinition& index) {
+  FORESHORE_ASSIGN_OR_RETURN(const Pending pending, CountWritten(view, index));
+  if (pending.fill == INT64_MAX) return pending.written_count;
+  std::uint64_t count = pending.written_count;
+  FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, pending.fill));
+  while (true) {
+    FORESHORE_ASSIGN_OR_RETURN(const bool more, documents->Next());
+    if (!more) break;
+    ++count;
+  }
+  return std::max<std::uint64_t>(count, 1);  // The filling itself has to be marked as done.
+}
+
+Result<std::uint64_t> PredictiveWorker::GuessPending(ReadView& view, const CollectionDefinition& collection,
+                                                     const PredictiveIndexDefinition& index) {
+  FORESHORE_ASSIGN_OR_RETURN(const Pending pending, CountWritten(view, index));
+  if (pending.fill == INT64_MAX) return pending.written_count;
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.txn().NewCursor(collection.documents));
+  FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
+  if (!cursor->valid()) return pending.written_count + 1;
+  // Docids grow with time over all collections.
+  const std::int64_t last = cursor->integer_key();
+  FORESHORE_RETURN_IF_ERROR(cursor->Seek(pending.fill));
+  return pending.written_count + 1 + (cursor->valid() ? static_cast<std::uint64_t>(last - cursor->integer_key()) : 0);
+}
+
+std::uint64_t PredictiveWorker::Backlog(std::uint32_t index_id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = backlogs_.find(index_id);
+  return found == backlogs_.end() ? 0 : found->second;
+}
+
+void PredictiveWorker::SetBacklog(std::uint32_t index_id, std::uint64_t count) {
+  const std::lock_guard lock(mutex_);
+  backlogs_[index_id] = count;
+}
+
+void PredictiveWorker::Retire(std::uint32_t storage, std::int64_t sequence) {
+  const std::lock_guard lock(mutex_);
+  retired_.emplace_back(storage, sequence);
+}
+
+Status PredictiveWorker::ReleaseRetired() {
+  const std::int64_t oldest = core_.OldestSnapshot();
+  std::vector<std::uint32_t> freed;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(retired_, [&](const auto& each) {
+      if (each.second > oldest) return false;
+      freed.push_back(each.first);
+      return true;
+    });
+  }
+  Status first;
+  for (const std::uint32_t storage : freed) {
+    for (const std::string& name : DatabaseCore::PredictionKeyspaces(storage)) {
+      // What stays of it is freed by the next open.
+      if (const Status dropped = core_.store().DropKeyspace(name); first.ok()) first = dropped;
+    }
+  }
+  return first;
+}
+
+}  // namespace foreshore

@@ -1,0 +1,139 @@
+// kill -9 between a commit and the computing of what follows it, and between two versions of a model: no value is of
+// another state of its document or of other weights, nothing is forgotten, and the work goes on.
+//
+// FORESHORE_KILLS sets how many kills (default 12).
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+
+#include "engine/database/predicted_rows.h"
+#include "engine/database/predictive_worker.h"
+#include "engine/document/json.h"
+#include "engine/model/model_registry.h"
+#include "storage/base/file.h"
+#include "tests/engine/database/core_test.h"
+#include "tests/engine/inference/onnx_writer.h"
+#include "tests/kill_harness.h"
+
+using namespace foreshore;
+
+namespace {
+
+constexpr int kDocumentCount = 80;
+
+struct Predictions : CoreFixture {
+  Predictions(StorageKind kind, const std::string& directory) : CoreFixture(kind, directory), folder(directory) {
+    options.durability = Durability::kNormal;
+    Open();
+  }
+
+  // Its answer is the first number times `factor` and the second.
+  void AddVersion(int factor) {
+    OnnxWriter writer;
+    writer.Input("x", {-1, 2}, 1);
+    writer.Node("Gemm",
+                {"x", writer.Floats("w", {2, 1}, {static_cast<float>(factor), 1}), writer.Floats("b", {1}, {0})}, {},
+                "y");
+    writer.Output("y", {-1, 1});
+    REQUIRE(WriteFileAtomic(folder + "/g.onnx", writer.Finish()).ok());
+    REQUIRE(core->models().Add("g", folder + "/g.onnx", ModelImportOptions()).ok());
+  }
+  void PutRow(std::uint64_t i, std::uint64_t value) {
+    REQUIRE(Put("a", std::to_string(i), "{\"x\":[" + std::to_string(value) + ",0.5]}").ok());
+  }
+  const PredictiveIndexDefinition& Index(const Catalog& catalog) { return catalog.Find("a")->predictive_indexes.at(0); }
+
+  // What is wrong with what a statement would get of each document; empty: nothing.
+  std::string Fault(bool must_be_filled) {
+    const auto report = core->Verify();
+    if (!report.ok()) return report.status().ToString();
+    if (!report->problems.empty()) return report->problems[0];
+    const auto view = core->BeginRead();
+    const CollectionDefinition& collection = *(*view)->catalog().Find("a");
+    const PredictiveIndexDefinition& index = Index((*view)->catalog());
+    const auto predictor = core->models().LoadPredictor("g", "");
+    if (!predictor.ok()) return predictor.status().ToString();
+    const auto lookup = PredictionLookup::Begin(**view, index, true, **predictor);
+    const auto rows = PredictedRows::Complete(**view, collection, index, true, **predictor, nullptr);
+    if (!lookup.ok() || !rows.ok()) return "nothing was computed";
+    if (must_be_filled && !(*rows)->rows().empty()) return "documents are still pending";
+    const auto documents = (*view)->Scan(collection);
+    std::vector<std::pair<std::int64_t, std::string>> found;
+    while (*(*documents)->Next()) {
+      const std::string input(FindValue((*documents)->body(), index.path));
+      const auto json = (*predictor)->Predict(input, nullptr);
+      found.emplace_back((*documents)->docid(), std::string(index.output.Find(*json)));
+    }
+    for (const auto& [docid, expected] : found) {
+      const auto stored = lookup->Find(**view, docid);
+      if (!stored.ok()) return stored.status().ToString();
+      const PredictedRows::Row* row = (*rows)->Find(docid);
+      if (stored->has_value() == (*rows)->Replaces(docid))
+        return "document " + std::to_string(docid) + " is there twice";
+      const std::string value = *stored ? (*stored)->text : row != nullptr ? row->token : "nothing";
+      if (value != expected) return "document " + std::to_string(docid) + ": " + value + ", expected " + expected;
+    }
+    return "";
+  }
+
+  std::string folder;
+};
+
+}  // namespace
+
+TEST_CASE("predictive index: killed at any moment, values are those of their documents and of one version") {
+  const char* given = std::getenv("FORESHORE_KILLS");
+  const std::uint64_t kill_count = given != nullptr ? std::strtoull(given, nullptr, 10) : 12;
+  std::mt19937 random(815);
+  for (std::uint64_t kill = 0; kill < kill_count; ++kill) {
+    CAPTURE(kill);
+    TemporaryDirectory directory;
+    const StorageKind kind = kKinds[kill % std::size(kKinds)];
+    const std::string prepared = RunForked([&]() -> std::string {
+      try {
+        Predictions db(kind, directory.path());
+        db.AddVersion(1);
+        REQUIRE(db.core->CreateCollection("a").ok());
+        for (int i = 0; i < kDocumentCount; ++i) db.PutRow(static_cast<std::uint64_t>(i), 1);
+        REQUIRE(db.core->CreatePredictiveIndex("a", {.model = "g", .path = "x", .output = "$[0][0]"}).ok());
+        return "";
+      } catch (...) {
+        return "a requirement failed";
+      }
+    });
+    REQUIRE(prepared.empty());
+    const auto work = [&](const Acknowledger& parent) {
+      Predictions db(kind, directory.path());
+      parent.Acknowledge(0);
+      for (std::uint64_t i = 1;; ++i) {
+        if (i % 11 == 0) db.AddVersion(static_cast<int>(i % 3) + 1);
+        if (i % 7 == 0 && !db.Delete("a", std::to_string(i % kDocumentCount)).ok()) return std::string("delete");
+        db.PutRow(i % kDocumentCount, i);
+        if (i % 3 != 0 && !db.core->predictive().Step().ok()) return std::string("step");
+        if (i % 13 == 0 && !db.core->Checkpoint().ok()) return std::string("checkpoint");
+        parent.Acknowledge(i);
+      }
+    };
+    const KilledRun run =
+        RunAndKill(work, std::chrono::microseconds(random() % 60'000), KillAfter::kFirstAcknowledgement);
+    REQUIRE_MESSAGE(run.early_end.empty(), run.early_end);
+    const std::string checked = RunForked([&]() -> std::string {
+      try {
+        Predictions db(kind, directory.path());
+        if (const std::string fault = db.Fault(false); !fault.empty()) return "at first: " + fault;
+        const Status filled = db.core->WaitIndexed(std::chrono::minutes(5), {});
+        if (!filled.ok()) return filled.ToString();
+        if (const std::string fault = db.Fault(true); !fault.empty()) return "at last: " + fault;
+        if (!db.core->predictive().ReleaseRetired().ok()) return "not released";
+        const auto keyspaces = db.core->store().ListKeyspaces();
+        const auto count = std::count_if(keyspaces->begin(), keyspaces->end(), [](const KeyspaceInfo& each) {
+          return each.name.front() == 'q' && each.name.find_first_not_of("0123456789", 1) == std::string::npos;
+        });
+        return count == 1 ? "" : "left a keyspace";
+      } catch (...) {
+        return "a requirement failed";
+      }
+    });
+    CHECK(checked == "");
+  }
+}
