@@ -30,7 +30,7 @@ struct DatabaseOptions {
   unsigned inference_thread_count = 1;  // Threads that models may use together, the caller's included; at most 1024.
   ExpiryPurge expiry_purge = ExpiryPurge::kWhenAlone;
   std::chrono::milliseconds expiry_grace = std::chrono::hours(7 * 24);  // From expiry to deletion: at least this.
-  bool embed_in_background = true;  // False: vectors are filled only inside WaitEmbedded.
+  bool embed_in_background = true;  // False: vectors are filled only inside WaitEmbedded, predictions in WaitIndexed.
   bool index_in_background = true;  // False: indexes are built only inside WaitIndexed.
 };
 
