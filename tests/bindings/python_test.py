@@ -96,7 +96,8 @@ class PythonTest(unittest.TestCase):
         rows = self.db.sql("SELECT 1")
         self.db.close()
         self.db.close()
-        self.assertEqual(rows.all(), [])
+        with self.assertRaises(foreshore.Cancelled):
+            rows.all()
         with self.assertRaises(foreshore.Cancelled):
             self.db.get("notes", "a")
         with self.assertRaises(foreshore.Cancelled):
@@ -361,6 +362,25 @@ class PythonTest(unittest.TestCase):
             thread.join()
         self.assertEqual(failures, [])
         self.assertEqual(self.db.sql("SELECT count(*) FROM notes").one()[0], 150)
+
+    def test_paths_and_counts_that_c_would_read_otherwise_are_refused(self):
+        for call in (lambda: foreshore.open(f"{self.folder}/a\0b", create=True), lambda: self.db.backup("a\0b"),
+                     lambda: self.db.add_model("m", "a\0b"), lambda: self.db.add_adapter("m", "a", "a\0b")):
+            with self.assertRaisesRegex(foreshore.InvalidArgument, "NUL"):
+                call()
+        self.assertFalse((self.folder / "a").exists())
+        for k in (0, -1):
+            with self.assertRaisesRegex(foreshore.InvalidArgument, "at least 1"):
+                self.db.search("notes", "x", k=k)
+
+    def test_rows_of_a_database_that_was_closed_do_not_just_end(self):
+        rows = self.db.sql("SELECT value FROM json_each('[1,2,3]')")
+        whole = self.db.sql("SELECT value FROM json_each('[1]')")
+        self.assertEqual([next(iter(rows))[0], len(whole.all())], [1, 1])
+        self.db.close()
+        with self.assertRaisesRegex(foreshore.Cancelled, "before the last row"):
+            rows.all()
+        self.assertEqual(whole.all(), [])
 
     def test_care(self):
         self.db.put("notes", "a", {"n": 1})

@@ -11,7 +11,7 @@ from . import _library
 from .attachments import AttachmentsMixin
 from .errors import Error, error_for
 from .live import Changes, Subscription
-from .rows import (Json, Row, SqlValue, _call, _document_bytes, _encoded, _from_value, _lib, _optional, _taken,
+from .rows import (Json, Row, SqlValue, _call, _document_bytes, _encoded, _from_value, _lib, _optional, _path, _taken,
                    _text, _to_value)
 from .runtimes import RuntimesMixin
 
@@ -83,6 +83,7 @@ class Rows:
                  parameters: Sequence[SqlValue], named: Dict[str, SqlValue]) -> None:
         self._database = database
         self._handle: Optional[ctypes.c_void_p] = ctypes.c_void_p()
+        self._is_cut = False  # The database was closed before the last row.
         prepare(sql.encode("utf-8"), ctypes.byref(self._handle))
         try:
             database._statements.add(self)
@@ -101,6 +102,8 @@ class Rows:
             raise
 
     def _step(self) -> bool:
+        if self._is_cut:
+            raise error_for(13, "statement: its database was closed before the last row")
         if self._handle is None:
             return False
         has_row = ctypes.c_int32()
@@ -338,7 +341,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
                                        embed_on_wait_only=not embed_in_background,
                                        vector_memory_bytes=vector_memory_bytes)
         handle = ctypes.c_void_p()
-        _call("open", os.fsencode(path), ctypes.byref(options), ctypes.byref(handle))
+        _call("open", _path(path), ctypes.byref(options), ctypes.byref(handle))
         self._handle = handle
 
     def _open_handle(self) -> ctypes.c_void_p:
@@ -354,6 +357,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
         for subscription in list(self._subscriptions):
             subscription.close()
         for rows in list(self._statements):
+            rows._is_cut = True
             rows.close()
         for connection in list(self._connections):
             connection.close()
@@ -518,6 +522,8 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
     def search(self, collection: str, text: Optional[str] = None, *, vector: Optional[Sequence[float]] = None,
                k: int = 10, where: Optional[str] = None, field: Optional[str] = None) -> List[Hit]:
         """The k nearest to a text or vector that match `where`, a SQL expression. Nearest first."""
+        if k < 1:
+            raise error_for(3, f"search: k is {k}, expected at least 1")
         request = _library.SearchRequest(size_bytes=ctypes.sizeof(_library.SearchRequest), k=k,
                                          field=_optional(field, "field"), text=_optional(text, "text"),
                                          where=_optional(where, "where"))
@@ -554,7 +560,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
             size_bytes=ctypes.sizeof(_library.ModelOptions), quantization=quantizations[quantize],
             vocabulary_path=_optional(vocabulary, "vocabulary"), licence=_optional(licence, "licence"),
             origin=_optional(origin, "origin"))
-        return json.loads(_text("model_add", self._open_handle(), _encoded(name, "model"), os.fsencode(path),
+        return json.loads(_text("model_add", self._open_handle(), _encoded(name, "model"), _path(path),
                                 ctypes.byref(options)))
 
     def models(self) -> List[Json]:
@@ -599,7 +605,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
     def add_adapter(self, model: str, name: str, path: Union[str, "os.PathLike[str]"]) -> Json:
         """Adds a LoRA adapter as PEFT saves it, a folder, to a model; returns the model's description."""
         return json.loads(_text("adapter_add", self._open_handle(), _encoded(model, "model"),
-                                _encoded(name, "adapter"), os.fsencode(path)))
+                                _encoded(name, "adapter"), _path(path)))
 
     def remove_adapter(self, model: str, name: str) -> None:
         _call("adapter_remove", self._open_handle(), _encoded(model, "model"), _encoded(name, "adapter"))
@@ -648,7 +654,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
         _call("compact", self._open_handle())
 
     def backup(self, destination: Union[str, "os.PathLike[str]"]) -> None:
-        _call("backup", self._open_handle(), os.fsencode(destination))
+        _call("backup", self._open_handle(), _path(destination))
 
 
 def open(path: Union[str, "os.PathLike[str]"], **options: Any) -> Database:  # noqa: A001

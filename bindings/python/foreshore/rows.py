@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 from typing import Any, Dict, Optional, Sequence, Union
 
 from . import _library
@@ -45,6 +46,13 @@ def _encoded(text: str, what: str) -> bytes:
     raw = text.encode("utf-8")
     if b"\0" in raw:
         raise error_for(3, f"{what}: found a NUL character, expected text without one")
+    return raw
+
+
+def _path(path: Any) -> bytes:
+    raw = os.fsencode(path)
+    if b"\0" in raw:
+        raise error_for(3, f"path {path!r}: found a NUL character, expected a path without one")
     return raw
 
 
