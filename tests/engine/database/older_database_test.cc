@@ -112,5 +112,6 @@ TEST_CASE("catalogue: rows of a vector index of version 1 and 2 are read, and th
   CHECK(again->created_sequence == 9);
   CHECK(DecodeVectorIndex("\x01" + fields + ByteString("\x01\x20\x00", 3)).status().code() == ErrorCode::kCorruption);
   CHECK(DecodeVectorIndex("\x03" + fields).status().code() == ErrorCode::kCorruption);
-  CHECK(DecodeVectorIndex("\x04" + fields).status().code() == ErrorCode::kUnsupported);
+  CHECK(DecodeVectorIndex("\x04" + fields).status().code() == ErrorCode::kCorruption);
+  CHECK(DecodeVectorIndex("\x05" + fields).status().code() == ErrorCode::kUnsupported);
 }
