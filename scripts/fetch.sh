@@ -18,7 +18,7 @@
 #   digit-cnn    a small network of the MobileNet type for these digits, made by make_digit_cnn.py
 #   ecg          an autoencoder of heart beats and the beats that it scores, made by make_ecg_model.py
 #   hnswlib      the headers of hnswlib 0.8.0, whose searches take a filter, for the same
-#   usearch, zvec  peers of the same bench, each in a Python environment of its own
+#   usearch, zvec, objectbox  peers of the same bench, each in a Python environment of its own
 #   sqlite-vec   a peer of the same bench: SQLite's extension vec0.so
 #   llama        llama.cpp's Python package, built from its sources, and what writes its files: a peer of the bench of
 #                text models
@@ -48,12 +48,12 @@ item_path() {
     digit-cnn | ecg) echo "$cache/models/$1" ;;
     glove | mnist) echo "$cache/vectors/$1" ;;
     hnswlib) echo "$cache/hnswlib-0.8.0" ;;
-    usearch | zvec | llama) echo "$cache/peers/$1/bin/python" ;;
+    usearch | zvec | objectbox | llama) echo "$cache/peers/$1/bin/python" ;;
     sqlite-vec) echo "$cache/peers/sqlite-vec/vec0.so" ;;
     arm64-libraries) echo "$cache/arm64" ;;
     oracle) echo "$cache/oracle/bin/python" ;;
     *) say "unknown item \"$1\", expected model, onnx-model, minilm-gguf, gguf, silero, ppocr, documents, documents-50k, pouchdb, glove, \
-mnist, digit-cnn, ecg, hnswlib, usearch, zvec, sqlite-vec, llama, arm64-libraries or oracle"
+mnist, digit-cnn, ecg, hnswlib, usearch, zvec, objectbox, sqlite-vec, llama, arm64-libraries or oracle"
        exit 1 ;;
   esac
 }
@@ -381,6 +381,12 @@ for item in "$@"; do
       tqdm==4.70.1:c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73 ;;
     zvec) fetch_peer zvec "$path" \
       zvec==0.8.0:584a5491fde3caec7754a7167ccdc18941e887ce2273e4ebb083c23490e135ce \
+      numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 ;;
+    objectbox) fetch_peer objectbox "$path" \
+      objectbox==5.0.0:1ab4bc3f87f297dcd96ecf6009448601844e80ae37dde67cadb53efaf00d8f6d \
+      objectbox-api==5.0.0:62e7d942e6bd39ab6c24cb94e23cb10d90976110743da40fd3846fccb8200d7a \
+      objectbox-clib==5.3.2:e1e7ae36fea6a941dffee8a84abd34d1785d164efc3ebbecc024f7ff34ab9d76 \
+      flatbuffers==25.12.19:7634f50c427838bb021c2d66a3d1168e9d199b0607e6329399f04846d42e20b4 \
       numpy==2.4.6:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93 ;;
     llama) FROM_SOURCE=llama-cpp-python \
       CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF" \

@@ -40,5 +40,7 @@ for pair in 'cortex-a76/neondot: run natively' 'cortex-a53/neondot: not on this 
     echo "test_arm64: $processor: expected the test of the kernels to pass and to say \"${pair#*/}\"" >&2
     exit 1
   fi
-  QEMU_CPU=$processor ctest --test-dir build/arm64 --output-on-failure --parallel "$jobs" --no-tests=error "$@"
+  # Not MiniLM on real texts: calibrating on 600 of them keeps two cores busy for minutes without QEMU.
+  QEMU_CPU=$processor ctest --test-dir build/arm64 --output-on-failure --parallel "$jobs" --no-tests=error \
+    --exclude-regex "^inference_minilm_test$" "$@"
 done

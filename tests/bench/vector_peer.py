@@ -1,7 +1,7 @@
 """One peer of the bench of vectors, through its own Python API: a line protocol on standard input and output, so that the
 driver (vectors.py) can interleave it with ours, round by round.
 
-    vector_peer.py usearch|zvec FOLDER cosine|l2 SCRATCH [COUNT]
+    vector_peer.py usearch|zvec|objectbox FOLDER cosine|l2 SCRATCH [COUNT]
 
 Begins with {"build_s", "file_bytes", "version"}. A line "search EF" answers all queries once, on one thread, and gives
 {"qps", "recall"} at 10. COUNT: so many vectors of the base, else all. Parameters as ours: M 16, efConstruction 200, two threads to build.
@@ -112,6 +112,46 @@ class Zvec:
         return seconds, [[int(document.id) for document in documents] for documents in found]
 
 
+class Objectbox:
+    """Objects with an HNSW index over float32."""
+
+    def __init__(self, base, metric, scratch):
+        import objectbox
+        self.version = str(objectbox.version)
+        folder = os.path.join(scratch, "objectbox")
+        distance = objectbox.VectorDistanceType.COSINE if metric == "cosine" else objectbox.VectorDistanceType.EUCLIDEAN
+
+        @objectbox.Entity()
+        class Point:
+            id = objectbox.Id()
+            vector = objectbox.Float32Vector(index=objectbox.HnswIndex(
+                dimensions=base.shape[1], neighbors_per_node=LINKS, indexing_search_count=EF_CONSTRUCTION,
+                distance_type=distance))
+
+        self.point = Point
+        self.box = objectbox.Store(directory=folder, max_db_size_in_kb=16 << 20).box(Point)
+        start = time.perf_counter()
+        for first in range(0, len(base), 1000):
+            self.box.put([Point(vector=row) for row in base[first:first + 1000]])
+        self.build_s = time.perf_counter() - start
+        self.file_bytes = folder_bytes(folder)
+
+    def prepare(self, queries):
+        return list(queries)
+
+    def search(self, queries, ef):
+        """Objects are numbered from 1. How many it is to find is how far it searches."""
+        asked = self.box.query(self.point.vector.nearest_neighbors(queries[0], ef)).build()
+        asked.limit(K)
+        found = []
+        start = time.perf_counter()
+        for query in queries:
+            asked.set_parameter(self.point.vector, query)
+            found.append(asked.find_ids_by_score_numpy())
+        seconds = time.perf_counter() - start
+        return seconds, [ids.astype(numpy.int64) - 1 for ids in found]
+
+
 def main():
     name, folder, metric, scratch = sys.argv[1:5]
     count = int(sys.argv[5]) if len(sys.argv) > 5 else None
@@ -123,7 +163,7 @@ def main():
     number = {"cosine": 0, "l2": 2}[metric]
     truth = numpy.fromfile(os.path.join(folder, f"truth-{number}-{len(base)}-{len(queries)}"), dtype="<i8")
     truth = truth.reshape(len(queries), -1)[:, :K]
-    peer = {"usearch": Usearch, "zvec": Zvec}[name](base, metric, scratch)
+    peer = {"usearch": Usearch, "zvec": Zvec, "objectbox": Objectbox}[name](base, metric, scratch)
     prepared = peer.prepare(queries)
     print(json.dumps({"build_s": peer.build_s, "file_bytes": peer.file_bytes, "version": peer.version}), flush=True)
     for line in sys.stdin:

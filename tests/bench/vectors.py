@@ -25,6 +25,8 @@ BARS = {"glove": (4.0, 4.0, 3.0, 2.5), "mnist": (4.5, 3.5, 3.5, 2.0), "minilm": 
 FILTER_BARS = {"glove": (80, 3, 2, 40), "mnist": (250, 14, 4, 40)}
 EFS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 900)
 RECALL = 0.95
+# Peers with an API in Python: what they compare.
+PEERS = {"usearch": "i8", "zvec": "i8", "objectbox": "float32"}
 
 
 def qps_at(points, recall):
@@ -218,7 +220,7 @@ def compare(stack, command, folder, name, peers, arguments):
     serve = command + (["--sqlite-vec", peers["sqlite-vec"]] if "sqlite-vec" in peers else []) + ["--serve"]
     ours = Side(stack, serve)
     sides = {}
-    for peer in ("usearch", "zvec"):
+    for peer in PEERS:
         if peer not in peers:
             continue
         scratch = tempfile.mkdtemp(prefix=f"bench-{peer}-", dir=folder)
@@ -246,7 +248,8 @@ def compare(stack, command, folder, name, peers, arguments):
     for peer, side in sides.items():
         greatest = max(point["recall"] for point in side.points)
         recall = min(RECALL, greatest)
-        header(f"{name}: ours M {links}, {arguments.bits} bits; {peer} {side.about['version']} i8, M 16; efConstruction 200", peer)
+        header(f"{name}: ours M {links}, {arguments.bits} bits; {peer} {side.about['version']} "
+               f"{PEERS[peer]}, M 16; efConstruction 200", peer)
         note = "" if greatest >= RECALL else f" (its greatest; {RECALL} never)"
         bar = "at least 5" if (peer, name) == ("zvec", "glove") else None
         rows.append(row(f"queries per second at recall {recall:.3f}{note}", qps_at(ours.points, recall),
@@ -305,7 +308,7 @@ def main():
             result = json.loads(subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout)
             results[name].update(result=result, rows=table(name, result, arguments.bits))
         if "peers" in parts and not peers:
-            print(f"vectors: {name}: no peer was found, expected usearch, zvec or sqlite-vec: SKIPPED", file=sys.stderr)
+            print(f"vectors: {name}: no peer was found, expected usearch, zvec, objectbox or sqlite-vec: SKIPPED", file=sys.stderr)
         elif "peers" in parts:
             with ExitStack() as stack:
                 result, rows = compare(stack, command, arguments.folder, name, peers, arguments)

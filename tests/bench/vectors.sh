@@ -2,7 +2,7 @@
 # the vector index: build, recall and speed, filters, turnover, opening, SQL, inserts, checkpoints, against its peers
 #
 #   scripts/bench.sh vectors [--json FILE] [--sets glove,mnist,minilm] [--rounds N] [--count N] [--bits 1|4|8|16] [--links N]
-#                            [--parts search,filters,open,turnover,budget,sql,insert,checkpoint,peers] [--peers usearch,zvec,sqlite-vec]
+#                            [--parts search,filters,open,turnover,budget,sql,insert,checkpoint,peers] [--peers usearch,zvec,objectbox,sqlite-vec]
 #
 # All of it takes about an hour; a part of one set takes a minute or two.
 set -euo pipefail
@@ -10,7 +10,7 @@ set -euo pipefail
 : "${FORESHORE_BUILD:?run by scripts/bench.sh}" "${FORESHORE_CACHE:?run by scripts/bench.sh}"
 sets=glove,mnist,minilm
 parts=peers
-peers=usearch,zvec,sqlite-vec
+peers=usearch,zvec,objectbox,sqlite-vec
 arguments=("$@")
 while [ $# -gt 0 ]; do
   case $1 in

@@ -63,16 +63,25 @@ TEST_CASE("page ahead: the pages of a row that is wanted come into memory, other
     MESSAGE("skipped: the file system keeps its pages in memory");
     return;
   }
+  const auto comes_to = [&](const std::vector<bool>& expected) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (file.Residents() != expected && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return file.Residents() == expected;
+  };
+  std::vector<bool> expected(64);
+  expected[60] = true;
+  ::madvise(const_cast<char*>(file.page(60)), kPageBytes, MADV_WILLNEED);
+  if (!comes_to(expected)) {
+    MESSAGE("skipped: the system does not read what it is asked for (QEMU in user mode)");
+    return;
+  }
   PageAhead pages(file.page(0), 64 * kPageBytes, 16 * kPageBytes);
   pages.Want(file.page(10) - 1, 2);  // Over an edge: two pages.
   pages.Want(file.page(40), kPageBytes);
-  std::vector<bool> expected(64);
   for (const std::size_t page : {9, 10, 40}) expected[page] = true;
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (file.Residents() != expected && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  CHECK(file.Residents() == expected);
+  CHECK(comes_to(expected));
 }
 
 TEST_CASE("page ahead: a page is asked for once in a period, and periods grow while nothing is pushed out") {

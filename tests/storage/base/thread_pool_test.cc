@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,12 +30,15 @@ TEST_CASE("destructor: submitted work has run") {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // They need more address space than is left here.
+constexpr int kNoLimit = 77;
+
 // Method: a child process with little address space, where threads find no room for their stacks.
 TEST_CASE("thread pool: where the system gives fewer threads, those that there are do the work") {
   const pid_t child = fork();
   if (child == 0) {
     const rlimit limit{256 << 20, 256 << 20};
     if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);
+    if (::mmap(nullptr, 1 << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) _exit(kNoLimit);
     std::atomic<int> calls{0};
     {
       ThreadPool pool(10'000);
@@ -46,6 +50,10 @@ TEST_CASE("thread pool: where the system gives fewer threads, those that there a
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kNoLimit) {
+    MESSAGE("skipped: the system does not keep to the limit (QEMU in user mode)");
+    return;
+  }
   CHECK(WEXITSTATUS(status) == 0);
 }
 #endif
