@@ -71,13 +71,16 @@ Result<FieldIndexDefinition> DefineFieldIndex(const std::string& collection, con
     for (const std::string& path : options.paths) index.options.name += (index.options.name.empty() ? "" : ",") + path;
   }
   index.name = collection + "." + index.options.name;
-  if (index.options.name.empty() || index.options.name.size() > kIndexNameBytesMax) {
-    return Status::InvalidArgument("index \"" + index.name.substr(0, kIndexNameBytesMax) + "\": name of " +
-                                   std::to_string(index.options.name.size()) + " bytes, expected 1 to " +
-                                   std::to_string(kIndexNameBytesMax));
-  }
+  FORESHORE_RETURN_IF_ERROR(CheckIndexName(index.name, index.options.name));
   FORESHORE_RETURN_IF_ERROR(Derive(index));
   return index;
+}
+
+Status CheckIndexName(const std::string& name, const std::string& own) {
+  if (!own.empty() && own.size() <= kIndexNameBytesMax) return Status::Ok();
+  return Status::InvalidArgument("index \"" + name.substr(0, kIndexNameBytesMax) + "\": name of " +
+                                 std::to_string(own.size()) + " bytes, expected 1 to " +
+                                 std::to_string(kIndexNameBytesMax));
 }
 
 ByteString EncodeFieldIndex(const FieldIndexDefinition& index) {

@@ -35,6 +35,10 @@ struct FieldIndexDefinition {
 // Checks the options and fills in all but id, collection_id and entries. Errors name the index.
 Result<FieldIndexDefinition> DefineFieldIndex(const std::string& collection, const FieldIndexOptions& options);
 
+// kInvalidArgument unless `own` is a name that an index of fields or of predictions may have; `name` is with the
+// collection's.
+Status CheckIndexName(const std::string& name, const std::string& own);
+
 // The stored form: a row of the keyspace "catalog", without the keyspace id.
 ByteString EncodeFieldIndex(const FieldIndexDefinition& index);
 Result<FieldIndexDefinition> DecodeFieldIndex(Bytes bytes);

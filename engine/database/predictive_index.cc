@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint8_t kIndexVersion = 1;
 constexpr std::uint8_t kValueVersion = 1;
-constexpr std::size_t kNameBytesMax = 200;
 constexpr std::size_t kOutputBytesMax = 200;
 constexpr std::size_t kFailureBytesMax = 200;
 
@@ -177,11 +176,7 @@ Result<PredictiveIndexDefinition> DefinePredictiveIndex(const std::string& colle
   index.options = options;
   if (index.options.name.empty()) index.options.name = options.model + "_" + options.path;
   index.name = collection + "." + index.options.name;
-  if (index.options.name.size() > kNameBytesMax) {
-    return Status::InvalidArgument("index \"" + index.name.substr(0, kNameBytesMax) + "\": name of " +
-                                   std::to_string(index.options.name.size()) + " bytes, expected 1 to " +
-                                   std::to_string(kNameBytesMax));
-  }
+  FORESHORE_RETURN_IF_ERROR(CheckIndexName(index.name, index.options.name));
   FORESHORE_RETURN_IF_ERROR(Derive(index));
   return index;
 }

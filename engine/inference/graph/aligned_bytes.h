@@ -18,6 +18,10 @@ namespace foreshore::graph {
 class AlignedBytes {
  public:
   static constexpr std::size_t kAlignment = 64;
+  // Up to the next boundary, for parts of one block that each begin at one.
+  static constexpr std::uint64_t RoundUp(std::uint64_t size_bytes) {
+    return (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
 
   AlignedBytes() = default;
   // kLimit where the memory is not to be had.

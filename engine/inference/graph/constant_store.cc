@@ -18,10 +18,6 @@ constexpr std::uint64_t kEntryBytes = 24;
 constexpr std::uint32_t kBlocksMax = 1U << 20;
 constexpr std::uint64_t kAlignment = AlignedBytes::kAlignment;
 
-std::uint64_t RoundUp(std::uint64_t size) {
-  return (size + kAlignment - 1) / kAlignment * kAlignment;
-}
-
 Status Corrupt(const std::string& what) {
   return Status::Corruption("packed graph: " + what);
 }
@@ -116,11 +112,11 @@ Result<ConstantStore::Block> ConstantStore::Take(std::string_view what, std::uin
 }
 
 ByteString ConstantStore::Pack(const PackedGraphKey& key) const {
-  std::uint64_t end = RoundUp(kHeaderBytes + entries_.size() * kEntryBytes);
+  std::uint64_t end = AlignedBytes::RoundUp(kHeaderBytes + entries_.size() * kEntryBytes);
   std::vector<std::uint64_t> offsets;
   for (const Entry& entry : entries_) {
     offsets.push_back(end);
-    end = RoundUp(end + entry.size_bytes);
+    end = AlignedBytes::RoundUp(end + entry.size_bytes);
   }
   ByteString packed(end, '\0');
   ByteString table;

@@ -142,9 +142,7 @@ class DynamicProductKernel : public StepKernel {
     std::uint64_t end = 0;
   };
   Places Layout() const {
-    const auto aligned = [](std::uint64_t size) {
-      return (size + AlignedBytes::kAlignment - 1) / AlignedBytes::kAlignment * AlignedBytes::kAlignment;
-    };
+    constexpr auto aligned = &AlignedBytes::RoundUp;
     Places places;
     const auto padded = static_cast<std::uint64_t>(panels_.padded_depth());
     places.bytes = aligned(static_cast<std::uint64_t>(kBlockRows) * padded);

@@ -112,9 +112,7 @@ class CodesKernel : public StepKernel {
     std::uint64_t total = 0;
   };
   Parts Rooms() const {
-    const auto aligned = [](std::uint64_t size) {
-      return (size + AlignedBytes::kAlignment - 1) / AlignedBytes::kAlignment * AlignedBytes::kAlignment;
-    };
+    constexpr auto aligned = &AlignedBytes::RoundUp;
     Parts parts;
     const auto rows = static_cast<std::uint64_t>(kBlockRows);
     parts.packed = aligned(rows * static_cast<std::uint64_t>(panels[0].padded_depth()));

@@ -105,7 +105,7 @@ class MatrixKernel : public StepKernel {
     const auto group = static_cast<std::int64_t>(kernels_.row_group);
     const std::int64_t groups = std::min((sizes.m + group - 1) / group, kGroupsPerBlock);
     const std::uint64_t size_bytes = static_cast<std::uint64_t>(groups * group * sizes.k) * sizeof(float);
-    return (size_bytes + AlignedBytes::kAlignment - 1) / AlignedBytes::kAlignment * AlignedBytes::kAlignment;
+    return AlignedBytes::RoundUp(size_bytes);
   }
 
   // With a constant right matrix all rows of a stack on the left are rows of one product.
