@@ -154,19 +154,41 @@ class RuntimeTest(unittest.TestCase):
                 db.sql("SELECT predict('scores', '[1,2]')").all()
             self.assertEqual(db.verify()["problems"], [])
 
+    # Method: what the C library does last is to wait, so that a thread that was left meets what is gone by then.
     def test_the_interpreter_ends_while_vectors_are_made(self):
-        code = ("import foreshore, sys, time\n"
+        code = ("import ctypes, sys, time\n"
+                "libc = ctypes.CDLL(None)\n"
+                "wait = ctypes.cast(libc.usleep, ctypes.c_void_p)\n"
+                "libc.__cxa_atexit(wait, ctypes.c_void_p(500000), None)\n"
+                "import foreshore\n"
                 "db = foreshore.open(sys.argv[1], create=True)\n"
                 "db.create_collection('c')\n"
                 "db.register_runtime('m', lambda texts: (time.sleep(0.01), [[1, 2]] * len(texts))[1], version='1',\n"
                 "                    dimension=2, batch=1)\n"
                 "db.create_vector_index('c', 'v', model='m', sources=['t'])\n"
                 "for i in range(50): db.put('c', str(i), {'t': str(i)})\n"
+                "rows = db.sql('SELECT id FROM c')\n"
+                "row = next(iter(rows))\n"
+                "transaction = db.transaction()\n"
+                "transaction.put('c', 'undone', {})\n"
                 "print('end')\n")
-        run = subprocess.run([sys.executable, "-c", code, str(self.path) + "2"], capture_output=True, text=True, timeout=60,
+        path = str(self.path) + "2"
+        run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60,
                              env=os.environ)
-        self.assertEqual((run.returncode, run.stdout), (0, "end\n"))
-        self.assertNotIn("Traceback", run.stderr)
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "end\n", ""))
+        with foreshore.open(path) as db:
+            self.assertEqual(db.sql("SELECT count(*) AS n FROM c").all()[0]["n"], 50)
+
+    def test_a_forked_child_ends_without_the_database(self):
+        code = ("import foreshore, os, sys\n"
+                "db = foreshore.open(sys.argv[1], create=True)\n"
+                "db.create_collection('c')\n"
+                "child = os.fork()\n"
+                "if child == 0: sys.exit(7)\n"
+                "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), db.put('c', 'a', {}))\n")
+        run = subprocess.run([sys.executable, "-c", code, str(self.path) + "3"], capture_output=True, text=True,
+                             timeout=60, env=os.environ)
+        self.assertEqual((run.returncode, run.stdout), (0, "7 a\n"), run.stderr)
 
     def test_unregistering_and_registering_again(self):
         self.scores(lambda rows: [1])

@@ -53,7 +53,8 @@ typedef struct foreshore_open_options {
 FORESHORE_API int32_t foreshore_open(const char* path, const foreshore_open_options* options,
                                      foreshore_database** database, foreshore_error* error);
 /* Gives up the handle whatever is returned, except for FORESHORE_BUSY while statements or transactions are open,
- * and FORESHORE_CONFLICT inside the callback of a runtime. */
+ * and FORESHORE_CONFLICT inside the callback of a runtime. Before exit(), which takes away what threads in the
+ * background use. */
 FORESHORE_API int32_t foreshore_close(foreshore_database* database, foreshore_error* error);
 
 FORESHORE_API int32_t foreshore_create_collection(foreshore_database* database, const char* collection,

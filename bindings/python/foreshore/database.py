@@ -1,11 +1,13 @@
 """Databases, transactions, rows."""
 
+import atexit
 import ctypes
 import json
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+import weakref
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
 
 from . import _library
 from .attachments import AttachmentsMixin
@@ -223,6 +225,7 @@ class Transaction(_Writer):
         self._database = database
         self._handle: Optional[ctypes.c_void_p] = ctypes.c_void_p()
         _call("begin", database._open_handle(), int(timeout * 1000), ctypes.byref(self._handle))
+        database._transactions.add(self)
 
     def _open_handle(self) -> ctypes.c_void_p:
         if self._handle is None:
@@ -317,6 +320,27 @@ class Connection:
             self.close()
 
 
+_open_databases: Set["Database"] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Before the interpreter and the library's static objects go, neither of which a thread in the background may meet."""
+    for database in list(_open_databases):
+        if database._process != os.getpid():
+            continue  # A forked child has none of its threads.
+        for transaction in list(database._transactions):
+            transaction.close()
+        try:
+            database.close()
+        except Error:  # Another thread is in it: at least no callback may begin.
+            for name in list(database._runtimes):
+                try:
+                    database.unregister_runtime(name)
+                except Error:
+                    pass
+
+
 class Database(AttachmentsMixin, RuntimesMixin, _Writer):
     """One directory. Made by foreshore.open()."""
 
@@ -327,6 +351,8 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
         self._statements: set = set()
         self._subscriptions: set = set()
         self._connections: set = set()
+        self._transactions: "weakref.WeakSet[Transaction]" = weakref.WeakSet()
+        self._process = os.getpid()
         self._runtimes: Dict[str, Any] = {}  # Functions that the library may call until it is closed.
         # Seconds that a statement of sql() may run and wait, then Cancelled; None: as long as it takes.
         self.timeout: Optional[float] = None
@@ -343,6 +369,7 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
         handle = ctypes.c_void_p()
         _call("open", _path(path), ctypes.byref(options), ctypes.byref(handle))
         self._handle = handle
+        _open_databases.add(self)
 
     def _open_handle(self) -> ctypes.c_void_p:
         if self._handle is None:
@@ -365,10 +392,14 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
             _call("close", self._handle)
         except BaseException as error:
             if getattr(error, "code", None) not in (8, 9):  # Busy and conflict keep the handle.
-                self._handle = None
+                self._give_up()
             raise
-        self._handle = None
+        self._give_up()
         self._runtimes.clear()
+
+    def _give_up(self) -> None:
+        self._handle = None
+        _open_databases.discard(self)
 
     def __enter__(self) -> "Database":
         return self

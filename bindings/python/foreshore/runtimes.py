@@ -1,10 +1,8 @@
 """Models that the application runs itself: a Python function in the place of the library's own inference."""
 
-import atexit
 import ctypes
 import json
 import threading
-import weakref
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _library
@@ -12,22 +10,10 @@ from .errors import Error, error_for
 from .rows import Json, _call, _encoded, _text
 
 _inside = threading.local()  # .depth: how many callbacks this thread is in.
-_databases: "weakref.WeakSet[RuntimesMixin]" = weakref.WeakSet()
 
 
 def inside_callback() -> bool:
     return getattr(_inside, "depth", 0) > 0
-
-
-@atexit.register
-def _unregister_all() -> None:
-    """No callback may begin once the interpreter is going."""
-    for database in list(_databases):
-        for name in list(database._runtimes):
-            try:
-                database.unregister_runtime(name)
-            except Error:
-                pass
 
 
 def _flatten(value: Any, out: List[float]) -> None:
@@ -113,7 +99,6 @@ class RuntimesMixin:
         described = json.loads(_text("runtime_register", self._open_handle(), _encoded(name, "model"),
                                      ctypes.byref(options), function, None))
         self._runtimes[name] = function  # No call of the earlier one runs any more.
-        _databases.add(self)
         return described
 
     def unregister_runtime(self, name: str) -> None:
