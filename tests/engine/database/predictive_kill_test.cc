@@ -1,10 +1,6 @@
 // kill -9 between a commit and the computing of what follows it, and between two versions of a model: no value is of
 // another state of its document or of other weights, nothing is forgotten, and the work goes on.
-//
-// FORESHORE_KILLS sets how many kills (default 12).
 #include <algorithm>
-#include <cstdlib>
-#include <random>
 
 #include "engine/database/predicted_rows.h"
 #include "engine/database/predictive_worker.h"
@@ -12,8 +8,8 @@
 #include "engine/model/model_registry.h"
 #include "storage/base/file.h"
 #include "tests/engine/database/core_test.h"
+#include "tests/engine/database/killed_database.h"
 #include "tests/engine/inference/onnx_writer.h"
-#include "tests/kill_harness.h"
 
 using namespace foreshore;
 
@@ -82,58 +78,38 @@ struct Predictions : CoreFixture {
 }  // namespace
 
 TEST_CASE("predictive index: killed at any moment, values are those of their documents and of one version") {
-  const char* given = std::getenv("FORESHORE_KILLS");
-  const std::uint64_t kill_count = given != nullptr ? std::strtoull(given, nullptr, 10) : 12;
-  std::mt19937 random(815);
-  for (std::uint64_t kill = 0; kill < kill_count; ++kill) {
-    CAPTURE(kill);
-    TemporaryDirectory directory;
-    const StorageKind kind = kKinds[kill % std::size(kKinds)];
-    const std::string prepared = RunForked([&]() -> std::string {
-      try {
-        Predictions db(kind, directory.path());
-        db.AddVersion(1);
-        REQUIRE(db.core->CreateCollection("a").ok());
-        for (int i = 0; i < kDocumentCount; ++i) db.PutRow(static_cast<std::uint64_t>(i), 1);
-        REQUIRE(db.core->CreatePredictiveIndex("a", {.model = "g", .path = "x", .output = "$[0][0]"}).ok());
-        return "";
-      } catch (...) {
-        return "a requirement failed";
-      }
+  KilledDatabase database;
+  database.prepare = [](StorageKind kind, const std::string& path) {
+    Predictions db(kind, path);
+    db.AddVersion(1);
+    REQUIRE(db.core->CreateCollection("a").ok());
+    for (int i = 0; i < kDocumentCount; ++i) db.PutRow(static_cast<std::uint64_t>(i), 1);
+    REQUIRE(db.core->CreatePredictiveIndex("a", {.model = "g", .path = "x", .output = "$[0][0]"}).ok());
+  };
+  database.work = [](StorageKind kind, const std::string& path, const Acknowledger& parent) {
+    Predictions db(kind, path);
+    parent.Acknowledge(0);
+    for (std::uint64_t i = 1;; ++i) {
+      if (i % 11 == 0) db.AddVersion(static_cast<int>(i % 3) + 1);
+      if (i % 7 == 0 && !db.Delete("a", std::to_string(i % kDocumentCount)).ok()) return std::string("delete");
+      db.PutRow(i % kDocumentCount, i);
+      if (i % 3 != 0 && !db.core->predictive().Step().ok()) return std::string("step");
+      if (i % 13 == 0 && !db.core->Checkpoint().ok()) return std::string("checkpoint");
+      parent.Acknowledge(i);
+    }
+  };
+  database.check = [](StorageKind kind, const std::string& path) -> std::string {
+    Predictions db(kind, path);
+    if (const std::string fault = db.Fault(false); !fault.empty()) return "at first: " + fault;
+    const Status filled = db.core->WaitIndexed(std::chrono::minutes(5), {});
+    if (!filled.ok()) return filled.ToString();
+    if (const std::string fault = db.Fault(true); !fault.empty()) return "at last: " + fault;
+    if (!db.core->predictive().ReleaseRetired().ok()) return "not released";
+    const auto keyspaces = db.core->store().ListKeyspaces();
+    const auto count = std::count_if(keyspaces->begin(), keyspaces->end(), [](const KeyspaceInfo& each) {
+      return each.name.front() == 'q' && each.name.find_first_not_of("0123456789", 1) == std::string::npos;
     });
-    REQUIRE(prepared.empty());
-    const auto work = [&](const Acknowledger& parent) {
-      Predictions db(kind, directory.path());
-      parent.Acknowledge(0);
-      for (std::uint64_t i = 1;; ++i) {
-        if (i % 11 == 0) db.AddVersion(static_cast<int>(i % 3) + 1);
-        if (i % 7 == 0 && !db.Delete("a", std::to_string(i % kDocumentCount)).ok()) return std::string("delete");
-        db.PutRow(i % kDocumentCount, i);
-        if (i % 3 != 0 && !db.core->predictive().Step().ok()) return std::string("step");
-        if (i % 13 == 0 && !db.core->Checkpoint().ok()) return std::string("checkpoint");
-        parent.Acknowledge(i);
-      }
-    };
-    const KilledRun run =
-        RunAndKill(work, std::chrono::microseconds(random() % 60'000), KillAfter::kFirstAcknowledgement);
-    REQUIRE_MESSAGE(run.early_end.empty(), run.early_end);
-    const std::string checked = RunForked([&]() -> std::string {
-      try {
-        Predictions db(kind, directory.path());
-        if (const std::string fault = db.Fault(false); !fault.empty()) return "at first: " + fault;
-        const Status filled = db.core->WaitIndexed(std::chrono::minutes(5), {});
-        if (!filled.ok()) return filled.ToString();
-        if (const std::string fault = db.Fault(true); !fault.empty()) return "at last: " + fault;
-        if (!db.core->predictive().ReleaseRetired().ok()) return "not released";
-        const auto keyspaces = db.core->store().ListKeyspaces();
-        const auto count = std::count_if(keyspaces->begin(), keyspaces->end(), [](const KeyspaceInfo& each) {
-          return each.name.front() == 'q' && each.name.find_first_not_of("0123456789", 1) == std::string::npos;
-        });
-        return count == 1 ? "" : "left a keyspace";
-      } catch (...) {
-        return "a requirement failed";
-      }
-    });
-    CHECK(checked == "");
-  }
+    return count == 1 ? "" : "left a keyspace";
+  };
+  KillAtAnyMoment(database, 815);
 }
