@@ -208,6 +208,8 @@ TEST_CASE("predictive index: another version of the model makes all values anew,
     add_version(2);
     CHECK(db.Info().pending_count >= 300);
     const auto other = SqlSession::Create(*db.core).value();
+    // Values that are looked up one by one are of the new version as well.
+    CHECK(db.Same(*other, "SELECT id, " + g + " FROM @ WHERE site = 's3' ORDER BY id LIMIT 3") != "");
     const std::string twice = "SELECT count(*), min(" + g + ") FROM @ WHERE " + g + " > 297";
     CHECK(db.Same(*other, twice) == "151|298.5");
     REQUIRE(*db.core->predictive().Step());  // Begins anew.
