@@ -74,6 +74,7 @@ class HnswImage {
   void Advise(std::uint64_t memory_bytes_max);
   // Whether the file is larger than the memory it may have, so that WantRow() is worth calling.
   bool exceeds_memory() const { return pages_ != nullptr; }
+  std::uint64_t pages_asked() const { return pages_ ? pages_->asked_count() : 0; }
   // Asks for the row before it is touched. Rows that are not of this image are in memory.
   void WantRow(HnswArea area, std::uint32_t row) const {
     if (pages_ && row < layout_[area].row_count) {

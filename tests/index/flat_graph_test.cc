@@ -114,6 +114,39 @@ TEST_CASE("flat graph: thousands of equal vectors, first, last or in between, le
   }
 }
 
+TEST_CASE("flat graph: in a file larger than its memory, each kind of walk asks for pages, and finds the same") {
+  const HnswGraphConfig config{.metric = VectorMetric::kCosine, .dimension = kDimension};
+  const auto graph = CreateFlatGraph(config, nullptr).value();
+  SyntheticVectors vectors(kDimension, 10, 5);
+  HnswEntries entries;
+  SlotSet some;
+  for (std::uint32_t i = 0; i < 3000; ++i) {
+    Add(*graph, vectors.Next());
+    entries.Put(i, {i, 0, kNeverDied});
+    if (i % 3 == 0) some.slots.push_back(i);
+  }
+  some.end = graph->node_count();
+  some.bits.assign((some.end + 63) / 64, 0);
+  for (const std::uint32_t slot : some.slots) some.bits[slot / 64] |= std::uint64_t{1} << (slot % 64);
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/saved";
+  REQUIRE(WriteHnswSnapshot(path, {*graph, entries, nullptr, 1}).ok());
+  const std::vector<char> query = CodeOf(vectors.Next());
+  for (const bool exceeds : {true, false}) {
+    CAPTURE(exceeds);
+    const auto image = HnswImage::Map("index", config, VectorPrecision::kInt8, path).value();
+    image->Advise(exceeds ? image->layout().file_bytes() / 4 : image->layout().file_bytes());
+    CHECK(image->exceeds_memory() == exceeds);
+    const HnswSnapshot restored = SnapshotOf(VectorPrecision::kInt8, image).value();
+    CHECK(*restored.graph->Search(query.data(), 50) == *graph->Search(query.data(), 50));
+    const std::uint64_t asked = image->pages_asked();
+    CHECK((asked > 10) == exceeds);
+    CHECK(*restored.graph->SearchAmong(query.data(), 50, 50, some, 3000) ==
+          *graph->SearchAmong(query.data(), 50, 50, some, 3000));
+    CHECK((image->pages_asked() > asked) == exceeds);
+  }
+}
+
 TEST_CASE("flat graph: built on several threads while it is searched, it keeps every vector in reach and finds it") {
   constexpr std::size_t kBatch = 500;
   const HnswGraphConfig config{VectorMetric::kCosine, kDimension, 8, 64, VectorGraphKind::kFlat};
