@@ -109,6 +109,14 @@ const CollectionDefinition* Catalog::FindById(std::uint32_t id) const {
   return nullptr;
 }
 
+Change CatalogChange(std::uint32_t collection_id, std::uint32_t index_id) {
+  Change change;
+  change.kind = ChangeKind::kCatalog;
+  change.collection_id = collection_id;
+  change.index_id = index_id;
+  return change;
+}
+
 const VectorIndexDefinition* Catalog::FindByModel(std::string_view model, std::string_view adapter) const {
   for (const CollectionDefinition& collection : collections) {
     for (const VectorIndexDefinition& index : collection.vector_indexes) {

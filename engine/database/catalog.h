@@ -16,6 +16,7 @@
 #include "engine/database/predictive_index.h"
 #include "engine/model/model_pin.h"
 #include "foreshore/database.h"
+#include "storage/change_log.h"
 #include "storage/store.h"
 
 namespace foreshore {
@@ -87,11 +88,17 @@ class Catalog {
 
   const CollectionDefinition* Find(std::string_view name) const;  // Case-insensitive; nullptr.
   const CollectionDefinition* FindById(std::uint32_t id) const;
+  CollectionDefinition* FindById(std::uint32_t id) {
+    return const_cast<CollectionDefinition*>(static_cast<const Catalog*>(this)->FindById(id));
+  }
   // The first field with this model and adapter; all of them are made by the same weights. nullptr.
   const VectorIndexDefinition* FindByModel(std::string_view model, std::string_view adapter) const;
   // kNotFound: collection "x" does not exist.
   Result<const CollectionDefinition*> Require(std::string_view name) const;
 };
+
+// What the log says of a change to a collection, or to an index of it.
+Change CatalogChange(std::uint32_t collection_id, std::uint32_t index_id = 0);
 
 // kInvalidArgument where the options do not fit together.
 Status ValidateCollectionOptions(const std::string& name, const CollectionOptions& options);

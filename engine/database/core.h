@@ -141,7 +141,7 @@ class DatabaseCore {
   Status CreatePredictiveIndex(const std::string& collection, const PredictiveIndexOptions& options);
   Status DropPredictiveIndex(const std::string& collection, const std::string& name);
   // All values anew, by other weights; where the index has gone on meanwhile it is left as it is.
-  Result<bool> BeginPredictions(const PredictiveIndexDefinition& index, const ModelPin& pin);
+  Status BeginPredictions(const PredictiveIndexDefinition& index, const ModelPin& pin);
   static std::array<std::string, 3> PredictionKeyspaces(std::uint32_t storage);
   PredictiveWorker& predictive() { return *predictive_; }
   // With those of predictive indexes.

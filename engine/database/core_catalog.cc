@@ -84,10 +84,7 @@ Status DatabaseCore::CreateCollection(const std::string& name, const CollectionO
   ++next->version;
   FORESHORE_RETURN_IF_ERROR(
       view->write_txn_->Put(catalog_rows_, Bytes("c" + std::to_string(collection.id)), EncodeCollection(collection)));
-  Change change;
-  change.kind = ChangeKind::kCatalog;
-  change.collection_id = collection.id;
-  view->changes_.push_back(change);
+  view->changes_.push_back(CatalogChange(collection.id));
   next->collections.push_back(std::move(collection));
   view->changed_catalog_ = std::move(next);
   return view->Commit();
@@ -184,11 +181,7 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   for (CollectionDefinition& collection : next->collections) {
     if (collection.id == index.collection_id) collection.vector_indexes.push_back(index);
   }
-  Change change;
-  change.kind = ChangeKind::kCatalog;
-  change.collection_id = index.collection_id;
-  change.index_id = index.id;
-  view->changes_.push_back(change);
+  view->changes_.push_back(CatalogChange(index.collection_id, index.id));
   view->changed_catalog_ = std::move(next);
   const Status committed = view->Commit();
   if (!committed.ok()) {

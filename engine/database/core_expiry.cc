@@ -70,10 +70,7 @@ Status DatabaseCore::SetExpiryField(const std::string& collection_name, const st
   }
   const ByteString row = EncodeCollection(*place);
   FORESHORE_RETURN_IF_ERROR(ChangeCatalog(*view, std::move(next), "c" + std::to_string(changed.id), row));
-  Change change;
-  change.kind = ChangeKind::kCatalog;
-  change.collection_id = changed.id;
-  view->changes_.push_back(change);
+  view->changes_.push_back(CatalogChange(changed.id));
   return view->Commit();
 }
 

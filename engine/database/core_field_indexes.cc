@@ -78,11 +78,7 @@ Status DatabaseCore::CreateFieldIndex(const std::string& collection_name, const 
     AppendFixed(from_the_start, std::int64_t{INT64_MIN});
     FORESHORE_RETURN_IF_ERROR(view->PutSetting(FieldIndexBuilder::FillSetting(index.id), from_the_start));
     FORESHORE_RETURN_IF_ERROR(ChangeCatalog(*view, std::move(next), RowOf(index.id), EncodeFieldIndex(index)));
-    Change change;
-    change.kind = ChangeKind::kCatalog;
-    change.collection_id = index.collection_id;
-    change.index_id = index.id;
-    view->changes_.push_back(change);
+    view->changes_.push_back(CatalogChange(index.collection_id, index.id));
     FORESHORE_RETURN_IF_ERROR(view->Commit());
   }
   while (true) {
@@ -112,11 +108,7 @@ Status DatabaseCore::RemoveFieldIndex(const FieldIndexDefinition& index) {
     FORESHORE_RETURN_IF_ERROR(view->DropSetting(FieldStatisticsCache::Setting(index.id)));
     FORESHORE_RETURN_IF_ERROR(ChangeCatalog(*view, std::move(next), RowOf(index.id), {}));
     FORESHORE_RETURN_IF_ERROR(view->Fail(ForgetUniqueConflictsOf(*view->write_txn_, conflicts_, index.id)));
-    Change change;
-    change.kind = ChangeKind::kCatalog;
-    change.collection_id = index.collection_id;
-    change.index_id = index.id;
-    view->changes_.push_back(change);
+    view->changes_.push_back(CatalogChange(index.collection_id, index.id));
     FORESHORE_RETURN_IF_ERROR(view->Commit());
   }
   field_statistics_->Forget(index.id);

@@ -18,21 +18,6 @@ std::string KeyspaceOf(std::uint32_t index_id) {
   return "v" + std::to_string(index_id);
 }
 
-Change CatalogChange(const VectorIndexDefinition& index) {
-  Change change;
-  change.kind = ChangeKind::kCatalog;
-  change.collection_id = index.collection_id;
-  change.index_id = index.id;
-  return change;
-}
-
-CollectionDefinition* FindCollection(Catalog& catalog, std::uint32_t id) {
-  for (CollectionDefinition& collection : catalog.collections) {
-    if (collection.id == id) return &collection;
-  }
-  return nullptr;
-}
-
 // As it is in the catalogue, or null where it is gone or has other weights by now.
 const VectorIndexDefinition* FindUnchanged(const Catalog& catalog, const VectorIndexDefinition& index) {
   const CollectionDefinition* collection = catalog.FindById(index.collection_id);
@@ -62,7 +47,7 @@ Status DatabaseCore::Retire(WriteView& view, const VectorIndexDefinition& index)
   FORESHORE_RETURN_IF_ERROR(view.DropSetting(TuningSetting(index.id)));
   FORESHORE_RETURN_IF_ERROR(view.DropSetting(RecallSetting(index.id)));
   FORESHORE_RETURN_IF_ERROR(view.write_txn_->Delete(queries_, index.id));
-  view.changes_.push_back(CatalogChange(index));
+  view.changes_.push_back(CatalogChange(index.collection_id, index.id));
   // Before the commit, because a checkpoint right behind it must not bring the graph's cursor back.
   const std::lock_guard lock(catalog_mutex_);
   const auto found = derived_.find(index.id);
@@ -175,7 +160,7 @@ Status DatabaseCore::AdoptPins() {
       FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite());
       auto next = std::make_shared<Catalog>(view->catalog());
       ++next->version;
-      CollectionDefinition* changed = FindCollection(*next, collection.id);
+      CollectionDefinition* changed = next->FindById(collection.id);
       for (VectorIndexDefinition& each : changed->vector_indexes) {
         if (each.id != index.id) continue;
         each.pin = *pin;
@@ -205,12 +190,12 @@ Result<bool> DatabaseCore::BeginNextVectorIndex(const VectorIndexDefinition& ind
                                                                     options_.vector_memory_bytes));
   auto next = std::make_shared<Catalog>(view->catalog());
   ++next->version;
-  CollectionDefinition* collection = FindCollection(*next, index.collection_id);
+  CollectionDefinition* collection = next->FindById(index.collection_id);
   std::vector<VectorIndexDefinition> given_up;
   if (const VectorIndexDefinition* found = collection->FindNextOf(index.id)) given_up.push_back(*found);
   std::erase_if(collection->next_vector_indexes, [&](const auto& each) { return each.replaces == index.id; });
   collection->next_vector_indexes.push_back(made);
-  view->changes_.push_back(CatalogChange(made));
+  view->changes_.push_back(CatalogChange(made.collection_id, made.id));
   view->changed_catalog_ = std::move(next);
   {
     const std::lock_guard catalog_lock(catalog_mutex_);
@@ -230,7 +215,7 @@ Result<bool> DatabaseCore::DropNextVectorIndex(const VectorIndexDefinition& inde
   FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(10), "the embedding worker"));
   auto next = std::make_shared<Catalog>(view->catalog());
   ++next->version;
-  CollectionDefinition* collection = FindCollection(*next, index.collection_id);
+  CollectionDefinition* collection = next->FindById(index.collection_id);
   const VectorIndexDefinition* found = collection != nullptr ? collection->FindNextOf(index.id) : nullptr;
   if (found == nullptr || FindUnchanged(view->catalog(), index) == nullptr) return false;
   const VectorIndexDefinition given_up = *found;
@@ -262,7 +247,7 @@ Result<bool> DatabaseCore::CutOver(std::span<const std::uint32_t> next_ids,
         std::erase_if(collection.next_vector_indexes, [&](const auto& each) { return each.id == id; });
         FORESHORE_RETURN_IF_ERROR(
             view->write_txn_->Put(catalog_rows_, Bytes(RowOf(index.id)), EncodeVectorIndex(index)));
-        view->changes_.push_back(CatalogChange(index));
+        view->changes_.push_back(CatalogChange(index.collection_id, index.id));
         is_done = true;
         break;
       }

@@ -29,9 +29,16 @@ Status DatabaseCore::WaitEmbedded(std::chrono::milliseconds timeout,
   while (true) {
     FORESHORE_RETURN_IF_ERROR(RefuseIfClosed());
     if (const std::int64_t now_us = clock_->NowMonotonicUs(); progress && now_us - reported_us > 200'000) {
-      FORESHORE_ASSIGN_OR_RETURN(const auto indexes, ListIndexes());
+      FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginRead());
       std::uint64_t pending = 0;
-      for (const IndexInfo& index : indexes) pending += index.kind == IndexKind::kVector ? index.pending_count : 0;
+      for (const CollectionDefinition& collection : view->catalog().collections) {
+        for (const VectorIndexDefinition& index : collection.vector_indexes) {
+          if (!index.has_model() || !FindDerived(index.id)) continue;
+          IndexInfo info;
+          FORESHORE_RETURN_IF_ERROR(AppendModelState(*view, collection, index, info));
+          pending += info.pending_count;
+        }
+      }
       progress(pending);
       reported_us = now_us;
     }

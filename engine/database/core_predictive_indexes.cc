@@ -37,21 +37,6 @@ Status RefuseClash(const CollectionDefinition& collection, const PredictiveIndex
   return Status::Ok();
 }
 
-CollectionDefinition* FindCollection(Catalog& catalog, std::uint32_t id) {
-  for (CollectionDefinition& collection : catalog.collections) {
-    if (collection.id == id) return &collection;
-  }
-  return nullptr;
-}
-
-Change CatalogChange(const PredictiveIndexDefinition& index) {
-  Change change;
-  change.kind = ChangeKind::kCatalog;
-  change.collection_id = index.collection_id;
-  change.index_id = index.id;
-  return change;
-}
-
 }  // namespace
 
 std::array<std::string, 3> DatabaseCore::PredictionKeyspaces(std::uint32_t storage) {
@@ -86,10 +71,10 @@ Status DatabaseCore::CreatePredictiveIndex(const std::string& collection_name, c
     FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(1)));
     auto next = std::make_shared<Catalog>(view->catalog());
     ++next->version;
-    FindCollection(*next, index.collection_id)->predictive_indexes.push_back(index);
+    next->FindById(index.collection_id)->predictive_indexes.push_back(index);
     FORESHORE_RETURN_IF_ERROR(view->PutPredictionFill(index, kFirstDocid));
     FORESHORE_RETURN_IF_ERROR(ChangeCatalog(*view, std::move(next), RowOf(index.id), EncodePredictiveIndex(index)));
-    view->changes_.push_back(CatalogChange(index));
+    view->changes_.push_back(CatalogChange(index.collection_id, index.id));
     FORESHORE_RETURN_IF_ERROR(view->Commit());
   }
   return Status::Ok();
@@ -105,7 +90,7 @@ Status DatabaseCore::DropPredictiveIndex(const std::string& collection_name, con
     auto next = std::make_shared<Catalog>(view->catalog());
     ++next->version;
     FORESHORE_ASSIGN_OR_RETURN(const CollectionDefinition* present, next->Require(collection_name));
-    auto& indexes = FindCollection(*next, present->id)->predictive_indexes;
+    auto& indexes = next->FindById(present->id)->predictive_indexes;
     const auto found =
         std::find_if(indexes.begin(), indexes.end(), [&](const auto& each) { return each.options.name == name; });
     if (found == indexes.end()) {
@@ -115,7 +100,7 @@ Status DatabaseCore::DropPredictiveIndex(const std::string& collection_name, con
     indexes.erase(found);
     FORESHORE_RETURN_IF_ERROR(view->DropSetting(FieldStatisticsCache::Setting(dropped.id)));
     FORESHORE_RETURN_IF_ERROR(ChangeCatalog(*view, std::move(next), RowOf(dropped.id), {}));
-    view->changes_.push_back(CatalogChange(dropped));
+    view->changes_.push_back(CatalogChange(dropped.collection_id, dropped.id));
     FORESHORE_RETURN_IF_ERROR(view->Commit());
     sequence = view->committed_sequence();
   }
@@ -124,8 +109,12 @@ Status DatabaseCore::DropPredictiveIndex(const std::string& collection_name, con
   return predictive_->ReleaseRetired();
 }
 
-Result<bool> DatabaseCore::BeginPredictions(const PredictiveIndexDefinition& index, const ModelPin& pin) {
-  const std::lock_guard lock(catalog_change_mutex_);
+Status DatabaseCore::BeginPredictions(const PredictiveIndexDefinition& index, const ModelPin& pin) {
+  const std::lock_guard lock(catalog_change_mutex_);  // Held by whoever changes these indexes: what is seen here stays.
+  const auto seen = catalog();
+  const CollectionDefinition* present = seen->FindById(index.collection_id);
+  const PredictiveIndexDefinition* now = present != nullptr ? present->FindPredictiveIndex(index.id) : nullptr;
+  if (now == nullptr || now->storage != index.storage) return Status::Ok();
   PredictiveIndexDefinition made = index;
   made.pin = pin;
   FORESHORE_ASSIGN_OR_RETURN(made.storage, TakeCatalogId());
@@ -135,24 +124,19 @@ Result<bool> DatabaseCore::BeginPredictions(const PredictiveIndexDefinition& ind
     FORESHORE_ASSIGN_OR_RETURN(const auto view, BeginWrite(std::chrono::minutes(10), "the predictive worker"));
     auto next = std::make_shared<Catalog>(view->catalog());
     ++next->version;
-    CollectionDefinition* collection = FindCollection(*next, index.collection_id);
-    if (collection == nullptr) return true;
-    const auto found = std::find_if(collection->predictive_indexes.begin(), collection->predictive_indexes.end(),
-                                    [&](const auto& each) { return each.id == index.id; });
-    // The catalogue has gone on meanwhile. The keyspaces that were made go at the next open.
-    if (found == collection->predictive_indexes.end() || found->storage != index.storage) return true;
-    *found = made;
+    auto& indexes = next->FindById(index.collection_id)->predictive_indexes;
+    *std::find_if(indexes.begin(), indexes.end(), [&](const auto& each) { return each.id == index.id; }) = made;
     FORESHORE_RETURN_IF_ERROR(view->PutPredictionFill(made, kFirstDocid));
     FORESHORE_RETURN_IF_ERROR(view->DropSetting(FieldStatisticsCache::Setting(made.id)));
     FORESHORE_RETURN_IF_ERROR(ChangeCatalog(*view, std::move(next), RowOf(made.id), EncodePredictiveIndex(made)));
-    view->changes_.push_back(CatalogChange(made));
+    view->changes_.push_back(CatalogChange(made.collection_id, made.id));
     FORESHORE_RETURN_IF_ERROR(view->Commit());
     sequence = view->committed_sequence();
   }
   field_statistics_->Forget(made.id);
   predictive_->Retire(index.storage, sequence);
   Log(LogLevel::kInfo, "predict", "index \"" + index.name + "\": the model changed, its values are made anew");
-  return true;
+  return Status::Ok();
 }
 
 // Of what is in the index, how many documents failed, and why one of them did.

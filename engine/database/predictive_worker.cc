@@ -17,10 +17,12 @@ constexpr std::size_t kBatchBytesMax = 8U << 20;  // Of inputs, as soon as there
 constexpr std::size_t kPieceCount = 256;          // Inputs between two looks at the clock, where calls take many;
 constexpr std::size_t kPieceCountAlone = 8;       // where they take one.
 constexpr std::int64_t kBatchUs = 100'000;        // Of inference.
+constexpr std::uint64_t kBacklogMax = 10'000;     // More than that makes no other plan.
 
 }  // namespace
 
 struct PredictiveWorker::Batch {
+  std::shared_ptr<const Predictor> predictor;
   struct Item {
     std::int64_t docid = 0;
     std::string token;
@@ -30,7 +32,6 @@ struct PredictiveWorker::Batch {
   std::int64_t fill = INT64_MAX;       // Where the filling stands; INT64_MAX: it is done.
   std::int64_t next_fill = INT64_MAX;  // And goes, where all items are computed.
   std::size_t pending_count = 0;       // The first items are of documents that were written.
-  bool is_empty() const { return items.empty() && fill == INT64_MAX; }
 };
 
 Result<bool> PredictiveWorker::Step() {
@@ -52,24 +53,42 @@ Result<bool> PredictiveWorker::StepIndex(const CollectionDefinition& collection,
                                          const PredictiveIndexDefinition& index) {
   FORESHORE_ASSIGN_OR_RETURN(const ModelPin pin, core_.models().PinNow(index.options.model, index.options.adapter));
   // predict() follows the row at once, so that values of other weights serve nobody.
-  if (pin != index.pin) return core_.BeginPredictions(index, pin);
+  if (pin != index.pin) {
+    FORESHORE_RETURN_IF_ERROR(core_.BeginPredictions(index, pin));
+    return true;
+  }
   Batch batch;
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
+    // Dropped or begun anew before this snapshot: the catalogue has changed, and its keyspaces may be gone.
+    if (FindSame(view->catalog(), collection, index).second == nullptr) return true;
     view->ShowExpired();  // A filling passes a document once, and it may be extended after that.
-    FORESHORE_RETURN_IF_ERROR(Collect(*view, collection, index, batch));
-    FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t count, GuessPending(*view, collection, index));
+    FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t count, GuessPending(*view, collection, index, kBacklogMax));
     SetBacklog(index.id, count);
+    if (count == 0) return false;
+    // Before documents are read: a model that is not here is asked for again and again.
+    FORESHORE_ASSIGN_OR_RETURN(batch.predictor,
+                               core_.models().LoadPredictor(index.options.model, index.options.adapter));
+    if (batch.predictor->pin() != index.pin) return true;  // The row has gone on: what it is comes with the next step.
+    FORESHORE_RETURN_IF_ERROR(Collect(*view, collection, index, batch));
   }
-  if (batch.is_empty()) return false;
   FORESHORE_RETURN_IF_ERROR(Compute(index, batch));
   return Store(collection, index, batch);
 }
 
+std::pair<const CollectionDefinition*, const PredictiveIndexDefinition*> PredictiveWorker::FindSame(
+    const Catalog& catalog, const CollectionDefinition& collection, const PredictiveIndexDefinition& index) {
+  const CollectionDefinition* present = catalog.FindById(collection.id);
+  const PredictiveIndexDefinition* now = present != nullptr ? present->FindPredictiveIndex(index.id) : nullptr;
+  return {present, now != nullptr && now->storage == index.storage ? now : nullptr};
+}
+
 Status PredictiveWorker::Collect(ReadView& view, const CollectionDefinition& collection,
                                  const PredictiveIndexDefinition& index, Batch& batch) const {
+  FORESHORE_ASSIGN_OR_RETURN(batch.fill, ReadPredictionFill(view, index));
   std::vector<std::int64_t> docids;
   FORESHORE_RETURN_IF_ERROR(VisitPendingPredictions(view, index, [&](std::int64_t docid) {
+    if (docid >= batch.fill) return false;  // The filling comes by.
     docids.push_back(docid);
     return docids.size() < kBatchDocumentCount;
   }));
@@ -81,7 +100,6 @@ Status PredictiveWorker::Collect(ReadView& view, const CollectionDefinition& col
     bytes += batch.items.back().token.size();
   }
   batch.pending_count = batch.items.size();
-  FORESHORE_ASSIGN_OR_RETURN(batch.fill, ReadPredictionFill(view, index));
   batch.next_fill = batch.fill;
   if (batch.fill == INT64_MAX) return Status::Ok();
   FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, batch.fill));
@@ -96,15 +114,7 @@ Status PredictiveWorker::Collect(ReadView& view, const CollectionDefinition& col
 }
 
 Status PredictiveWorker::Compute(const PredictiveIndexDefinition& index, Batch& batch) {
-  FORESHORE_ASSIGN_OR_RETURN(const auto predictor,
-                             core_.models().LoadPredictor(index.options.model, index.options.adapter));
-  // The row has gone on since: what it is then comes with the next step.
-  if (predictor->pin() != index.pin) {
-    batch.items.clear();
-    batch.next_fill = batch.fill;
-    return Status::Ok();
-  }
-  const auto& numbers = predictor->numbers();
+  const auto& numbers = batch.predictor->numbers();
   const bool takes_rows = numbers && numbers->row_width() && numbers->has_independent_rows();
   const std::size_t piece_count = takes_rows ? kPieceCount : kPieceCountAlone;
   const std::int64_t begun_us = core_.clock().NowMonotonicUs();
@@ -114,7 +124,7 @@ Status PredictiveWorker::Compute(const PredictiveIndexDefinition& index, Batch& 
     tokens.clear();
     const std::size_t end = std::min(batch.items.size(), batch.values.size() + piece_count);
     for (std::size_t i = batch.values.size(); i < end; ++i) tokens.push_back(batch.items[i].token);
-    FORESHORE_RETURN_IF_ERROR(PredictValues(index, *predictor, tokens, values, nullptr));
+    FORESHORE_RETURN_IF_ERROR(PredictValues(index, *batch.predictor, tokens, values, nullptr));
     batch.values.insert(batch.values.end(), values.begin(), values.end());
     if (core_.clock().NowMonotonicUs() - begun_us > kBatchUs) break;
   }
@@ -125,10 +135,9 @@ Result<bool> PredictiveWorker::Store(const CollectionDefinition& collection, con
                                      const Batch& batch) {
   FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the predictive worker"));
   view->ShowExpired();
-  const CollectionDefinition* present = view->catalog().FindById(collection.id);
-  const PredictiveIndexDefinition* now = present != nullptr ? present->FindPredictiveIndex(index.id) : nullptr;
+  const auto [present, now] = FindSame(view->catalog(), collection, index);
   // It was dropped or began anew: that brings no work, but the catalogue has changed.
-  if (now == nullptr || now->storage != index.storage) return true;
+  if (now == nullptr) return true;
   for (std::size_t i = 0; i < batch.values.size(); ++i) {
     const Batch::Item& item = batch.items[i];
     FORESHORE_ASSIGN_OR_RETURN(const auto document, view->GetByDocid(*present, item.docid));
@@ -153,22 +162,22 @@ Result<bool> PredictiveWorker::Store(const CollectionDefinition& collection, con
   return true;
 }
 
-Result<PredictiveWorker::Pending> PredictiveWorker::CountWritten(ReadView& view,
-                                                                 const PredictiveIndexDefinition& index) {
+Result<PredictiveWorker::Pending> PredictiveWorker::CountWritten(ReadView& view, const PredictiveIndexDefinition& index,
+                                                                 std::uint64_t count_max) {
   Pending pending;
   FORESHORE_ASSIGN_OR_RETURN(pending.fill, ReadPredictionFill(view, index));
   const auto now = core_.models().PinNow(index.options.model, index.options.adapter);
   if (now.ok() && *now != index.pin) pending.fill = INT64_MIN;
   FORESHORE_RETURN_IF_ERROR(VisitPendingPredictions(view, index, [&](std::int64_t docid) {
-    pending.written_count += docid < pending.fill ? 1 : 0;
-    return docid < pending.fill;
+    if (docid >= pending.fill) return false;
+    return ++pending.written_count < count_max;
   }));
   return pending;
 }
 
 Result<std::uint64_t> PredictiveWorker::PendingCount(ReadView& view, const CollectionDefinition& collection,
                                                      const PredictiveIndexDefinition& index) {
-  FORESHORE_ASSIGN_OR_RETURN(const Pending pending, CountWritten(view, index));
+  FORESHORE_ASSIGN_OR_RETURN(const Pending pending, CountWritten(view, index, UINT64_MAX));
   if (pending.fill == INT64_MAX) return pending.written_count;
   std::uint64_t count = pending.written_count;
   FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection, pending.fill));
@@ -181,8 +190,8 @@ Result<std::uint64_t> PredictiveWorker::PendingCount(ReadView& view, const Colle
 }
 
 Result<std::uint64_t> PredictiveWorker::GuessPending(ReadView& view, const CollectionDefinition& collection,
-                                                     const PredictiveIndexDefinition& index) {
-  FORESHORE_ASSIGN_OR_RETURN(const Pending pending, CountWritten(view, index));
+                                                     const PredictiveIndexDefinition& index, std::uint64_t count_max) {
+  FORESHORE_ASSIGN_OR_RETURN(const Pending pending, CountWritten(view, index, count_max));
   if (pending.fill == INT64_MAX) return pending.written_count;
   FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.txn().NewCursor(collection.documents));
   FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -32,9 +33,10 @@ class PredictiveWorker {
   // Documents without a value, or whose value is of another version of the model.
   Result<std::uint64_t> PendingCount(ReadView& view, const CollectionDefinition& collection,
                                      const PredictiveIndexDefinition& index);
-  // The same without a walk over the collection, and rather too high.
+  // The same without a walk over the collection, and rather too high. Of those that were written not more than
+  // `count_max` are counted.
   Result<std::uint64_t> GuessPending(ReadView& view, const CollectionDefinition& collection,
-                                     const PredictiveIndexDefinition& index);
+                                     const PredictiveIndexDefinition& index, std::uint64_t count_max = UINT64_MAX);
   // About how many documents a plan over the index computes: the last step's count.
   std::uint64_t Backlog(std::uint32_t index_id) const;
 
@@ -55,7 +57,10 @@ class PredictiveWorker {
     std::uint64_t written_count = 0;
     std::int64_t fill = 0;
   };
-  Result<Pending> CountWritten(ReadView& view, const PredictiveIndexDefinition& index);
+  Result<Pending> CountWritten(ReadView& view, const PredictiveIndexDefinition& index, std::uint64_t count_max);
+  // The index as it is now; nullptr where it was dropped or began anew.
+  static std::pair<const CollectionDefinition*, const PredictiveIndexDefinition*> FindSame(
+      const Catalog& catalog, const CollectionDefinition& collection, const PredictiveIndexDefinition& index);
   void SetBacklog(std::uint32_t index_id, std::uint64_t count);
 
   DatabaseCore& core_;
