@@ -24,10 +24,6 @@ Status CheckRange(const std::string& name, const char* field, std::uint64_t foun
                                  std::to_string(min) + ".." + std::to_string(max));
 }
 
-bool HasSmallCodes(VectorPrecision precision) {
-  return VectorPrecisionBits(precision) < 8;
-}
-
 }  // namespace
 
 Result<HnswGraphConfig> GraphConfigOf(const VectorIndexConfig& config) {
