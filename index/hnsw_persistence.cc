@@ -64,11 +64,16 @@ bool HnswIndex::IsSaved(const std::string& path, VectorDeltaMax delta_max) const
 
 // Over the file, every reader sees what lives now: nobody may be behind. That brings down what is searched, and nothing
 // of what a compaction keeps beside it, which therefore counts for half of the budget at most: else each save would
-// call for the next.
+// call for the next. And so would a bound that what stays in memory passes by itself (all of hnswlib's graph): a save
+// brings down half of the bound at least. A graph that a compaction made in unnamed files takes little memory, and is
+// written once, so that they go.
 bool HnswIndex::WantsToMapLocked() const {
   if (config_.memory_bytes_max == 0 || forgotten_seq_ < applied_seq_) return false;
-  const std::uint64_t beside_bytes = std::min(CompactionBytesLocked(), config_.memory_bytes_max / 2);
-  return MemoryBytesLocked() + beside_bytes > config_.memory_bytes_max;
+  if (state()->graph->config().is_all_scratch) return true;
+  const std::uint64_t half = config_.memory_bytes_max / 2;
+  const std::uint64_t bytes = MemoryBytesLocked();
+  if (bytes + std::min(CompactionBytesLocked(), half) <= config_.memory_bytes_max) return false;
+  return bytes > state()->graph->reopened_bytes() + half;
 }
 
 bool HnswIndex::ShouldSave() const {
@@ -77,7 +82,8 @@ bool HnswIndex::ShouldSave() const {
 }
 
 HnswContent HnswIndex::ContentOf(const State& state) const {
-  return {*state.graph, state.entries, state.fine_codes ? &*state.fine_codes : nullptr, applied_seq_};
+  return {*state.graph, state.entries, state.fine_codes ? &*state.fine_codes : nullptr, applied_seq_,
+          state.may_lie_in_files()};
 }
 
 Status HnswIndex::SaveSnapshot(const std::string& path, VectorDeltaMax delta_max) {
