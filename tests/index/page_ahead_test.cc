@@ -182,7 +182,7 @@ TEST_CASE("pages in order: passes over all of an index larger than its memory se
     }
   }
   constexpr long kFew = 20;
-  const auto check_few = [&](const char* name, auto pass) {
+  const auto check_few = [&](const std::string& name, auto pass) {
     CAPTURE(name);
     const auto index = LoadHnswIndex(config, path).value();
     CHECK(faults_of([&] { pass(*index); }) < kFew);
