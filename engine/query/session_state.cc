@@ -537,16 +537,9 @@ std::uint64_t SessionState::EstimateRows(const CollectionDefinition& collection)
   Estimate& estimate = place->second;
   const auto moved = static_cast<std::uint64_t>(sequence - estimate.sequence);
   if (!is_new && moved <= std::max<std::uint64_t>(1000, estimate.rows / 8)) return estimate.rows;
-  // Docids grow with time over all collections, so their span bounds the number of documents from above.
   const auto count = [&]() -> Result<std::uint64_t> {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core.BeginRead());
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->txn().NewCursor(collection.documents));
-    FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
-    if (!cursor->valid()) return std::uint64_t{0};
-    const std::int64_t first_docid = cursor->integer_key();
-    FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
-    if (!cursor->valid()) return std::uint64_t{0};
-    return static_cast<std::uint64_t>(cursor->integer_key() - first_docid) + 1;
+    return view->GuessCount(collection, INT64_MIN);
   };
   const auto rows = count();
   estimate = {sequence, rows.ok() ? *rows : 1000};
