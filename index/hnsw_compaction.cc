@@ -282,6 +282,7 @@ Status HnswIndex::Compact() {
   while (true) {
     const Result<bool> has_more = RunSliceOrDrop(nullptr, 0);
     if (has_more.ok() && *has_more) continue;
+    if (has_more.status().code() == ErrorCode::kBusy) continue;  // Once more from the beginning.
     is_compacting_whole_ = false;
     return has_more.ok() ? Status::Ok() : has_more.status();
   }

@@ -195,6 +195,7 @@ class HnswIndex final : public VectorIndex {
   HnswSaved saved_;
   std::uint64_t saved_seq_ = 0;                // The applied_seq() that they hold.
   std::vector<std::uint32_t> unsaved_deaths_;  // Of slots below saved_.node_count.
+  std::uint32_t map_again_from_ = 0;  // Nodes before which writing in order to map, which failed, is not tried.
 
   // Guards what follows but for deaths; changes of it, and of the pointer below, hold write_mutex_ too.
   mutable FairSharedMutex live_mutex_;
