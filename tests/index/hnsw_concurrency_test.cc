@@ -97,10 +97,12 @@ TEST_CASE("hnsw index: the same with codes of 4 bits, whose mean comes meanwhile
 namespace {
 
 // Goal: searches among some documents find them all, and no others, while the index is changed and compacted.
-// Method: all readers share one filter, made before any of its documents was there.
+// Method: documents come in batches, whose nodes are there before they are linked; readers share a filter that was made
+// before any of its documents was there, but for one, which makes its own each time.
 void CheckAmongConcurrency(VectorPrecision precision) {
   constexpr std::uint32_t kDimension = 16;
   constexpr std::int64_t kDocuments = 300;
+  constexpr std::int64_t kBatch = 50;
   constexpr int kRounds = 4;
   SyntheticVectors vectors(kDimension, 10, 78);
   const auto index = NewIndex(kDimension, VectorMetric::kCosine, precision);
@@ -119,7 +121,7 @@ void CheckAmongConcurrency(VectorPrecision precision) {
       VectorSearchOptions options;
       options.strategy = strategy;
       options.ef = 16;
-      options.among = filter;
+      options.among = seed == 5 ? std::make_shared<VectorFilter>(docids) : filter;
       const auto cursor = index->NewCursor(queries.Next(), snapshot, options).value();
       std::set<std::int64_t> found;
       std::size_t count = 0;
@@ -147,8 +149,14 @@ void CheckAmongConcurrency(VectorPrecision precision) {
   });
   std::uint64_t sequence = 0;
   for (int round = 0; round < kRounds; ++round) {
-    for (std::int64_t docid = 0; docid < kDocuments; ++docid) {
-      if (!index->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok()) ++failure_count;
+    for (std::int64_t first = 0; first < kDocuments; first += kBatch) {
+      std::vector<ByteString> records;
+      std::vector<VectorUpsert> upserts;
+      for (std::int64_t i = 0; i < kBatch; ++i) records.push_back(RecordOf(vectors.Next()));
+      for (std::int64_t i = 0; i < kBatch; ++i) {
+        upserts.push_back({first + i, records[static_cast<std::size_t>(i)], ++sequence});
+      }
+      if (!index->UpsertMany(upserts, 2).ok()) ++failure_count;
       committed = sequence;
     }
   }
