@@ -5,7 +5,7 @@
 // Packed graph, little-endian                      code: engine/inference/graph/constant_store.cc
 //   OFFSET SIZE FIELD
 //        0    8 magic "FSGRAPHP"
-//        8    4 version = 1: of what blocks hold, so that a change of any packing is another version
+//        8    4 version = 2: of what blocks hold and of their order, so that a change of either is another version
 //       12    4 CpuLevel of the kernels
 //       16   32 key: what the graph was built of, SHA-256
 //       48    8 memory limit that it was built under, in bytes
@@ -34,7 +34,7 @@
 
 namespace foreshore::graph {
 
-inline constexpr std::uint32_t kPackedGraphVersion = 1;
+inline constexpr std::uint32_t kPackedGraphVersion = 2;
 
 // What has to be the same for blocks to be the same.
 struct PackedGraphKey {

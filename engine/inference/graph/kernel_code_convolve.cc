@@ -204,21 +204,27 @@ struct CodeCopy {
 class DepthwiseKernel : public StepKernel {
  public:
   explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)), rests_(conv_.PlacesOfRests()) {
-    const std::int64_t taps = TapCount();
+    const auto channels = static_cast<std::size_t>(conv_.out_channels);
+    const std::size_t block = conv_.kernels->depthwise_block;
+    period_ = std::lcm(channels, block);
+    is_by_pixel_ = period_ * static_cast<std::size_t>(TapCount()) > kDepthwiseWeightBytesMax;
+    if (is_by_pixel_) period_ = (channels + block - 1) / block * block;
+  }
+  void Pack() {
     std::vector<std::int8_t> weights;
     for (std::int64_t n = 0; n < conv_.out_channels; ++n) {
       for (std::int64_t t = 0; t < conv_.taps; ++t) weights.push_back(conv_.Part(n, t));
       for (const std::int64_t t : rests_) weights.push_back(conv_.Rest(n, t));
     }
-    const auto channels = static_cast<std::size_t>(conv_.out_channels);
-    const std::size_t block = conv_.kernels->depthwise_block;
-    std::size_t period = std::lcm(channels, block);
-    is_by_pixel_ = period * static_cast<std::size_t>(taps) > kDepthwiseWeightBytesMax;
-    if (is_by_pixel_) period = (channels + block - 1) / block * block;
-    weights_ = PackDepthwise(*conv_.kernels, weights.data(), channels, static_cast<std::size_t>(taps), period,
-                             conv_.biases.data(), conv_.factors.data());
+    weights_ = PackDepthwise(*conv_.kernels, weights.data(), static_cast<std::size_t>(conv_.out_channels),
+                             static_cast<std::size_t>(TapCount()), period_, conv_.biases.data(), conv_.factors.data());
   }
-  std::uint64_t held_bytes() const override { return weights_.codes.size() + weights_.biases.size() * 8; }
+  // Known before anything is packed.
+  std::uint64_t held_bytes() const override {
+    const std::size_t group = conv_.kernels->depthwise_taps;
+    const std::size_t taps = (static_cast<std::size_t>(TapCount()) + group - 1) / group * group;
+    return period_ * (taps * conv_.kernels->depthwise_weight_bytes + 8) + conv_.biases.size() * 8;
+  }
   bool Fits(const NodeContext& context) const override {
     const auto window = PlanCodeConv(context);
     return window.ok() && CodeCopy(*window, conv_.out_channels).size_bytes() <= kDepthwiseCopyBytesMax;
@@ -301,6 +307,7 @@ class DepthwiseKernel : public StepKernel {
 
   CodeConv conv_;
   std::vector<std::int64_t> rests_;
+  std::size_t period_ = 0;
   bool is_by_pixel_ = false;
   DepthwiseCodeWeights weights_;
 };
@@ -350,19 +357,17 @@ StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t by
   CodeConv conv;
   if (!ReadCodeConv(source, conv)) return std::unique_ptr<StepKernel>();
   const std::int64_t groups = source.node.IntAttribute("group", 1);
-  std::unique_ptr<StepKernel> kernel;
-  const auto held =
-      static_cast<std::uint64_t>(conv.out_channels) * static_cast<std::uint64_t>(conv.per_group * conv.taps);
-  // Filled up to blocks, and repeated to a common multiple with them.
-  if (held * 64 > bytes_max) return kernel;
   if (groups > 1 && groups == conv.out_channels && conv.per_group == 1) {
-    kernel = std::make_unique<DepthwiseKernel>(std::move(conv));
-  } else if (groups == 1) {
-    auto product = std::make_unique<ProductKernel>(std::move(conv));
-    FORESHORE_RETURN_IF_ERROR(product->Pack(source.constants));
-    kernel = std::move(product);
+    auto kernel = std::make_unique<DepthwiseKernel>(std::move(conv));
+    if (kernel->held_bytes() > bytes_max) return std::unique_ptr<StepKernel>();
+    kernel->Pack();
+    return std::unique_ptr<StepKernel>(std::move(kernel));
   }
-  return kernel;
+  if (groups != 1) return std::unique_ptr<StepKernel>();
+  auto kernel = std::make_unique<ProductKernel>(std::move(conv));
+  if (kernel->held_bytes() > bytes_max) return std::unique_ptr<StepKernel>();
+  FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));
+  return std::unique_ptr<StepKernel>(std::move(kernel));
 }
 
 }  // namespace foreshore::graph
