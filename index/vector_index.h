@@ -177,7 +177,7 @@ class VectorIndex {
   virtual Status SaveSnapshot(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) = 0;
   // Whether the files at `path` hold the index as it is now, with no larger delta than that.
   virtual bool IsSaved(const std::string& path, VectorDeltaMax delta_max = VectorDeltaMax::kQuarter) const = 0;
-  // Whether memory_bytes() is above what the configuration allows, and SaveSnapshot() would bring it down.
+  // Whether SaveSnapshot() would bring down memory beyond what the configuration allows, or files of a compaction.
   virtual bool ShouldSave() const = 0;
   // kInternal or kCorruption where the index refuses everything and must be rebuilt.
   virtual Status CheckUsable() const = 0;
