@@ -29,7 +29,7 @@ class MatrixKernel : public StepKernel {
   MatrixKernel(const KernelSource& source, const float* bias)
       : kernels_(source.kernels),
         bias_(bias),
-        activation_(source.activation),
+        activation_(source.finish.activation),
         is_gemm_(source.node.op_type == "Gemm"),
         flips_left_(is_gemm_ && source.node.IntAttribute("transA", 0) != 0),
         flips_right_(is_gemm_ && source.node.IntAttribute("transB", 0) != 0),
@@ -47,6 +47,7 @@ class MatrixKernel : public StepKernel {
     return Status::Ok();
   }
   std::uint64_t held_bytes() const override { return packed_bytes_; }
+  bool Holds(std::size_t input) const override { return packed_ != nullptr && input == 1; }
 
   // Of a constant right matrix the type and shape are known, and the left one's type with it.
   bool Fits(const NodeContext& context) const override {
@@ -205,7 +206,7 @@ StepKernelResult MakeMatrixKernel(const KernelSource& source, std::uint64_t byte
   const TensorRef& right = source.inputs[1];
   const float* bias_row = source.bias.info != nullptr ? source.bias.as<float>() : nullptr;
   auto kernel = std::make_unique<MatrixKernel>(source, bias_row);
-  if (right.data == nullptr) return std::unique_ptr<StepKernel>(std::move(kernel));
+  if (!source.IsConstant(1)) return std::unique_ptr<StepKernel>(std::move(kernel));
   if (right.info->type != OnnxType::kFloat || right.info->shape.size() != 2) return std::unique_ptr<StepKernel>();
   const Shape& shape = right.info->shape;
   const bool flips = is_gemm && source.node.IntAttribute("transB", 0) != 0;
