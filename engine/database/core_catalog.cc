@@ -29,7 +29,7 @@ Status DatabaseCore::RefuseBadField(const CollectionDefinition& collection, cons
     return Status::InvalidArgument(name + ": links_per_node is " + std::to_string(options.links_per_node) +
                                    ", expected 4..64");
   }
-  if (VectorPrecisionBits(options.precision) < 8 && options.graph == VectorGraphKind::kHnswlib) {
+  if (HasSmallCodes(options.precision) && options.graph == VectorGraphKind::kHnswlib) {
     return Status::InvalidArgument(name + ": " + std::to_string(VectorPrecisionBits(options.precision)) +
                                    " bits over the graph of hnswlib, expected 8 or 16 there");
   }
@@ -144,20 +144,17 @@ Status DatabaseCore::CreateVectorIndex(const std::string& collection_name, const
   std::unordered_map<std::string, std::int64_t> docids;
   if (!index.has_model()) {
     const CollectionDefinition& collection = *view->catalog().FindById(index.collection_id);
-    std::vector<std::pair<std::int64_t, std::string>> documents;
+    // They have no rows of their own: nothing is written to the store while the cursor stands.
     FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->Scan(collection));
     while (true) {
       FORESHORE_ASSIGN_OR_RETURN(const bool more, cursor->Next());
       if (!more) break;
       const std::string_view token = FindValue(cursor->body(), index.paths[0]);
       if (token.empty() || token == "null") continue;
-      documents.emplace_back(cursor->docid(), token);
-      if (make_graph) docids.emplace(cursor->id(), cursor->docid());
-    }
-    for (const auto& [docid, token] : documents) {
       const auto stored = EncodeOwnVectors(token, index);
-      if (!stored.ok()) return stored.status().WithContext("document " + std::to_string(docid));
-      FORESHORE_RETURN_IF_ERROR(view->PutVector(index, docid, *stored));
+      if (!stored.ok()) return stored.status().WithContext("document \"" + std::string(cursor->id()) + "\"");
+      FORESHORE_RETURN_IF_ERROR(view->PutVector(index, cursor->docid(), *stored));
+      if (make_graph) docids.emplace(cursor->id(), cursor->docid());
     }
   }
   // The graph is there, empty or with what it will be given, before the commit that fills it.

@@ -137,13 +137,8 @@ Result<std::uint64_t> FieldIndexBuilder::PendingCount(ReadView& view) {
     for (const FieldIndexDefinition& index : collection.field_indexes) {
       if (index.is_ready) continue;
       FORESHORE_ASSIGN_OR_RETURN(const std::int64_t next_docid, ReadPlace(core_, view, index.id));
-      FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.txn().NewCursor(collection.documents));
-      FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
-      // Docids are dense enough to say how much is left.
-      if (!cursor->valid()) continue;
-      const std::int64_t last = cursor->integer_key();
-      FORESHORE_RETURN_IF_ERROR(cursor->Seek(next_docid));
-      if (cursor->valid()) count += static_cast<std::uint64_t>(last - cursor->integer_key()) + 1;
+      FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t left, view.GuessCount(collection, next_docid));
+      count += left;
     }
   }
   return count;

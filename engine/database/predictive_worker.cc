@@ -193,13 +193,8 @@ Result<std::uint64_t> PredictiveWorker::GuessPending(ReadView& view, const Colle
                                                      const PredictiveIndexDefinition& index, std::uint64_t count_max) {
   FORESHORE_ASSIGN_OR_RETURN(const Pending pending, CountWritten(view, index, count_max));
   if (pending.fill == INT64_MAX) return pending.written_count;
-  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view.txn().NewCursor(collection.documents));
-  FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
-  if (!cursor->valid()) return pending.written_count + 1;
-  // Docids grow with time over all collections.
-  const std::int64_t last = cursor->integer_key();
-  FORESHORE_RETURN_IF_ERROR(cursor->Seek(pending.fill));
-  return pending.written_count + 1 + (cursor->valid() ? static_cast<std::uint64_t>(last - cursor->integer_key()) : 0);
+  FORESHORE_ASSIGN_OR_RETURN(const std::uint64_t left, view.GuessCount(collection, pending.fill));
+  return pending.written_count + std::max<std::uint64_t>(left, 1);  // As PendingCount says.
 }
 
 std::uint64_t PredictiveWorker::Backlog(std::uint32_t index_id) const {

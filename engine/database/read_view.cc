@@ -106,6 +106,16 @@ Result<std::optional<RecordView>> ReadView::GetByDocid(const CollectionDefinitio
   return IsVisible(collection, view) ? std::optional<RecordView>(view) : std::nullopt;
 }
 
+Result<std::uint64_t> ReadView::GuessCount(const CollectionDefinition& collection, std::int64_t from_docid) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto cursor, txn_->NewCursor(collection.documents));
+  FORESHORE_RETURN_IF_ERROR(cursor->Seek(from_docid));
+  if (!cursor->valid()) return std::uint64_t{0};
+  const std::int64_t first_docid = cursor->integer_key();
+  FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
+  if (!cursor->valid()) return std::uint64_t{0};
+  return static_cast<std::uint64_t>(cursor->integer_key() - first_docid) + 1;
+}
+
 Result<Document> ReadView::Read(const CollectionDefinition& collection, std::string_view id) {
   if (collection.is_readings()) {
     FORESHORE_ASSIGN_OR_RETURN(const auto reading, GetReading(collection, id));

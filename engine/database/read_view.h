@@ -109,6 +109,9 @@ class ReadView {
   Result<Document> Read(const CollectionDefinition& collection, std::string_view id);  // kNotFound
   Result<std::unique_ptr<DocumentCursor>> Scan(const CollectionDefinition& collection,
                                                std::int64_t from_docid = INT64_MIN);
+  // For plans: how many documents it has from a docid on, or more. Docids grow with time over all collections, so that
+  // their span bounds the number from above.
+  Result<std::uint64_t> GuessCount(const CollectionDefinition& collection, std::int64_t from_docid);
   // Own writes of this transaction included. `order` other than kAny merges all series by time.
   Result<std::unique_ptr<ReadingsCursor>> ScanReadings(const CollectionDefinition& collection,
                                                        const ReadingsFilter& filter, ReadingsOrder order);

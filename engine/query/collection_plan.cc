@@ -209,8 +209,8 @@ void Planner::Finish(const ScanPlan& plan, double cost, double rows, const std::
   info_.needToFreeIdxStr = 1;
   info_.estimatedCost = cost;
   info_.estimatedRows = std::max<sqlite3_int64>(1, static_cast<sqlite3_int64>(std::ceil(rows)));
-  if (table_.session.calls_models) {
-    table_.session.planned_rows[std::to_string(info_.idxNum) + ":" + text] = info_.estimatedRows;
+  if (table_.session.notes.calls_models) {
+    table_.session.notes.planned_rows[std::to_string(info_.idxNum) + ":" + text] = info_.estimatedRows;
   }
 }
 
@@ -284,7 +284,7 @@ void Planner::ChooseNearest(const CollectionDefinition& definition) {
     text += index ? table_.session.core.NearestStrategy(*index, k_hint) : "no index";
   }
   info_.orderByConsumed = OrdersBy(ColumnKind::kDistance) && info_.aOrderBy[0].desc == 0;
-  table_.session.plans_nearest = true;
+  table_.session.notes.plans_nearest = true;
   Finish(plan, cost, plan.has_filter ? rows : rows * found_.selectivity, text);
 }
 
@@ -331,8 +331,8 @@ void Planner::ChooseText(const CollectionDefinition& definition) {
   }
   if (plan.has_id) text += plan.id_is_list ? ", of listed documents" : ", of one document";
   text += plan.best_first ? ", best first" : ", by docid";
-  table_.session.plans_nearest = true;
-  table_.session.text_collections.push_back(definition.id);
+  table_.session.notes.plans_nearest = true;
+  table_.session.notes.text_collections.push_back(definition.id);
   Finish(plan, kTextSetUpCost + kLookUpCost * rows, rows * found_.selectivity, text);
 }
 

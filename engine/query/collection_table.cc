@@ -69,7 +69,7 @@ int FindFunction(sqlite3_vtab* table, int argument_count, const char* name,
   if (argument_count != 2 || sqlite3_stricmp(name, "match") != 0) return 0;
   auto& collection = *static_cast<CollectionTable*>(table);
   try {
-    collection.session.misplaced_match = collection.name;
+    collection.session.notes.misplaced_match = collection.name;
   } catch (const std::bad_alloc&) {
     return 0;  // The code of an error would mean a function here; SQLite then says itself what it cannot do.
   }

@@ -12,8 +12,6 @@
 namespace foreshore {
 namespace {
 
-using OwnedStatement = std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)>;
-
 std::string TextAt(sqlite3_stmt* statement, int column) {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
   return text ? text : "";
@@ -71,7 +69,7 @@ Scans ReadScans(SessionState& session, sqlite3_stmt* plan) {
     const auto at = detail.find(kIndex);
     if (at == std::string::npos) continue;
     const std::string scan = detail.substr(at + kIndex.size());
-    if (const auto found = session.planned_rows.find(scan); found != session.planned_rows.end()) {
+    if (const auto found = session.notes.planned_rows.find(scan); found != session.notes.planned_rows.end()) {
       scans.row_count *= static_cast<double>(found->second);
     }
     scans.is_full = ++scan_count == 1 && scan == "1:full scan";
@@ -111,6 +109,7 @@ std::string InferenceCostText(SessionState& session, const std::string& model, b
 
 std::vector<std::string> ExplainInference(SessionState& session, const std::string& sql) {
   std::vector<std::string> lines;
+  session.notes = {};
   const OwnedStatement plan = Compile(session, "EXPLAIN QUERY PLAN " + sql);
   const OwnedStatement explain = Compile(session, "EXPLAIN " + sql);
   if (!plan || !explain) return lines;

@@ -258,7 +258,8 @@ Result<bool> FieldScanCursor::Next(bool was_written) {
     FORESHORE_RETURN_IF_ERROR(StepOn());
   } else {
     is_stale_ |= was_written;
-    if (!run_.empty()) return TakeFromRun();
+    FORESHORE_ASSIGN_OR_RETURN(const bool found, TakeFromRun());
+    if (found) return true;
     FORESHORE_RETURN_IF_ERROR(Reposition(std::exchange(is_stale_, false)));
     stands_ahead_ = false;
   }
@@ -287,9 +288,20 @@ Result<bool> FieldScanCursor::TakeNext(Bytes key) {
 }
 
 Result<bool> FieldScanCursor::TakeFromRun() {
-  FORESHORE_RETURN_IF_ERROR(TakeEntry(run_.back().key, run_.back().marks));
-  run_.pop_back();
-  return true;
+  while (!run_.empty()) {
+    FORESHORE_RETURN_IF_ERROR(TakeEntry(run_.back().key, run_.back().marks));
+    run_.pop_back();
+    if (!is_stale_) return true;
+    FORESHORE_ASSIGN_OR_RETURN(const bool is_there, IsThere());
+    if (is_there) return true;
+  }
+  return false;
+}
+
+Result<bool> FieldScanCursor::IsThere() const {
+  FORESHORE_RETURN_IF_ERROR(view_.SettleFieldIndexes());
+  FORESHORE_ASSIGN_OR_RETURN(const auto entry, view_.txn().Get(index_.entries, Bytes(key_)));
+  return entry.has_value();
 }
 
 // `prefix_bytes` gets where the first text that was cut ends.

@@ -87,6 +87,8 @@ class FieldScanCursor : public EntryScan {
   std::int64_t docid() const override { return docid_; }
   bool Column(sqlite3_context* context, std::size_t path_number) override;
   Bytes key() const { return key_; }  // Of the entry; valid until the next move.
+  // Whether the entry that it stands on has outlived what this transaction wrote since.
+  Result<bool> IsThere() const;
 
  private:
   struct Entry {
@@ -98,7 +100,7 @@ class FieldScanCursor : public EntryScan {
   bool InRange() const;
   bool InRange(Bytes key) const;
   Result<bool> TakeNext(Bytes key);
-  Result<bool> TakeFromRun();
+  Result<bool> TakeFromRun();  // False: nothing of it is left.
   bool IsCut(Bytes key, std::size_t& prefix_bytes) const;
   Status StepOn();
   Status Reposition(bool was_written);

@@ -99,14 +99,14 @@ class PredictCursor : public sqlite3_vtab_cursor {
 
  private:
   Status Compile(std::string_view sql) {
-    const auto texts_before = session_.text_collections;
-    session_.text_collections.clear();
+    const auto texts_before = session_.notes.text_collections;
+    session_.notes.text_collections.clear();
     sqlite3_stmt* compiled = nullptr;
     const char* tail = nullptr;
     const int code = sqlite3_prepare_v3(session_.db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
     statement_.reset(compiled);
-    const bool searches_text = !session_.text_collections.empty();
-    session_.text_collections = texts_before;
+    const bool searches_text = !session_.notes.text_collections.empty();
+    session_.notes.text_collections = texts_before;
     if (code != SQLITE_OK) return session_.ErrorOf(code).WithContext("predict_batch: query");
     if (compiled == nullptr || sqlite3_stmt_readonly(compiled) == 0 || sqlite3_column_count(compiled) == 0 ||
         std::string_view(tail, static_cast<std::size_t>(sql.data() + sql.size() - tail))

@@ -44,7 +44,10 @@ Result<bool> PredictedScan::Next(bool was_written) {
   if (!rows_ || was_written) {
     row_ = nullptr;
     FORESHORE_RETURN_IF_ERROR(Refresh());
-    if (stored_is_ahead_) stored_is_ahead_ = !rows_->Replaces(stored_->docid());
+    if (stored_is_ahead_ && rows_->Replaces(stored_->docid())) stored_is_ahead_ = false;
+    if (stored_is_ahead_) {
+      FORESHORE_ASSIGN_OR_RETURN(stored_is_ahead_, stored_->IsThere());
+    }
   }
   FORESHORE_RETURN_IF_ERROR(AdvanceStored());
   const bool has_stored = stored_ && stored_is_ahead_;

@@ -10,8 +10,6 @@
 namespace foreshore {
 namespace {
 
-using Reads = std::vector<std::pair<std::string, std::string>>;
-
 // A part of the text that may become a column.
 struct Occurrence {
   std::size_t start = 0;
@@ -177,19 +175,6 @@ std::string Replaced(std::string_view sql, const std::vector<Occurrence>& occurr
   return text.append(sql.substr(at));
 }
 
-// The columns that a statement reads, in the order that SQLite meets them; nullopt where it does not compile.
-std::optional<Reads> ReadsOf(SessionState& session, const std::string& sql) {
-  Reads reads;
-  session.traced_reads = &reads;
-  sqlite3_stmt* compiled = nullptr;
-  const int code = sqlite3_prepare_v3(session.db, sql.c_str(), -1, 0, &compiled, nullptr);
-  session.traced_reads = nullptr;
-  sqlite3_finalize(compiled);
-  if (code == SQLITE_OK) return reads;
-  session.ClearError();  // It is no error of the statement.
-  return std::nullopt;
-}
-
 // Whether reading `input` of the table is reading the index's input, in one way or the other.
 bool IsInput(const CollectionDefinition& collection, const PredictiveIndexDefinition& index, std::string_view input) {
   if (input == "body") return true;  // The text named a path of it.
@@ -203,7 +188,7 @@ bool IsInput(const CollectionDefinition& collection, const PredictiveIndexDefini
 }
 
 // Whether the two differ by inputs of indexes that became their columns, and by nothing else. Notes which.
-bool Agree(const Catalog& catalog, const Reads& before, const Reads& after, IndexedStatement& statement) {
+bool Agree(const Catalog& catalog, const ColumnReads& before, const ColumnReads& after, CompiledStatement& statement) {
   if (before.size() != after.size()) return false;
   for (std::size_t i = 0; i < before.size(); ++i) {
     if (before[i] == after[i]) continue;
@@ -223,7 +208,8 @@ bool Agree(const Catalog& catalog, const Reads& before, const Reads& after, Inde
 
 }  // namespace
 
-std::optional<IndexedStatement> UsePredictiveIndexes(SessionState& session, std::string_view sql) {
+std::optional<CompiledStatement> UsePredictiveIndexes(SessionState& session, const std::string& sql,
+                                                      ColumnReads reads) {
   const std::shared_ptr<const Catalog> catalog = session.declared;
   const bool has_indexes =
       std::any_of(catalog->collections.begin(), catalog->collections.end(),
@@ -231,13 +217,12 @@ std::optional<IndexedStatement> UsePredictiveIndexes(SessionState& session, std:
   if (!has_indexes) return std::nullopt;
   std::vector<Occurrence> occurrences = Finder(*catalog, sql).Find();
   if (occurrences.empty()) return std::nullopt;
-  const auto before = ReadsOf(session, std::string(sql));
-  if (!before) return std::nullopt;
-  const auto attempt = [&](const std::vector<Occurrence>& chosen) -> std::optional<IndexedStatement> {
-    IndexedStatement statement{Replaced(sql, chosen), {}};
-    const auto after = ReadsOf(session, statement.sql);
-    if (!after || !Agree(*catalog, *before, *after, statement)) return std::nullopt;
-    return statement;
+  const auto attempt = [&](const std::vector<Occurrence>& chosen) -> std::optional<CompiledStatement> {
+    ColumnReads after;
+    auto statement = session.CompileAsWritten(Replaced(sql, chosen), after);
+    session.ClearError();  // It is no error of the statement.
+    if (!statement.ok() || !Agree(*catalog, reads, after, *statement)) return std::nullopt;
+    return std::move(statement).value();
   };
   auto whole = attempt(occurrences);
   if (whole || occurrences.size() == 1) return whole;
@@ -250,7 +235,7 @@ std::optional<IndexedStatement> UsePredictiveIndexes(SessionState& session, std:
   return chosen.empty() ? std::nullopt : attempt(chosen);
 }
 
-std::vector<std::string> ExplainPredictiveIndexes(SessionState& session, const IndexedStatement& statement) {
+std::vector<std::string> ExplainPredictiveIndexes(SessionState& session, const CompiledStatement& statement) {
   std::vector<std::string> lines;
   const auto view = session.core.BeginRead();
   if (!view.ok()) return lines;

@@ -11,24 +11,17 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "engine/query/session_state.h"
 
 namespace foreshore {
 
-struct IndexedStatement {
-  std::string sql;
-  // Indexes whose columns are in it: of a collection, by ids.
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> indexes;
-};
-
-// `sql` is one statement that compiles. nullopt where no index holds anything of it.
-std::optional<IndexedStatement> UsePredictiveIndexes(SessionState& session, std::string_view sql);
+// `sql` is one statement that compiles and reads the columns `reads`. nullopt where no index holds anything of it; else
+// compiled, without `written`. The session's notes are of what was compiled last.
+std::optional<CompiledStatement> UsePredictiveIndexes(SessionState& session, const std::string& sql, ColumnReads reads);
 
 // A line of EXPLAIN QUERY PLAN for each of the indexes.
-std::vector<std::string> ExplainPredictiveIndexes(SessionState& session, const IndexedStatement& statement);
+std::vector<std::string> ExplainPredictiveIndexes(SessionState& session, const CompiledStatement& statement);
 
 }  // namespace foreshore

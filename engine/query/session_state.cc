@@ -22,8 +22,6 @@ namespace foreshore {
 namespace {
 
 // Memory may run out between a statement's preparation and its end.
-using OwnedStatement = std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)>;
-
 // Read-only pragmas that tools ask for; every other pragma is refused.
 // SQLite asks every so many operations of its machine whether to go on: some 20 us of work.
 constexpr int kProgressOperations = 1000;
@@ -94,16 +92,6 @@ const char* ActionName(int action) {
   }
 }
 
-std::vector<std::string> ColumnNamesOf(sqlite3_stmt* statement) {
-  std::vector<std::string> names;
-  const int count = sqlite3_column_count(statement);
-  for (int i = 0; i < count; ++i) {
-    const char* name = sqlite3_column_name(statement, i);
-    names.emplace_back(name ? name : "");
-  }
-  return names;
-}
-
 ErrorCode CodeOf(int sqlite_code) {
   switch (sqlite_code & 0xFF) {
     case SQLITE_CONSTRAINT: return ErrorCode::kConflict;
@@ -124,6 +112,16 @@ ErrorCode CodeOf(int sqlite_code) {
 }
 
 }  // namespace
+
+std::vector<std::string> ColumnNamesOf(sqlite3_stmt* statement) {
+  std::vector<std::string> names;
+  const int count = sqlite3_column_count(statement);
+  for (int i = 0; i < count; ++i) {
+    const char* name = sqlite3_column_name(statement, i);
+    names.emplace_back(name ? name : "");
+  }
+  return names;
+}
 
 SessionState::~SessionState() {
   sqlite3_close_v2(db);
@@ -195,101 +193,79 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
   if (sql.size() > (16U << 20)) {
     return Status::Limit("SQL: the text has " + std::to_string(sql.size()) + " bytes, at most 16777216 are read");
   }
-  error_ = Status::Ok();
-  control = TransactionControl::kNone;
-  control_savepoint.clear();
-  misplaced_match.clear();
-  plans_nearest = false;
-  calls_models = false;
-  planned_rows.clear();
-  preparing_converts = MayConvert(sql);
-  text_collections.clear();
-  sqlite3_stmt* compiled = nullptr;
-  const char* tail = nullptr;
-  const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
-  if (code != SQLITE_OK) return ErrorOf(code);
-  const std::size_t used = static_cast<std::size_t>(tail - sql.data());
+  FORESHORE_ASSIGN_OR_RETURN(CompiledStatement compiled, Compile(sql));
+  const std::size_t used = compiled.written.size();
   if (consumed_bytes) *consumed_bytes = used;
-  if (compiled == nullptr) {
+  if (compiled.statement == nullptr) {
     if (consumed_bytes) return std::unique_ptr<SqlStatement>();
     return Status::InvalidArgument("SQL: the text holds no statement");
   }
-  OwnedStatement owner(compiled, &sqlite3_finalize);
-  if (sqlite3_stmt_isexplain(compiled) != 0) control = TransactionControl::kNone;
-  std::string text(sql.substr(0, used));
-  const std::vector<std::string> names = ColumnNamesOf(compiled);
-  std::optional<IndexedStatement> indexed;
-  if (calls_models) {
-    sqlite3_stmt* fresh = nullptr;
-    FORESHORE_RETURN_IF_ERROR(UseIndexes(text, &fresh, indexed));
-    if (indexed) {
-      owner.reset(compiled = fresh);
-      std::swap(text, indexed->sql);  // From here on `indexed->sql` is the original.
-    }
+  const bool is_plan = sqlite3_stmt_isexplain(compiled.statement.get()) == 2;
+  std::vector<std::string> plan_steps;
+  if (is_plan && compiled.notes.calls_models) plan_steps = ExplainInference(*this, BehindExplain(compiled.sql));
+  if (is_plan) {
+    for (std::string& line : ExplainPredictiveIndexes(*this, compiled)) plan_steps.push_back(std::move(line));
   }
-  // The authorizer hears BEGIN of any kind; only those that take locks touch the file.
-  if (control == TransactionControl::kBegin && sqlite3_stmt_readonly(compiled) == 0) {
-    control = TransactionControl::kBeginImmediate;
-  }
-  auto statement =
-      std::make_unique<SqlStatement>(shared_from_this(), compiled, control, control_savepoint, preparing_converts);
-  static_cast<void>(owner.release());
-  if (calls_models && sqlite3_stmt_isexplain(compiled) == 2) {
-    statement->AddPlanSteps(ExplainInference(*this, BehindExplain(text)));
-  }
-  if (indexed && sqlite3_stmt_isexplain(compiled) == 2) {
-    statement->AddPlanSteps(ExplainPredictiveIndexes(*this, *indexed));
-  }
-  if (indexed) statement->KeepOriginal(indexed->sql, names);
-  if (!misplaced_match.empty()) {
-    return Status::InvalidArgument("SQL: MATCH on collection \"" + misplaced_match +
+  if (!compiled.notes.misplaced_match.empty()) {
+    return Status::InvalidArgument("SQL: MATCH on collection \"" + compiled.notes.misplaced_match +
                                    "\" must be an AND term of WHERE or of a join's ON, not under OR or NOT, not in the "
                                    "result, and not on the optional side of an outer join");
   }
-  if (plans_nearest && sqlite3_stmt_isexplain(compiled) == 0) {
-    FORESHORE_RETURN_IF_ERROR(CheckNearestPlacement(text));
+  if (compiled.notes.plans_nearest && sqlite3_stmt_isexplain(compiled.statement.get()) == 0) {
+    FORESHORE_RETURN_IF_ERROR(CheckNearestPlacement(compiled.sql));
   }
-  if (consumed_bytes == nullptr && used < sql.size()) {
-    sqlite3_stmt* more = nullptr;
-    const std::string_view rest = sql.substr(used);
-    const int rest_code = sqlite3_prepare_v3(db, rest.data(), static_cast<int>(rest.size()), 0, &more, nullptr);
-    sqlite3_finalize(more);
-    if (rest_code != SQLITE_OK || more != nullptr) {
-      return Status::InvalidArgument("SQL: text follows the statement at byte " + std::to_string(used) +
-                                     ", expected one statement");
-    }
-  }
-  return statement;
+  if (consumed_bytes == nullptr) FORESHORE_RETURN_IF_ERROR(RefuseMore(sql, used));
+  return std::make_unique<SqlStatement>(shared_from_this(), std::move(compiled), std::move(plan_steps));
 }
 
-Status SessionState::UseIndexes(std::string_view sql, sqlite3_stmt** compiled,
-                                std::optional<IndexedStatement>& indexed) {
-  indexed = UsePredictiveIndexes(*this, sql);
-  if (!indexed) return Status::Ok();
-  calls_models = false;
-  planned_rows.clear();
-  text_collections.clear();
-  plans_nearest = false;
-  misplaced_match.clear();
-  preparing_converts = MayConvert(indexed->sql);
-  StatementReads* const told = std::exchange(reads, nullptr);  // They were told of the original.
-  const int code = sqlite3_prepare_v3(db, indexed->sql.c_str(), -1, 0, compiled, nullptr);
+Result<CompiledStatement> SessionState::Compile(std::string_view sql) {
+  ColumnReads traced;
+  FORESHORE_ASSIGN_OR_RETURN(CompiledStatement compiled, CompileAsWritten(sql, traced));
+  if (!compiled.notes.calls_models) return compiled;
+  StatementReads* const told = std::exchange(reads, nullptr);  // They are told of what is written.
+  auto indexed = UsePredictiveIndexes(*this, compiled.sql, std::move(traced));
   reads = told;
-  return code == SQLITE_OK ? Status::Ok() : ErrorOf(code);
+  if (!indexed) return compiled;
+  indexed->written = std::move(compiled.written);
+  indexed->columns = std::move(compiled.columns);
+  return std::move(*indexed);
 }
 
-Result<sqlite3_stmt*> SessionState::Recompile(const std::string& sql) {
-  sqlite3_stmt* compiled = nullptr;
-  preparing_converts = MayConvert(sql);
-  if (const int code = sqlite3_prepare_v3(db, sql.c_str(), -1, 0, &compiled, nullptr); code != SQLITE_OK) {
-    return ErrorOf(code);
+Result<CompiledStatement> SessionState::CompileAsWritten(std::string_view sql, ColumnReads& traced) {
+  error_ = Status::Ok();
+  notes = {};
+  notes.converts = MayConvert(sql);
+  sqlite3_stmt* statement = nullptr;
+  const char* tail = nullptr;
+  traced_reads_ = &traced;
+  const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), 0, &statement, &tail);
+  traced_reads_ = nullptr;
+  if (code != SQLITE_OK) return ErrorOf(code);
+  CompiledStatement compiled;
+  compiled.statement.reset(statement);
+  compiled.sql = sql.substr(0, static_cast<std::size_t>(tail - sql.data()));
+  compiled.written = compiled.sql;
+  if (statement == nullptr) return compiled;
+  compiled.columns = ColumnNamesOf(statement);
+  compiled.notes = std::move(notes);
+  // The authorizer hears BEGIN of any kind; only those that take locks touch the file.
+  TransactionControl& control = compiled.notes.control;
+  if (control == TransactionControl::kBegin && sqlite3_stmt_readonly(statement) == 0) {
+    control = TransactionControl::kBeginImmediate;
   }
-  OwnedStatement owner(compiled, &sqlite3_finalize);
-  std::optional<IndexedStatement> indexed;
-  sqlite3_stmt* fresh = nullptr;
-  FORESHORE_RETURN_IF_ERROR(UseIndexes(sql, &fresh, indexed));
-  if (indexed) owner.reset(fresh);
-  return owner.release();
+  if (sqlite3_stmt_isexplain(statement) != 0) control = TransactionControl::kNone;
+  return compiled;
+}
+
+Status SessionState::RefuseMore(std::string_view sql, std::size_t used) {
+  if (used == sql.size()) return Status::Ok();
+  sqlite3_stmt* more = nullptr;
+  const std::string_view rest = sql.substr(used);
+  const int code = sqlite3_prepare_v3(db, rest.data(), static_cast<int>(rest.size()), 0, &more, nullptr);
+  sqlite3_finalize(more);
+  if (code == SQLITE_OK && more == nullptr) return Status::Ok();
+  return Status::InvalidArgument("SQL: text follows the statement at byte " + std::to_string(used) +
+                                 ", expected one statement");
 }
 
 Result<const StatementModel*> SessionState::ModelOf(std::string_view name, std::string_view adapter) {
@@ -309,8 +285,8 @@ StatementPredictions& SessionState::Predictions() {
 
 // SQLite may read the branches of an OR one after the other and so push a MATCH into one of them, where the result
 // would depend on the plan. Its plan says so: such branches hang below a "MULTI-INDEX OR".
-Status SessionState::CheckNearestPlacement(std::string_view sql) {
-  const std::string explain = "EXPLAIN QUERY PLAN " + std::string(sql);
+Status SessionState::CheckNearestPlacement(const std::string& sql) {
+  const std::string explain = "EXPLAIN QUERY PLAN " + sql;
   sqlite3_stmt* compiled = nullptr;
   if (const int code = sqlite3_prepare_v3(db, explain.c_str(), -1, 0, &compiled, nullptr); code != SQLITE_OK) {
     return ErrorOf(code);
@@ -346,9 +322,9 @@ Result<ReadView*> SessionState::View() {
     if (running->writes) {
       FORESHORE_ASSIGN_OR_RETURN(running->view, core.BeginWrite(options.busy_timeout, "a SQL statement", this));
     } else {
-      FORESHORE_ASSIGN_OR_RETURN(running->view, running->text_collections.empty()
-                                                    ? core.BeginRead()
-                                                    : core.BeginTextRead(running->text_collections));
+      // Where SQLite has compiled the statement anew in this step, what it told then counts.
+      auto& texts = notes.text_collections.empty() ? running->text_collections : notes.text_collections;
+      FORESHORE_ASSIGN_OR_RETURN(running->view, texts.empty() ? core.BeginRead() : core.BeginTextRead(texts));
     }
     running->view->set_cancellation(this);
   }
@@ -500,21 +476,20 @@ int SessionState::Refuse(const std::string& what) {
 }
 
 void SessionState::NoteSavepoint(std::string_view operation, std::string_view name) {
-  control = operation == "BEGIN"     ? TransactionControl::kSavepoint
-            : operation == "RELEASE" ? TransactionControl::kRelease
-                                     : TransactionControl::kRollbackTo;
-  control_savepoint = name;
+  notes.control = operation == "BEGIN"     ? TransactionControl::kSavepoint
+                  : operation == "RELEASE" ? TransactionControl::kRelease
+                                           : TransactionControl::kRollbackTo;
+  notes.savepoint = name;
 }
 
 int SessionState::Authorize(void* self, int action, const char* first, const char* second, const char* /*database*/,
                             const char* /*trigger*/) {
   auto& session = *static_cast<SessionState*>(self);
   if (session.declaring_) return SQLITE_OK;
-  if (session.traced_reads) {
-    if (action == SQLITE_READ) session.traced_reads->emplace_back(first ? first : "", second ? second : "");
-  } else if (session.reads) {
-    session.reads->Note(action, first, second);
+  if (session.traced_reads_ && action == SQLITE_READ) {
+    session.traced_reads_->emplace_back(first ? first : "", second ? second : "");
   }
+  if (session.reads) session.reads->Note(action, first, second);
   const std::string_view name = first ? first : "";
   switch (action) {
     case SQLITE_SELECT:
@@ -522,14 +497,14 @@ int SessionState::Authorize(void* self, int action, const char* first, const cha
     case SQLITE_RECURSIVE: return SQLITE_OK;
     case SQLITE_FUNCTION:
       if (second && (EqualsIgnoringCase(second, "predict") || EqualsIgnoringCase(second, "embed"))) {
-        session.calls_models = true;
+        session.notes.calls_models = true;
       }
       if (second && EqualsIgnoringCase(second, "load_extension")) return session.Refuse("load_extension is refused");
       return SQLITE_OK;
     case SQLITE_TRANSACTION:
-      session.control = name == "BEGIN"    ? TransactionControl::kBegin
-                        : name == "COMMIT" ? TransactionControl::kCommit
-                                           : TransactionControl::kRollback;
+      session.notes.control = name == "BEGIN"    ? TransactionControl::kBegin
+                              : name == "COMMIT" ? TransactionControl::kCommit
+                                                 : TransactionControl::kRollback;
       return SQLITE_OK;
     case SQLITE_SAVEPOINT: session.NoteSavepoint(name, second ? second : ""); return SQLITE_OK;
     case SQLITE_INSERT:
@@ -562,16 +537,9 @@ std::uint64_t SessionState::EstimateRows(const CollectionDefinition& collection)
   Estimate& estimate = place->second;
   const auto moved = static_cast<std::uint64_t>(sequence - estimate.sequence);
   if (!is_new && moved <= std::max<std::uint64_t>(1000, estimate.rows / 8)) return estimate.rows;
-  // Docids grow with time over all collections, so their span bounds the number of documents from above.
   const auto count = [&]() -> Result<std::uint64_t> {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core.BeginRead());
-    FORESHORE_ASSIGN_OR_RETURN(const auto cursor, view->txn().NewCursor(collection.documents));
-    FORESHORE_RETURN_IF_ERROR(cursor->SeekFirst());
-    if (!cursor->valid()) return std::uint64_t{0};
-    const std::int64_t first_docid = cursor->integer_key();
-    FORESHORE_RETURN_IF_ERROR(cursor->SeekLast());
-    if (!cursor->valid()) return std::uint64_t{0};
-    return static_cast<std::uint64_t>(cursor->integer_key() - first_docid) + 1;
+    return view->GuessCount(collection, INT64_MIN);
   };
   const auto rows = count();
   estimate = {sequence, rows.ok() ? *rows : 1000};

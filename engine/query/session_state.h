@@ -30,7 +30,6 @@ namespace foreshore {
 
 class CollectionCursor;
 class SqlStatement;
-struct IndexedStatement;
 
 // What BEGIN and its kin ask for; they never reach SQLite's own transactions.
 enum class TransactionControl : std::uint8_t {
@@ -58,6 +57,36 @@ struct StatementModel {
   std::size_t row_width = 0;                   // Where it takes rows; else 0.
 };
 
+using OwnedStatement = std::unique_ptr<sqlite3_stmt, decltype(&sqlite3_finalize)>;
+
+// Tables and columns, in the order in which SQLite meets them.
+using ColumnReads = std::vector<std::pair<std::string, std::string>>;
+
+// What SQLite tells while it compiles a statement.
+struct CompilerNotes {
+  TransactionControl control = TransactionControl::kNone;
+  std::string savepoint;                             // Named by SAVEPOINT and its kin.
+  std::string misplaced_match;                       // The collection whose MATCH would have to be computed row by row.
+  bool plans_nearest = false;                        // Full text included.
+  bool calls_models = false;                         // predict() or embed() is in it.
+  std::map<std::string, std::int64_t> planned_rows;  // By plan as EXPLAIN QUERY PLAN has it, where calls_models.
+  std::vector<std::uint32_t> text_collections;       // Whose full text it searches, by id.
+  bool converts = false;                             // It may compare with something of a numeric affinity.
+};
+
+// A statement as it runs, which is not always what was written.
+struct CompiledStatement {
+  OwnedStatement statement{nullptr, &sqlite3_finalize};
+  CompilerNotes notes;
+  std::vector<std::string> columns;  // The result's, named by what was written.
+  std::string written;
+  std::string sql;  // What `statement` was made of.
+  // Predictive indexes whose columns stand in `sql` for what was written: of a collection, by ids.
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> indexes;
+};
+
+std::vector<std::string> ColumnNamesOf(sqlite3_stmt* statement);
+
 // The state of one statement between its first Step and its end.
 struct StatementRun {
   bool writes = false;              // Decided at prepare.
@@ -65,7 +94,7 @@ struct StatementRun {
   std::unique_ptr<ReadView> view;   // Its own snapshot, or a WriteView where it writes; made when first needed.
   ReadView* shared_view = nullptr;  // What it reads of the session's transaction, the same to its end.
   std::int64_t changed_count = 0;
-  std::vector<std::uint32_t> text_collections;  // Whose full text it searches, by id; decided at prepare.
+  std::vector<std::uint32_t> text_collections;  // Whose full text it searches, by id; decided when it is compiled.
   ReadView* borrowed_view = nullptr;            // Set: read instead of a snapshot of its own.
   const DocumentRestriction* only = nullptr;    // May be null.
   int opened_cursor_count = 0;                  // Of collections.
@@ -93,8 +122,11 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   Status Open();
 
   Result<std::unique_ptr<SqlStatement>> Prepare(std::string_view sql, std::size_t* consumed_bytes);
-  // One statement that compiled before, as the tables are declared now; the caller finalizes it.
-  Result<sqlite3_stmt*> Recompile(const std::string& sql);
+  // The first statement of the text, as the tables are declared now; null where there is none. Expressions that a
+  // predictive index holds become its columns.
+  Result<CompiledStatement> Compile(std::string_view sql);
+  // The same without that. `traced` gets the columns that are read.
+  Result<CompiledStatement> CompileAsWritten(std::string_view sql, ColumnReads& traced);
 
   // The snapshot of the statement that is being stepped.
   Result<ReadView*> View();
@@ -116,7 +148,7 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
 
   // Whether the statement that is being planned may compare with something of a numeric affinity. SQLite plans inside a
   // step too, where tables changed.
-  bool statement_converts() const { return running ? running->converts : preparing_converts; }
+  bool statement_converts() const { return running ? running->converts : notes.converts; }
 
   // Forgets the error of an earlier call.
   void ClearError() { error_ = Status::Ok(); }
@@ -146,21 +178,11 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   std::map<std::uint32_t, std::uint64_t> write_counts;
   std::uint64_t rollback_count = 0;  // To savepoints; open cursors look at this too.
 
-  // Set while a statement is compiled.
-  TransactionControl control = TransactionControl::kNone;
-  std::string control_savepoint;
-  std::string misplaced_match;                       // The collection whose MATCH would have to be computed row by row.
-  bool plans_nearest = false;                        // Full text included.
-  bool calls_models = false;                         // predict() or embed() is in it.
-  std::map<std::string, std::int64_t> planned_rows;  // By plan as EXPLAIN QUERY PLAN has it, where calls_models.
-  std::vector<std::uint32_t> text_collections;
+  CompilerNotes notes;              // Of the statement that is being compiled; SQLite does so inside a step too.
   StatementReads* reads = nullptr;  // Set: is told what the statement reads.
-  // Set: gets every column that is read, with its table, in SQLite's order, and `reads` nothing.
-  std::vector<std::pair<std::string, std::string>>* traced_reads = nullptr;
 
   // Of SQLite's functions; "max" and "min" count, although with two arguments they are none.
   bool IsAggregate(const std::string& function);
-  bool preparing_converts = false;
 
   // The array that a scan of a collection gave out last, for predict(): is it what the argument was made of?
   struct LastArray {
@@ -181,21 +203,21 @@ class SessionState : public std::enable_shared_from_this<SessionState>, public C
   };
   Status DeclareTables();
   Status Execute(const std::string& sql);
-  Status CheckNearestPlacement(std::string_view sql);
+  Status CheckNearestPlacement(const std::string& sql);
+  Status RefuseMore(std::string_view sql, std::size_t used);
   Status EndTransaction();
   void NoteSavepoint(std::string_view operation, std::string_view name);
   static int OnProgress(void* self);
   static int Authorize(void* self, int action, const char* first, const char* second, const char* database,
                        const char* trigger);
   int Refuse(const std::string& what);
-  // Compiles what says the same as `sql`, which compiles, where an index holds predictions of it. Else sets nothing.
-  Status UseIndexes(std::string_view sql, sqlite3_stmt** compiled, std::optional<IndexedStatement>& indexed);
 
   Status error_;
   std::atomic<std::uint64_t> interrupt_count_{0};
   bool declaring_ = false;                             // Our own DDL passes the authorizer.
   std::map<std::uint32_t, std::string> declarations_;  // Collection id -> what its table was declared as.
   std::map<std::uint32_t, Estimate> estimates_;        // By collection id.
+  ColumnReads* traced_reads_ = nullptr;                // Set while a statement is compiled.
   std::set<std::string> aggregates_;                   // Read when first asked for.
 };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/graph_models/*.f32: what ONNX Runtime makes of real models on inputs that both sides compute.
 
-Run by the oracle's Python (scripts/fetch.sh oracle silero ppocr), from the repository's root:
+Run by the oracle's Python (scripts/fetch.sh oracle silero ppocr onnx-model), from the repository's root:
 
     $(scripts/fetch.sh path oracle) tests/golden/make_graph_models.py
 
@@ -70,6 +70,16 @@ def image(name, shape, step, x=None):
     return output.ravel()[::step]
 
 
+def transformer():
+    """Two sequences of tokens, of which the second one is padded."""
+    words = np.array([[101, 1996, 10216, 2003, 2058, 20821, 2075, 102], [101, 3435, 2482, 102, 0, 0, 0, 0]], np.int64)
+    model = session(path_of("onnx-model") / "model.onnx")
+    inputs = {"input_ids": words, "attention_mask": (words != 0).astype(np.int64),
+              "token_type_ids": np.zeros_like(words)}
+    output = model.run(None, {value.name: inputs[value.name] for value in model.get_inputs()})[0]
+    return output[words != 0].ravel()[::5]
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     golden = {
@@ -80,6 +90,7 @@ def main():
         "ppocr_classifier": image("ch_ppocr_mobile_v2.0_cls_infer.onnx", (2, 3, 48, 192), 1),
         "ppocr_detector": image("ch_PP-OCRv4_det_infer.onnx", (1, 3, 96, 160), 7, letters((1, 3, 96, 160))),
         "ppocr_recogniser": image("ch_PP-OCRv4_rec_infer.onnx", (1, 3, 48, 96), 61),
+        "minilm": transformer(),
     }
     for name, values in golden.items():
         (OUT / f"{name}.f32").write_bytes(values.astype("<f4").tobytes())

@@ -22,6 +22,12 @@ inline std::int8_t SignedCode(std::byte code, OnnxType type) {
   return static_cast<std::int8_t>(type == OnnxType::kUint8 ? bits ^ 0x80U : bits);
 }
 
+// The zero point of signed codes at `at` of a list of one for all or one for each; none stands for a code of 0.
+inline std::int32_t SignedZero(const TensorRef& zero, std::int64_t at, OnnxType type) {
+  if (zero.info == nullptr) return type == OnnxType::kUint8 ? -128 : 0;
+  return SignedCode(zero.data[zero.count() == 1 ? 0 : at], type);
+}
+
 class CodePanels {
  public:
   // Element (n, k) of the matrix is codes[n · column_step + k · depth_step].

@@ -6,7 +6,7 @@
 // Packed graph, little-endian                      code: engine/inference/graph/constant_store.cc
 //   OFFSET SIZE FIELD
 //        0    8 magic "FSGRAPHP"
-//        8    4 version = 2: of what blocks hold, so that a change of any packing is another version
+//        8    4 version = 3: of what blocks hold and of their order, so that a change of either is another version
 //       12    4 CpuLevel of the kernels
 //       16   32 key: what the graph was built of, SHA-256
 //       48    8 memory limit that it was built under, in bytes
@@ -17,7 +17,7 @@
 //      124    4 crc32c of bytes 0..123
 //      128      table: label u64, offset u64, size u64 of each block; then blocks at multiples of 64, zeros between; a
 //               block that was given up has offset 0 and is not there
-// Version 1 had every block. Reader: another version, level, key or limit is kUnsupported; any other mismatch is
+// Versions 1 and 2 had every block. Reader: another version, level, key or limit is kUnsupported; any other mismatch is
 // kCorruption.
 //
 // Lifetime: one that was opened borrows the file's bytes; blocks live as long as the store. Threads: one, while a graph
@@ -38,7 +38,7 @@
 
 namespace foreshore::graph {
 
-inline constexpr std::uint32_t kPackedGraphVersion = 2;
+inline constexpr std::uint32_t kPackedGraphVersion = 3;
 
 // What has to be the same for blocks to be the same.
 struct PackedGraphKey {

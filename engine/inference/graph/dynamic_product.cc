@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "engine/inference/graph/code_panels.h"
+#include "engine/inference/graph/code_matrix.h"
 #include "engine/inference/graph/saturate.h"
 
 namespace foreshore::graph {
@@ -12,8 +12,6 @@ namespace foreshore::graph {
 namespace {
 
 constexpr TypeSet kCodeTypes = SetOf(OnnxType::kUint8) | SetOf(OnnxType::kInt8);
-// Rows that are rounded and multiplied together.
-constexpr std::int64_t kBlockRows = 96;
 
 std::int32_t CodeAt(const TensorRef& codes, std::int64_t at) {
   const auto bits = static_cast<std::uint8_t>(codes.data[at]);
@@ -25,184 +23,203 @@ std::int64_t PlaceIn(const TensorRef& list, std::int64_t column) {
   return list.count() == 1 ? 0 : column;
 }
 
-Status InferDynamicProduct(const NodeContext& context, Infos& outputs) {
-  FORESHORE_RETURN_IF_ERROR(context.Require(0, SetOf(OnnxType::kFloat)));
-  FORESHORE_RETURN_IF_ERROR(context.Require(1, kCodeTypes));
-  FORESHORE_RETURN_IF_ERROR(context.RequireRank(1, 2));
-  const Shape& x = context.ShapeOf(0);
-  const Shape& weights = context.ShapeOf(1);
-  if (x.empty() || x.back() != weights[0]) {
-    return Status::InvalidArgument("multiplies " + ToText(context.Info(0)) + " by " + ToText(context.Info(1)) +
-                                   ", expected rows that fit");
+bool IsDynamic(const OnnxNode& node) {
+  return node.op_type == "DynamicProduct";
+}
+std::size_t FirstPart(const OnnxNode& node) {
+  return IsDynamic(node) ? 1 : 3;
+}
+
+// One of the products, by its inputs.
+struct Part {
+  TensorRef codes;
+  TensorRef zeros;
+  TensorRef scales;
+  TensorRef biases;
+
+  std::int64_t depth() const { return codes.info->shape[0]; }
+  std::int64_t columns() const { return codes.info->shape[1]; }
+  float Scale(std::int64_t column) const { return scales.as<float>()[PlaceIn(scales, column)]; }
+};
+
+std::vector<Part> PartsOf(const OnnxNode& node, std::span<const TensorRef> inputs) {
+  std::vector<Part> parts;
+  const auto at = [&](std::size_t index) { return index < inputs.size() ? inputs[index] : TensorRef(); };
+  for (std::size_t i = FirstPart(node); i < inputs.size(); i += kProductParts) {
+    parts.push_back({at(i), at(i + 1), at(i + 2), at(i + 3)});
   }
-  TensorInfo info = context.Info(0);
-  info.shape.back() = weights[1];
-  outputs.push_back(std::move(info));
+  return parts;
+}
+
+Status InferProducts(const NodeContext& context, Infos& outputs) {
+  const std::size_t first = FirstPart(context.node);
+  if (first == 1) {
+    FORESHORE_RETURN_IF_ERROR(context.Require(0, SetOf(OnnxType::kFloat)));
+  } else {
+    FORESHORE_RETURN_IF_ERROR(context.Require(0, kCodeTypes));
+    FORESHORE_RETURN_IF_ERROR(context.RequireSameType(0, 2));
+  }
+  const Shape& x = context.ShapeOf(0);
+  for (std::size_t i = first; i < context.inputs.size(); i += kProductParts) {
+    FORESHORE_RETURN_IF_ERROR(context.Require(i, kCodeTypes));
+    FORESHORE_RETURN_IF_ERROR(context.RequireRank(i, 2));
+    const Shape& weights = context.ShapeOf(i);
+    if (x.empty() || x.back() != weights[0]) {
+      return Status::InvalidArgument("multiplies " + ToText(context.Info(0)) + " by " + ToText(context.Info(i)) +
+                                     ", expected rows that fit");
+    }
+    TensorInfo info{OnnxType::kFloat, x};
+    info.shape.back() = weights[1];
+    outputs.push_back(std::move(info));
+  }
   return Status::Ok();
 }
 
-std::uint64_t WorkspaceBytes(const NodeContext& context) {
+std::uint64_t DynamicWorkspaceBytes(const NodeContext& context) {
   return static_cast<std::uint64_t>(context.inputs[0].count());
 }
 
-// The specification.
-Status RunDynamicProduct(const NodeContext& context, std::span<const OutputRef> outputs) {
-  const std::int64_t depth = context.ShapeOf(1)[0];
-  const std::int64_t columns = context.ShapeOf(1)[1];
-  if (outputs[0].count() == 0) return Status::Ok();
-  const auto* x = context.inputs[0].as<float>();
-  const DynamicScale scale = DynamicScaleOf(x, context.inputs[0].count());
-  auto* codes = reinterpret_cast<std::uint8_t*>(context.workspace);
-  for (std::int64_t i = 0; i < context.inputs[0].count(); ++i) {
-    codes[i] = Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(x[i] / scale.divisor)) + scale.zero);
+// Codes of the rows, what they stand for, and how.
+struct Left {
+  const std::byte* codes = nullptr;
+  bool is_signed = false;
+  std::int32_t zero = 0;
+  float scale = 0;
+
+  std::int32_t Code(std::int64_t at) const {
+    const auto bits = static_cast<std::uint8_t>(codes[at]);
+    return is_signed ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
   }
-  for (std::int64_t row = 0; row < outputs[0].count() / columns; ++row) {
-    FORESHORE_RETURN_IF_ERROR(context.Poll());
-    for (std::int64_t column = 0; column < columns; ++column) {
-      const std::int64_t zero = context.Has(2) ? CodeAt(context.inputs[2], PlaceIn(context.inputs[2], column)) : 0;
-      std::int64_t sum = 0;
-      for (std::int64_t k = 0; k < depth; ++k) {
-        sum += (codes[row * depth + k] - scale.zero) * (CodeAt(context.inputs[1], k * columns + column) - zero);
+};
+
+// The specification.
+Status RunRows(const NodeContext& context, const Left& left, std::span<const OutputRef> outputs) {
+  const std::vector<Part> parts = PartsOf(context.node, context.inputs);
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    const Part& part = parts[p];
+    if (outputs[p].count() == 0) continue;
+    for (std::int64_t row = 0; row < outputs[p].count() / part.columns(); ++row) {
+      FORESHORE_RETURN_IF_ERROR(context.Poll());
+      for (std::int64_t column = 0; column < part.columns(); ++column) {
+        const std::int64_t zero = part.zeros.info != nullptr ? CodeAt(part.zeros, PlaceIn(part.zeros, column)) : 0;
+        std::int64_t sum = 0;
+        for (std::int64_t k = 0; k < part.depth(); ++k) {
+          sum += (left.Code(row * part.depth() + k) - left.zero) *
+                 (CodeAt(part.codes, k * part.columns() + column) - zero);
+        }
+        const float factor = left.scale * part.Scale(column);
+        float value = static_cast<float>(static_cast<std::int32_t>(sum)) * factor;
+        if (part.biases.info != nullptr) value += part.biases.as<float>()[column];
+        outputs[p].as<float>()[row * part.columns() + column] = value;
       }
-      const float factor = scale.scale * context.inputs[3].as<float>()[PlaceIn(context.inputs[3], column)];
-      float value = static_cast<float>(static_cast<std::int32_t>(sum)) * factor;
-      if (context.Has(4)) value += context.inputs[4].as<float>()[column];
-      outputs[0].as<float>()[row * columns + column] = value;
     }
   }
   return Status::Ok();
 }
 
-//   Σ (a − za)(w − zw) = Σ a·w − za · Σ w − zw · Σ a + depth · za · zw, over signed codes, as in kernel_codes.cc.
+Status RunDynamicProduct(const NodeContext& context, std::span<const OutputRef> outputs) {
+  const std::int64_t count = context.inputs[0].count();
+  const auto* x = context.inputs[0].as<float>();
+  const DynamicScale scale = DynamicScaleOf(x, count);
+  auto* codes = reinterpret_cast<std::uint8_t*>(context.workspace);
+  for (std::int64_t i = 0; i < count; ++i) {
+    codes[i] = Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(x[i] / scale.divisor)) + scale.zero);
+  }
+  return RunRows(context, {context.workspace, false, scale.zero, scale.scale}, outputs);
+}
+
+Status RunCodeProduct(const NodeContext& context, std::span<const OutputRef> outputs) {
+  return RunRows(context,
+                 {context.inputs[0].data, context.Info(0).type == OnnxType::kInt8, CodeAt(context.inputs[2], 0),
+                  *context.inputs[1].as<float>()},
+                 outputs);
+}
+
 class DynamicProductKernel : public StepKernel {
  public:
-  DynamicProductKernel(const VectorKernels& kernels, CodePanels panels, std::int64_t depth)
-      : kernels_(kernels), panels_(std::move(panels)), depth_(depth) {}
+  DynamicProductKernel(const VectorKernels& kernels, bool is_dynamic) : kernels_(kernels), is_dynamic_(is_dynamic) {}
 
-  // By column, filled up to a panel.
-  void ReadColumns(const KernelSource& source) {
-    const auto padded = static_cast<std::size_t>(panels_.panel_count() * CodePanels::kWidth);
-    scales_.resize(padded);
-    zeros_.resize(padded);
-    biases_.resize(padded);
-    const auto& inputs = source.inputs;
-    const bool has_zero = inputs[2].info != nullptr;
-    const bool has_bias = inputs.size() > 4 && inputs[4].info != nullptr;
-    const std::int32_t shift = inputs[1].info->type == OnnxType::kUint8 ? 128 : 0;
-    for (std::int64_t c = 0; c < panels_.columns(); ++c) {
-      const auto at = static_cast<std::size_t>(c);
-      scales_[at] = inputs[3].as<float>()[PlaceIn(inputs[3], c)];
-      zeros_[at] = (has_zero ? CodeAt(inputs[2], PlaceIn(inputs[2], c)) : 0) - shift;
-      if (has_bias) biases_[at] = inputs[4].as<float>()[c];
-      has_zeros_ = has_zeros_ || zeros_[at] != 0;
-    }
-    has_biases_ = has_bias;
-  }
-
-  std::uint64_t held_bytes() const override {
-    return panels_.held_bytes() + scales_.size() * (2 * sizeof(float) + sizeof(std::int32_t));
-  }
-  std::uint64_t WorkspaceBytes(const NodeContext&) const override { return Layout().end; }
-
-  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
-    if (outputs[0].count() == 0) return Status::Ok();
-    const auto* x = context.inputs[0].as<float>();
-    const DynamicScale scale = DynamicScaleOf(x, context.inputs[0].count());
-    const Places places = Layout();
-    auto* bytes = reinterpret_cast<std::uint8_t*>(workspace + places.bytes);
-    auto* codes = reinterpret_cast<std::int8_t*>(workspace);
-    auto* sums = reinterpret_cast<std::int32_t*>(workspace + places.sums);
-    std::int32_t row_sums[kBlockRows];
-    Poller poller(context);
-    const std::int64_t rows = outputs[0].count() / panels_.columns();
-    for (std::int64_t first = 0; first < rows; first += kBlockRows) {
-      const std::int64_t count = std::min(kBlockRows, rows - first);
-      for (std::int64_t r = 0; r < count; ++r) {
-        kernels_.quantize(x + (first + r) * depth_, static_cast<std::size_t>(depth_), scale.divisor,
-                          static_cast<float>(scale.zero), 0, 255, bytes);
-        row_sums[r] = SignRow(bytes, codes + r * panels_.padded_depth());
-      }
-      panels_.PackRows(codes, count, workspace + places.packed);
-      for (std::int64_t panel = 0; panel < panels_.panel_count(); ++panel) {
-        panels_.Multiply(workspace + places.packed, count, panel, workspace + places.kernel, sums);
-        Emit(scale, panel * CodePanels::kWidth, count, row_sums, sums,
-             outputs[0].as<float>() + first * panels_.columns());
-      }
-      FORESHORE_RETURN_IF_ERROR(poller.Add(count * panels_.padded_depth() * panels_.columns() / 4));
-    }
+  Status Add(const KernelSource& source, const Part& part) {
+    CodeMatrix& matrix = matrices_.emplace_back();
+    FORESHORE_ASSIGN_OR_RETURN(
+        matrix.panels, CodePanels::Make(Int8GemmFor(source.kernels.level), source.constants, part.codes.data,
+                                        part.codes.info->type, part.columns(), part.depth(), 1, part.columns()));
+    matrix.depth = part.depth();
+    matrix.SetZeros([&](std::int64_t c) { return SignedZero(part.zeros, c, part.codes.info->type); });
+    // Filled up to a panel.
+    Floats& floats = floats_.emplace_back();
+    const auto padded = static_cast<std::size_t>(matrix.panels.panel_count() * CodePanels::kWidth);
+    floats.scales.resize(padded);
+    for (std::int64_t c = 0; c < part.columns(); ++c) floats.scales[static_cast<std::size_t>(c)] = part.Scale(c);
+    if (part.biases.info == nullptr) return Status::Ok();
+    floats.biases.assign(part.biases.as<float>(), part.biases.as<float>() + part.columns());
+    floats.biases.resize(padded);
     return Status::Ok();
   }
 
+  std::uint64_t held_bytes() const override {
+    std::uint64_t held = 0;
+    for (const CodeMatrix& matrix : matrices_) held += matrix.held_bytes();
+    for (const Floats& floats : floats_) held += (floats.scales.size() + floats.biases.size()) * sizeof(float);
+    return held;
+  }
+  std::uint64_t WorkspaceBytes(const NodeContext&) const override { return CodeProductPlaces(matrices_[0].panels).end; }
+
+  Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
+    const std::int64_t depth = matrices_[0].depth;
+    const std::int64_t rows = context.inputs[0].count() / depth;
+    if (rows == 0) return Status::Ok();
+    const std::int64_t padded = matrices_[0].panels.padded_depth();
+    Poller poller(context);
+    const auto multiply = [&](float scale, std::int32_t zero, auto fill) {
+      return MultiplyCodes(
+          matrices_, zero, rows, workspace, poller,
+          [&](std::int64_t first, std::int64_t count, std::int8_t* codes) {
+            for (std::int64_t r = 0; r < count; ++r, codes += padded) {
+              fill((first + r) * depth, codes);
+              std::fill(codes + depth, codes + padded, std::int8_t{0});
+            }
+          },
+          [&](std::size_t part, std::int64_t first, std::int64_t column, std::int64_t width, const CodeSums& sums) {
+            const Floats& floats = floats_[part];
+            float factors[kSumColumns];
+            for (std::size_t c = 0; c < kSumColumns; ++c) {
+              factors[c] = scale * floats.scales[static_cast<std::size_t>(column) + c];
+            }
+            const std::int64_t columns = matrices_[part].panels.columns();
+            kernels_.sums_to_floats(sums, factors, floats.biases.empty() ? nullptr : floats.biases.data() + column,
+                                    static_cast<std::size_t>(width),
+                                    outputs[part].as<float>() + first * columns + column, columns);
+          });
+    };
+    if (is_dynamic_) {
+      const auto* x = context.inputs[0].as<float>();
+      const DynamicScale scale = DynamicScaleOf(x, context.inputs[0].count());
+      const std::int32_t zero = static_cast<std::int32_t>(scale.zero) - 128;
+      return multiply(scale.scale, zero, [&](std::int64_t at, std::int8_t* codes) {
+        kernels_.quantize(x + at, static_cast<std::size_t>(depth), scale.divisor, static_cast<float>(zero), -128, 127,
+                          reinterpret_cast<std::uint8_t*>(codes));
+      });
+    }
+    const OnnxType type = context.Info(0).type;
+    const std::uint8_t flip = type == OnnxType::kUint8 ? 0x80 : 0;
+    return multiply(*context.inputs[1].as<float>(), SignedZero(context.inputs[2], 0, type),
+                    [&](std::int64_t at, std::int8_t* codes) {
+                      const auto* from = context.inputs[0].as<std::uint8_t>() + at;
+                      for (std::int64_t k = 0; k < depth; ++k) codes[k] = static_cast<std::int8_t>(from[k] ^ flip);
+                    });
+  }
+
  private:
-  struct Places {
-    std::uint64_t bytes = 0;
-    std::uint64_t packed = 0;
-    std::uint64_t kernel = 0;
-    std::uint64_t sums = 0;
-    std::uint64_t end = 0;
+  struct Floats {
+    std::vector<float> scales;
+    std::vector<float> biases;  // Empty for none.
   };
-  Places Layout() const {
-    constexpr auto aligned = &AlignedBytes::RoundUp;
-    Places places;
-    const auto padded = static_cast<std::uint64_t>(panels_.padded_depth());
-    places.bytes = aligned(static_cast<std::uint64_t>(kBlockRows) * padded);
-    places.packed = places.bytes + aligned(padded);
-    places.kernel = places.packed + aligned(panels_.PackedBytes(kBlockRows));
-    places.sums = places.kernel + aligned(panels_.WorkspaceBytes());
-    places.end = places.sums + static_cast<std::uint64_t>(kBlockRows * CodePanels::kWidth) * sizeof(std::int32_t);
-    return places;
-  }
-
-  // Returns the row's sum of signed codes.
-  std::int32_t SignRow(const std::uint8_t* bytes, std::int8_t* codes) const {
-    std::int32_t sum = 0;
-    for (std::int64_t k = 0; k < depth_; ++k) {
-      codes[k] = static_cast<std::int8_t>(bytes[k] ^ 0x80U);
-      sum += codes[k];
-    }
-    std::fill(codes + depth_, codes + panels_.padded_depth(), std::int8_t{0});
-    return sum;
-  }
-
-  void Emit(const DynamicScale& scale, std::int64_t column, std::int64_t count, const std::int32_t* row_sums,
-            const std::int32_t* sums, float* out) const {
-    constexpr auto kWidth = static_cast<std::size_t>(CodePanels::kWidth);
-    const auto width = static_cast<std::size_t>(std::min<std::int64_t>(CodePanels::kWidth, panels_.columns() - column));
-    const std::int64_t left_zero = static_cast<std::int64_t>(scale.zero) - 128;
-    std::uint32_t offsets[kWidth] = {};
-    float factors[kWidth] = {};
-    for (std::size_t c = 0; c < width; ++c) {
-      const auto at = static_cast<std::size_t>(column) + c;
-      const std::int64_t taken = left_zero * (panels_.column_sum(column + static_cast<std::int64_t>(c)) -
-                                              depth_ * static_cast<std::int64_t>(zeros_[at]));
-      offsets[c] = static_cast<std::uint32_t>(-taken);
-      factors[c] = scale.scale * scales_[at];
-    }
-    const std::int32_t* zeros = zeros_.data() + column;
-    const float* biases = biases_.data() + column;
-    for (std::int64_t r = 0; r < count; ++r, sums += kWidth) {
-      float values[kWidth];
-      const auto row_sum = has_zeros_ ? static_cast<std::uint32_t>(row_sums[r]) : 0U;
-      for (std::size_t c = 0; c < kWidth; ++c) {
-        const std::uint32_t sum =
-            static_cast<std::uint32_t>(sums[c]) + offsets[c] - row_sum * static_cast<std::uint32_t>(zeros[c]);
-        values[c] = static_cast<float>(static_cast<std::int32_t>(sum)) * factors[c];
-      }
-      if (has_biases_) {
-        for (std::size_t c = 0; c < kWidth; ++c) values[c] += biases[c];
-      }
-      std::copy(values, values + width, out + r * panels_.columns() + column);
-    }
-  }
 
   const VectorKernels& kernels_;
-  CodePanels panels_;
-  std::int64_t depth_;
-  std::vector<float> scales_;
-  std::vector<std::int32_t> zeros_;  // Of signed codes.
-  std::vector<float> biases_;
-  bool has_zeros_ = false;
-  bool has_biases_ = false;
+  bool is_dynamic_;
+  std::vector<CodeMatrix> matrices_;
+  std::vector<Floats> floats_;  // By matrix.
 };
 
 }  // namespace
@@ -237,27 +254,41 @@ DynamicScale DynamicScaleOf(const float* values, std::int64_t count) {
 const Operator& DynamicProductOperator() {
   static constexpr Operator kOperator{.name = "DynamicProduct",
                                       .inputs_min = 4,
-                                      .inputs_max = 5,
+                                      .inputs_max = 1 + kJoinedProductsMax * kProductParts,
+                                      .outputs_max = kJoinedProductsMax,
                                       .kind = OperatorKind::kHeavy,
-                                      .infer = InferDynamicProduct,
+                                      .infer = InferProducts,
                                       .run = RunDynamicProduct,
-                                      .workspace = WorkspaceBytes};
+                                      .workspace = DynamicWorkspaceBytes};
   return kOperator;
 }
 
+const Operator& CodeProductOperator() {
+  static constexpr Operator kOperator{.name = "CodeProduct",
+                                      .inputs_min = 6,
+                                      .inputs_max = 3 + kJoinedProductsMax * kProductParts,
+                                      .outputs_max = kJoinedProductsMax,
+                                      .kind = OperatorKind::kHeavy,
+                                      .infer = InferProducts,
+                                      .run = RunCodeProduct};
+  return kOperator;
+}
+
+std::uint64_t DynamicProductBytes(std::int64_t depth, std::int64_t columns) {
+  const std::int64_t padded = (columns + CodePanels::kWidth - 1) / CodePanels::kWidth * CodePanels::kWidth;
+  return CodeMatrix::Bytes(columns, depth) + static_cast<std::uint64_t>(padded) * 2 * sizeof(float);
+}
+
 StepKernelResult MakeDynamicProductKernel(const KernelSource& source, std::uint64_t bytes_max) {
-  const auto& inputs = source.inputs;
-  const Shape& shape = inputs[1].info->shape;
-  const std::int64_t depth = shape[0];
-  const std::int64_t columns = shape[1];
-  if (depth < 1 || depth > kCodeDepthMax || columns < 1 || CodePanels::Bytes(columns, depth) > bytes_max) {
-    return std::unique_ptr<StepKernel>();
+  const std::vector<Part> parts = PartsOf(source.node, source.inputs);
+  std::uint64_t held_bytes = 0;
+  for (const Part& part : parts) {
+    if (part.depth() < 1 || part.depth() > kCodeDepthMax || part.columns() < 1) return std::unique_ptr<StepKernel>();
+    held_bytes += DynamicProductBytes(part.depth(), part.columns());
   }
-  FORESHORE_ASSIGN_OR_RETURN(CodePanels panels,
-                             CodePanels::Make(Int8GemmFor(source.kernels.level), source.constants, inputs[1].data,
-                                              inputs[1].info->type, columns, depth, 1, columns));
-  auto kernel = std::make_unique<DynamicProductKernel>(source.kernels, std::move(panels), depth);
-  kernel->ReadColumns(source);
+  if (held_bytes > bytes_max) return std::unique_ptr<StepKernel>();
+  auto kernel = std::make_unique<DynamicProductKernel>(source.kernels, IsDynamic(source.node));
+  for (const Part& part : parts) FORESHORE_RETURN_IF_ERROR(kernel->Add(source, part));
   return std::unique_ptr<StepKernel>(std::move(kernel));
 }
 

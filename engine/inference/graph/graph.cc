@@ -466,6 +466,7 @@ Status Graph::BindBranches(GraphStep& step) {
     inner.limits_.memory_bytes_max = limits_.memory_bytes_max - constant_bytes_ + before;
     FORESHORE_RETURN_IF_ERROR(inner.FoldConstants());
     constant_bytes_ += inner.constant_bytes_ - before;
+    fusions_.Add(inner.fusions_);
   }
   return Status::Ok();
 }

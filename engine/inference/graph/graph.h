@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/inference/graph/constant_store.h"
+#include "engine/inference/graph/graph_fusions.h"
 #include "engine/inference/graph/operator.h"
 #include "engine/inference/graph/step_kernel.h"
 #include "engine/inference/graph/tensor_value.h"
@@ -89,6 +90,8 @@ class Graph {
   // Memory that constants take beside the file and a packed graph, those of the graphs inside nodes included.
   std::uint64_t constant_bytes() const { return constant_bytes_; }
   const ConstantStore& constants() const { return *constants_; }
+  // What became fewer steps, in the graphs inside nodes too.
+  const FusionCounts& fusions() const { return fusions_; }
 
   // What the graph that was built on a processor with these kernels under these limits is packed under.
   static PackedGraphKey KeyOf(const std::array<std::uint8_t, 32>& source, const GraphLimits& limits = {},
@@ -142,6 +145,7 @@ class Graph {
   std::vector<std::unique_ptr<OnnxNode>> made_nodes_;  // Of steps that stand for several nodes of the file.
   const VectorKernels* kernels_ = nullptr;
   std::uint64_t constant_bytes_ = 0;
+  FusionCounts fusions_;
   std::unordered_map<std::string_view, ValueIndex> ids_;
 };
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "engine/inference/graph/attention.h"
 #include "engine/inference/graph/dynamic_product.h"
 #include "engine/inference/graph/operators_codes.h"
 #include "engine/inference/graph/operators_last.h"
@@ -24,6 +25,12 @@ Status GraphOptimiser::Run() {
     if (!is_dead_[i]) FuseDynamicProduct(i);
   }
   RemoveUnused();
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
+    FuseAttention(i);
+    FuseResidual(i);
+  }
+  RemoveUnused();
+  JoinProducts();
   FORESHORE_RETURN_IF_ERROR(FoldConvs());
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) FORESHORE_RETURN_IF_ERROR(FoldBeforeConv(i));
   RemoveUnused();
@@ -217,6 +224,7 @@ Status GraphOptimiser::FoldIntoConv(std::size_t index) {
       std::vector<double> factors;
       std::vector<double> offsets;
       if (!ReadNormalisation(step, channels, factors, offsets)) break;
+      graph_.fusions_.Add(Fusion::kBatchNorm);
       for (std::size_t c = 0; c < map.factor.size(); ++c) {
         map.factor[c] = static_cast<float>(static_cast<double>(map.factor[c]) * factors[c]);
         map.offset[c] = static_cast<float>(static_cast<double>(map.offset[c]) * factors[c] + offsets[c]);
@@ -285,6 +293,7 @@ std::optional<Activation> GraphOptimiser::ActivationOf(const GraphStep& step) co
 struct GraphOptimiser::Tail {
   TensorRef bias;
   Finish finish;
+  bool has_row = false;
   ValueIndex output = kNoValue;
   std::vector<std::size_t> taken;
 };
@@ -295,6 +304,7 @@ void GraphOptimiser::FollowRow(const GraphStep& step, Tail& tail) const {
   const GraphValue* row = ConstantFloats(OtherInput(next, tail.output));
   if (row == nullptr || row->info.shape != Shape{graph_.values_[step.inputs[1]].info.shape[1]}) return;
   tail.bias = {&row->info, row->data};
+  tail.has_row = true;
   tail.output = graph_.steps_[next].outputs[0];
   tail.taken.push_back(next);
 }
@@ -335,15 +345,18 @@ using MakeKernelFunction = StepKernelResult (*)(const KernelSource& source, std:
 struct KernelOf {
   std::string_view op;
   MakeKernelFunction make;
-  bool is_codes;
+  bool has_no_tail;  // Takes nothing that follows it.
 };
-constexpr KernelOf kKernels[] = {{"CodeConv", MakeCodeConvKernel, true},
+constexpr KernelOf kKernels[] = {{"Attention", MakeAttentionKernel, true},
+                                 {"CodeConv", MakeCodeConvKernel, true},
+                                 {"CodeProduct", MakeDynamicProductKernel, true},
                                  {"CodeScale", MakeCodeScaleKernel, true},
                                  {"DynamicProduct", MakeDynamicProductKernel, true},
                                  {"QLinearConv", MakeCodesKernel, true},
                                  {"QLinearMatMul", MakeCodesKernel, true},
                                  {"ConvInteger", MakeCodesKernel, true},
                                  {"MatMulInteger", MakeCodesKernel, true},
+                                 {"Products", MakeMatrixKernel, true},
                                  {"MatMul", MakeMatrixKernel, false},
                                  {"Gemm", MakeMatrixKernel, false},
                                  {"Conv", MakeConvKernel, false},
@@ -358,7 +371,7 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
   const std::string_view name = step.op->name;
   const KernelOf* kind = std::find_if(std::begin(kKernels), std::end(kKernels),
                                       [&](const KernelOf& candidate) { return candidate.op == name; });
-  if (step.outputs.size() != 1 || kind == std::end(kKernels)) return Status::Ok();
+  if (kind == std::end(kKernels)) return Status::Ok();
   std::vector<TensorRef> refs;
   std::uint32_t constant_inputs = 0;
   for (const ValueIndex input : step.inputs) {
@@ -381,13 +394,15 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
     tail.bias = refs[2];
   }
   if (is_constant && name == "MatMul" && refs[1].info->shape.size() == 2) FollowRow(step, tail);
-  if (is_constant && !kind->is_codes) FollowActivation(tail);
+  if (is_constant && !kind->has_no_tail) FollowActivation(tail);
   if (is_constant && name.starts_with("Last")) FollowNumbers(tail);
   const KernelSource source{*step.node, graph_.opset_,      refs,           *graph_.kernels_, tail.finish,
                             tail.bias,  *graph_.constants_, constant_inputs};
   FORESHORE_ASSIGN_OR_RETURN(auto kernel, kind->make(source, BytesLeft()));
   if (kernel == nullptr) return Status::Ok();
   for (const std::size_t taken : tail.taken) is_dead_[taken] = true;
+  if (tail.has_row) graph_.fusions_.Add(Fusion::kBias);
+  if (tail.finish.activation.kind != Unary::kNone) graph_.fusions_.Add(Fusion::kActivation);
   step.outputs[0] = tail.output;
   makers_[tail.output] = index;
   graph_.constant_bytes_ += kernel->held_bytes();

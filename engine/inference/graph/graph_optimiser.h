@@ -5,8 +5,10 @@
 // Invariant: steps stay in an order in which each has its inputs. Threads: used by one, while the graph is built.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -31,6 +33,9 @@ class GraphOptimiser {
  private:
   // graph_optimiser_codes.cc.
   void FuseCodesAt(std::size_t index);
+  Status FuseCodeProductAt(std::size_t index);
+  Result<ValueIndex> RowOf(ValueIndex value, std::int64_t columns);
+  Result<ValueIndex> Transposed(ValueIndex codes);
   bool TakeConvBias(ValueIndex bias, const GraphValue& left_scale, const GraphValue& right_scale,
                     std::vector<ValueIndex>& inputs);
   // The step of DequantizeLinear with constant scale and zero point that makes the value; kNoStep if there is none.
@@ -83,10 +88,45 @@ class GraphOptimiser {
   void FuseHardSwish(std::size_t index);
   void FuseSilu(std::size_t index);
   bool IsTimesOne(ValueIndex value, ValueIndex x) const;
+  void FuseResidual(std::size_t index);
   // graph_optimiser_products.cc.
   void FuseDynamicProduct(std::size_t index);
+  // graph_optimiser_join.cc.
+  void JoinProducts();
+  struct JoinableProduct;
+  std::optional<JoinableProduct> Joinable(std::size_t index) const;
+  void Join(const std::vector<JoinableProduct>& group);
   // The step becomes one of `op` over `inputs`, named as it was.
   OnnxNode& Replace(std::size_t index, const Operator& op, std::vector<ValueIndex> inputs);
+
+  // graph_optimiser_attention.cc.
+  void FuseAttention(std::size_t index);
+  struct Operand;
+  struct ScoreScale;
+  // What leads from attention's weights back to its scores; `user` alone uses the value.
+  struct Scores {
+    struct Mask {
+      std::int64_t kind = 0;
+      ValueIndex input = kNoValue;
+      ValueIndex other = kNoValue;
+    };
+    ValueIndex value = kNoValue;
+    std::size_t user = 0;
+    std::vector<Mask> masks;
+    bool keeps_zero = false;
+  };
+  std::optional<Scores> ScoresOf(ValueIndex weights, std::size_t user) const;
+  std::optional<Operand> OperandOf(ValueIndex value, ScoreScale* scale) const;
+  bool FollowOperand(Operand& operand) const;
+  ValueIndex Unscaled(ValueIndex value, ScoreScale& scale) const;
+  ValueIndex ExchangedLast(ValueIndex value) const;
+  bool LeadsToScores(ValueIndex value, std::size_t user, int depth) const;
+  bool IsShapeOf(ValueIndex value, ValueIndex of,
+                 const std::vector<std::pair<std::int64_t, std::int64_t>>& parts) const;
+  bool IsOneNumber(ValueIndex value, int depth) const;
+  std::optional<std::size_t> RankOf(ValueIndex value, int depth) const;
+  std::optional<std::vector<std::int64_t>> ConstantInts(ValueIndex value) const;  // An int64 list or number.
+  std::optional<std::int64_t> ConstantInt(ValueIndex value) const;
 
   // What the step, a BatchNormalization of `channels`, does to each of them: · factor + offset. False where its
   // parameters are no constants.
@@ -121,7 +161,9 @@ class GraphOptimiser {
   };
   Result<NewConstant> AddRoom(TensorInfo info);
   Result<ValueIndex> AddConstant(TensorInfo info, const std::vector<float>& values);
-  std::uint64_t BytesLeft() const { return graph_.limits_.memory_bytes_max - graph_.constant_bytes_; }
+  std::uint64_t BytesLeft() const {
+    return graph_.limits_.memory_bytes_max - std::min(graph_.constant_bytes_, graph_.limits_.memory_bytes_max);
+  }
 
   static constexpr std::size_t kNoStep = static_cast<std::size_t>(-1);
 

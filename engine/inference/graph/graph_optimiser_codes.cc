@@ -3,6 +3,8 @@
 #include <cstring>
 #include <limits>
 
+#include "engine/inference/graph/code_panels.h"
+#include "engine/inference/graph/dynamic_product.h"
 #include "engine/inference/graph/graph_optimiser.h"
 
 namespace foreshore::graph {
@@ -14,6 +16,8 @@ Status GraphOptimiser::FuseCodes() {
     FuseCodesAt(i);
     FORESHORE_RETURN_IF_ERROR(FuseElementsAt(i));
   }
+  RemoveUnused();
+  for (std::size_t i = 0; i < graph_.steps_.size(); ++i) FORESHORE_RETURN_IF_ERROR(FuseCodeProductAt(i));
   RemoveUnused();
   LayOutLast();
   return Status::Ok();
@@ -148,6 +152,105 @@ void GraphOptimiser::FuseCodesAt(std::size_t index) {
   if (has_bias && !TakeConvBias(middle.inputs[2], graph_.values_[left_inputs[1]], right_scale, inputs)) return;
   OnnxNode& node = Replace(index, *FindOperator(is_conv ? "QLinearConv" : "QLinearMatMul"), std::move(inputs));
   node.attributes = middle.node->attributes;
+  graph_.fusions_.Add(Fusion::kQdq);
+}
+
+// A constant row of floats, or one that a DequantizeLinear makes of 32-bit integers; none for anything else.
+Result<ValueIndex> GraphOptimiser::RowOf(ValueIndex value, std::int64_t columns) {
+  if (const GraphValue* floats = ConstantFloats(value); floats != nullptr) {
+    return floats->info.shape == Shape{columns} ? value : kNoValue;
+  }
+  const std::size_t step = Maker(value, "DequantizeLinear");
+  if (step == kNoStep) return kNoValue;
+  const std::vector<ValueIndex>& parts = graph_.steps_[step].inputs;
+  const GraphValue* codes = Constant(parts[0]);
+  const GraphValue* scales = ConstantFloats(parts[1]);
+  if (codes == nullptr || scales == nullptr || codes->info.type != OnnxType::kInt32 ||
+      codes->info.shape != Shape{columns} || (Count(*scales) != 1 && Count(*scales) != columns)) {
+    return kNoValue;
+  }
+  std::vector<float> row;
+  for (std::int64_t c = 0; c < columns; ++c) {
+    const float scale = reinterpret_cast<const float*>(scales->data)[Count(*scales) == 1 ? 0 : c];
+    row.push_back(static_cast<float>(reinterpret_cast<const std::int32_t*>(codes->data)[c]) * scale);
+  }
+  return AddConstant({OnnxType::kFloat, {columns}}, row);
+}
+
+// Codes [K,N] of [N,K].
+Result<ValueIndex> GraphOptimiser::Transposed(ValueIndex codes) {
+  const TensorInfo info = graph_.values_[codes].info;
+  const std::int64_t columns = info.shape[0];
+  const std::int64_t depth = info.shape[1];
+  FORESHORE_ASSIGN_OR_RETURN(const NewConstant turned, AddRoom({info.type, {depth, columns}}));
+  const std::byte* from = graph_.values_[codes].data;
+  for (std::int64_t i = 0; turned.room != nullptr && i < depth * columns; ++i) {
+    turned.room[i] = from[i % columns * depth + i / columns];
+  }
+  return turned.index;
+}
+
+// MatMul or Gemm of DequantizeLinear by DequantizeLinear of constant codes, whose result stays in floats, and a row
+// that is added to it.
+Status GraphOptimiser::FuseCodeProductAt(std::size_t index) {
+  const GraphStep& product = graph_.steps_[index];
+  const bool is_gemm = product.op->name == "Gemm";
+  if ((!is_gemm && product.op->name != "MatMul") || product.inputs.size() < 2) return Status::Ok();
+  const OnnxNode& node = *product.node;
+  const std::size_t left = Dequantizer(product.inputs[0]);
+  const std::size_t right = Maker(product.inputs[1], "DequantizeLinear");
+  const bool has_row = is_gemm && product.inputs.size() > 2 && product.inputs[2] != kNoValue;
+  if (left == kNoStep || right == kNoStep || node.IntAttribute("transA", 0) != 0 ||
+      (is_gemm && node.FloatAttribute("alpha", 1) != 1) || (has_row && node.FloatAttribute("beta", 1) != 1)) {
+    return Status::Ok();
+  }
+  const std::vector<ValueIndex>& left_inputs = graph_.steps_[left].inputs;
+  const std::vector<ValueIndex>& right_inputs = graph_.steps_[right].inputs;
+  const auto is_code = [](const GraphValue& value) {
+    return value.info.type == OnnxType::kInt8 || value.info.type == OnnxType::kUint8;
+  };
+  const GraphValue& left_zero = graph_.values_[left_inputs[2]];
+  if (Constant(left_inputs[0]) != nullptr || !Scalar(left_inputs[1]) || Count(left_zero) != 1 || !is_code(left_zero)) {
+    return Status::Ok();
+  }
+  const GraphValue* weights = Constant(right_inputs[0]);
+  const GraphValue* scales = ConstantFloats(right_inputs[1]);
+  const ValueIndex right_zero = right_inputs.size() > 2 ? right_inputs[2] : kNoValue;
+  if (weights == nullptr || scales == nullptr || !is_code(*weights) || weights->info.shape.size() != 2 ||
+      (right_zero != kNoValue && Constant(right_zero) == nullptr)) {
+    return Status::Ok();
+  }
+  const bool flips = is_gemm && node.IntAttribute("transB", 0) != 0;
+  const std::int64_t columns = weights->info.shape[flips ? 0 : 1];
+  const std::int64_t depth = weights->info.shape[flips ? 1 : 0];
+  std::int64_t axis = graph_.steps_[right].node->IntAttribute("axis", 1);
+  axis += axis < 0 ? 2 : 0;
+  const auto fits = [&](const GraphValue& list) {
+    return Count(list) == 1 || (Count(list) == columns && axis == (flips ? 0 : 1));
+  };
+  // A sum of more than that might not fit 32 bits.
+  if (depth < 1 || depth > kCodeDepthMax || columns < 1 || !fits(*scales) ||
+      (right_zero != kNoValue && !fits(graph_.values_[right_zero]))) {
+    return Status::Ok();
+  }
+  std::size_t end = index;
+  ValueIndex row = kNoValue;
+  if (has_row) {
+    FORESHORE_ASSIGN_OR_RETURN(row, RowOf(product.inputs[2], columns));
+    if (row == kNoValue) return Status::Ok();
+  } else if (const std::size_t next = SoleUser(product.outputs[0]);
+             next != kNoStep && graph_.steps_[next].op->name == "Add") {
+    FORESHORE_ASSIGN_OR_RETURN(row, RowOf(OtherInput(next, product.outputs[0]), columns));
+    if (row != kNoValue) end = next;
+  }
+  ValueIndex codes = right_inputs[0];
+  if (flips) {
+    FORESHORE_ASSIGN_OR_RETURN(codes, Transposed(codes));
+  }
+  Replace(end, CodeProductOperator(),
+          {left_inputs[0], left_inputs[1], left_inputs[2], codes, right_zero, right_inputs[1], row});
+  graph_.fusions_.Add(Fusion::kQdq);
+  return Status::Ok();
 }
 
 }  // namespace foreshore::graph

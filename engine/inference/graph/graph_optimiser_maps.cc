@@ -209,10 +209,12 @@ Status GraphOptimiser::FuseElementsAt(std::size_t index) {
     return end.op->name == "QuantizeLinear" && end.inputs.size() == 3 && Scalar(end.inputs[1]) &&
            IsOneCode(Constant(end.inputs[2]));
   };
-  if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseMapAt(index));
+  const bool was_open = is_open();
+  if (was_open) FORESHORE_RETURN_IF_ERROR(FuseMapAt(index));
   if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseMaxAt(index));
   if (is_open()) FuseArithmeticAt(index);
   if (is_open()) FORESHORE_RETURN_IF_ERROR(FuseScaleAt(index));
+  if (was_open && graph_.steps_[index].op->name != "QuantizeLinear") graph_.fusions_.Add(Fusion::kQdq);
   return Status::Ok();
 }
 

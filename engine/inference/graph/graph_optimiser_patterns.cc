@@ -5,6 +5,7 @@
 
 #include "engine/inference/graph/graph_optimiser.h"
 #include "engine/inference/graph/operators_gelu.h"
+#include "engine/inference/graph/operators_residual.h"
 
 namespace foreshore::graph {
 
@@ -101,9 +102,58 @@ void GraphOptimiser::FuseLayerNorm(std::size_t index) {
       OnnxNode& node = Replace(index, *FindOperator("LayerNormalization"), {x, gamma, beta});
       node.attributes.push_back(MakeAttribute("axis", -1, 0));
       node.attributes.push_back(MakeAttribute("epsilon", 0, *epsilon));
+      graph_.fusions_.Add(Fusion::kLayerNorm);
       return;
     }
   }
+}
+
+// LayerNormalization along the last axis of a sum that nobody else uses, and of a row that is added to it.
+void GraphOptimiser::FuseResidual(std::size_t index) {
+  const GraphStep& norm = graph_.steps_[index];
+  if (norm.op->name != "LayerNormalization") return;
+  for (std::size_t i = 1; i < norm.outputs.size(); ++i) {
+    if (norm.outputs[i] != kNoValue && !users_[norm.outputs[i]].empty()) return;
+  }
+  const GraphValue* gamma = ConstantFloats(norm.inputs[1]);
+  if (gamma == nullptr || gamma->info.shape.size() != 1 || gamma->info.shape[0] < 2) return;
+  const auto is_row = [&](ValueIndex value) {
+    const GraphValue* row = ConstantFloats(value);
+    return row != nullptr && row->info.shape == gamma->info.shape;
+  };
+  const ValueIndex beta = norm.inputs.size() > 2 ? norm.inputs[2] : kNoValue;
+  if (beta != kNoValue && !is_row(beta)) return;
+  if (const std::int64_t axis = norm.node->IntAttribute("axis", -1); axis != -1) {
+    const auto rank = RankOf(norm.inputs[0], 0);
+    if (!rank || axis != static_cast<std::int64_t>(*rank) - 1) return;
+  }
+  const std::size_t sum = Maker(norm.inputs[0], "Add");
+  if (sum == kNoStep || SoleUser(norm.inputs[0]) != index) return;
+  std::vector<ValueIndex> terms = graph_.steps_[sum].inputs;
+  ValueIndex bias = kNoValue;
+  for (std::size_t side = 0; side < 2 && bias == kNoValue; ++side) {
+    // A product takes its row itself.
+    const std::size_t inner = Maker(terms[side], "Add");
+    const bool is_whole = is_row(terms[1 - side]);
+    if (inner == kNoStep || SoleUser(terms[side]) != sum) continue;
+    const std::vector<ValueIndex>& inner_terms = graph_.steps_[inner].inputs;
+    if (is_whole) {
+      bias = terms[1 - side];
+      terms = inner_terms;
+    } else if (const std::size_t row = is_row(inner_terms[1]) ? 1 : 0;
+               is_row(inner_terms[row]) && Maker(inner_terms[1 - row], "MatMul") == kNoStep) {
+      bias = inner_terms[row];
+      terms[side] = inner_terms[1 - row];
+    }
+  }
+  // Of a row alone the product before takes it.
+  if (is_row(terms[0]) || is_row(terms[1])) return;
+  const float epsilon = norm.node->FloatAttribute("epsilon", 1e-5F);
+  std::vector<ValueIndex> inputs{terms[0], terms[1], norm.inputs[1], beta, bias};
+  while (inputs.back() == kNoValue) inputs.pop_back();
+  graph_.steps_[index].outputs.resize(1);
+  Replace(index, ResidualOperator(), std::move(inputs)).attributes.push_back(MakeAttribute("epsilon", 0, epsilon));
+  graph_.fusions_.Add(Fusion::kResidual);
 }
 
 // tanh(√(2/π) · (x + 0.044715 x³)), the cube as a power or as products.
@@ -156,6 +206,7 @@ void GraphOptimiser::FuseGelu(std::size_t index) {
       for (const ValueIndex term : graph_.steps_[plus_one].inputs) {
         if (IsGeluTanh(term, x) && IsScalar(OtherInput(plus_one, term), 1.0F)) {
           Replace(index, GeluTanhOperator(), {x});
+          graph_.fusions_.Add(Fusion::kGelu);
           return;
         }
         const std::size_t erf = Maker(term, "Erf");
@@ -168,6 +219,7 @@ void GraphOptimiser::FuseGelu(std::size_t index) {
                           (product != kNoStep && IsScalar(OtherInput(product, x), std::sqrt(0.5F)));
         if (!fits) continue;
         Replace(index, GeluOperator(), {x});
+        graph_.fusions_.Add(Fusion::kGelu);
         return;
       }
     }
@@ -202,6 +254,7 @@ void GraphOptimiser::FuseHardSwish(std::size_t index) {
     for (const ValueIndex x : graph_.steps_[product].inputs) {
       if (!is_gate(OtherInput(product, x), x)) continue;
       Replace(index, *FindOperator("HardSwish"), {x});
+      graph_.fusions_.Add(Fusion::kSwish);
       return;
     }
     return;
@@ -218,6 +271,7 @@ void GraphOptimiser::FuseHardSwish(std::size_t index) {
                                  step.node->FloatAttribute("beta", 0.5F) == 0.5F;
     if (!is_hard_sigmoid && !(divides_by_six(maker) && is_gate(undivided(maker), x))) continue;
     Replace(index, *FindOperator("HardSwish"), {x});
+    graph_.fusions_.Add(Fusion::kSwish);
     return;
   }
 }
@@ -247,6 +301,7 @@ void GraphOptimiser::FuseSilu(std::size_t index) {
     const ValueIndex gate = graph_.steps_[sigmoid].inputs[0];
     if (gate != x && !IsTimesOne(gate, x)) continue;
     Replace(index, SiluOperator(), {x});
+    graph_.fusions_.Add(Fusion::kSwish);
     return;
   }
 }

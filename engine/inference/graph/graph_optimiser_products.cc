@@ -21,7 +21,9 @@ void GraphOptimiser::FuseDynamicProduct(std::size_t index) {
   }
   const std::int64_t columns = weights->info.shape[1];
   const auto is_by_column = [&](const GraphValue* value) {
-    return value != nullptr && (ElementCount(value->info.shape) == 1 || value->info.shape == Shape{columns});
+    // One number of more dimensions would give the result some.
+    return value != nullptr && ((ElementCount(value->info.shape) == 1 && value->info.shape.size() <= 1) ||
+                                value->info.shape == Shape{columns});
   };
   const ValueIndex zero = product.inputs.size() > 3 ? product.inputs[3] : kNoValue;
   if (zero != kNoValue && !is_by_column(Constant(zero))) return;
@@ -48,6 +50,7 @@ void GraphOptimiser::FuseDynamicProduct(std::size_t index) {
     }
   }
   Replace(end, DynamicProductOperator(), std::move(inputs));
+  graph_.fusions_.Add(Fusion::kDynamicProduct);
 }
 
 // Takes numbers that are added or multiplied just before a convolution over single pixels into its weights and bias.

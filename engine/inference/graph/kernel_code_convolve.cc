@@ -195,28 +195,30 @@ struct CodeCopy {
 
 class DepthwiseKernel : public StepKernel {
  public:
-  explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)) {}
-
-  Status Pack(ConstantStore& constants) {
-    const auto taps = static_cast<std::size_t>(TapCount());
+  explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)) {
     const auto channels = static_cast<std::size_t>(conv_.out_channels);
     const std::size_t block = conv_.kernels->depthwise_block;
-    std::size_t period = std::lcm(channels, block);
-    is_by_pixel_ = period * taps > kDepthwiseWeightBytesMax;
-    if (is_by_pixel_) period = (channels + block - 1) / block * block;
-    packed_bytes_ = DepthwiseCodeBytes(*conv_.kernels, taps, period);
-    FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block memory, constants.Take("code depthwise", packed_bytes_));
-    weights_ = DepthwiseCodesIn(*conv_.kernels, taps, period, memory.data);
+    period_ = std::lcm(channels, block);
+    is_by_pixel_ = period_ * static_cast<std::size_t>(TapCount()) > kDepthwiseWeightBytesMax;
+    if (is_by_pixel_) period_ = (channels + block - 1) / block * block;
+  }
+
+  Status Pack(ConstantStore& constants) {
+    FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block memory, constants.Take("code depthwise", PackedBytes()));
+    const auto taps = static_cast<std::size_t>(TapCount());
+    weights_ = DepthwiseCodesIn(*conv_.kernels, taps, period_, memory.data);
     if (memory.room == nullptr) return Status::Ok();
     std::vector<std::int8_t> weights;
     for (std::int64_t n = 0; n < conv_.out_channels; ++n) {
       for (std::int64_t t = 0; t < conv_.taps; ++t) weights.push_back(conv_.Part(n, t));
       for (const std::int64_t t : conv_.rests) weights.push_back(conv_.Rest(n, t));
     }
-    PackDepthwise(*conv_.kernels, weights.data(), channels, taps, period, conv_.biases, conv_.factors, memory.room);
+    PackDepthwise(*conv_.kernels, weights.data(), static_cast<std::size_t>(conv_.out_channels), taps, period_,
+                  conv_.biases, conv_.factors, memory.room);
     return Status::Ok();
   }
-  std::uint64_t held_bytes() const override { return packed_bytes_ + conv_.sums_bytes(); }
+  // Known before anything is packed.
+  std::uint64_t held_bytes() const override { return PackedBytes() + conv_.sums_bytes(); }
   bool Fits(const NodeContext& context) const override {
     const auto window = PlanCodeConv(context);
     return window.ok() && CodeCopy(*window, conv_.out_channels).size_bytes() <= kDepthwiseCopyBytesMax;
@@ -270,6 +272,9 @@ class DepthwiseKernel : public StepKernel {
   }
 
  private:
+  std::uint64_t PackedBytes() const {
+    return DepthwiseCodeBytes(*conv_.kernels, static_cast<std::size_t>(TapCount()), period_);
+  }
   std::int64_t TapCount() const { return conv_.taps + static_cast<std::int64_t>(conv_.rests.size()); }
   std::uint64_t TapsBytes() const {
     return static_cast<std::uint64_t>(RoundUp(TapCount() * static_cast<std::int64_t>(sizeof(void*)),
@@ -298,9 +303,9 @@ class DepthwiseKernel : public StepKernel {
   }
 
   CodeConv conv_;
+  std::size_t period_ = 0;
   bool is_by_pixel_ = false;
   DepthwiseCodeWeights weights_;
-  std::uint64_t packed_bytes_ = 0;
 };
 
 bool ReadCodeConv(const KernelSource& source, CodeConv& conv) {
@@ -362,24 +367,22 @@ StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t by
   CodeConv conv;
   if (!ReadCodeConv(source, conv)) return std::unique_ptr<StepKernel>();
   const std::int64_t groups = source.node.IntAttribute("group", 1);
-  std::unique_ptr<StepKernel> kernel;
-  const auto held =
-      static_cast<std::uint64_t>(conv.out_channels) * static_cast<std::uint64_t>(conv.per_group * conv.taps);
-  // Filled up to blocks, and repeated to a common multiple with them.
-  if (held * 64 > bytes_max) return kernel;
   const bool is_depthwise = groups > 1 && groups == conv.out_channels && conv.per_group == 1;
-  if (!is_depthwise && groups != 1) return kernel;
+  if ((!is_depthwise && groups != 1) || conv.sums_bytes() + static_cast<std::uint64_t>(conv.depth()) > bytes_max) {
+    return std::unique_ptr<StepKernel>();
+  }
   FORESHORE_RETURN_IF_ERROR(conv.TakeSums(source));
   if (is_depthwise) {
-    auto depthwise = std::make_unique<DepthwiseKernel>(std::move(conv));
-    FORESHORE_RETURN_IF_ERROR(depthwise->Pack(source.constants));
-    kernel = std::move(depthwise);
-  } else {
-    auto product = std::make_unique<ProductKernel>(std::move(conv));
-    FORESHORE_RETURN_IF_ERROR(product->Pack(source.constants));
-    kernel = std::move(product);
+    auto kernel = std::make_unique<DepthwiseKernel>(std::move(conv));
+    if (kernel->held_bytes() > bytes_max) return std::unique_ptr<StepKernel>();
+    FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));
+    return std::unique_ptr<StepKernel>(std::move(kernel));
   }
-  return kernel;
+  if (groups != 1) return std::unique_ptr<StepKernel>();
+  auto kernel = std::make_unique<ProductKernel>(std::move(conv));
+  if (kernel->held_bytes() > bytes_max) return std::unique_ptr<StepKernel>();
+  FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));
+  return std::unique_ptr<StepKernel>(std::move(kernel));
 }
 
 }  // namespace foreshore::graph

@@ -1,16 +1,13 @@
 // Convolutions and products of 8-bit codes with constant weights: QLinearConv, ConvInteger, QLinearMatMul and
-// MatMulInteger, all as one product of rows of codes by packed columns.
-//
-//   Σ (a − za)(w − zw) = Σ a·w − za · Σ w − zw · Σ a + depth · za · zw
-//
-// over signed codes. A row is a patch of the input, filled with za where it lies in the padding, or a row of a matrix.
-// All of it is integer and equals the operators' own sums; codes are rounded from it as theirs are.
+// MatMulInteger, all as one product of rows of codes by packed columns (code_matrix.h). A row is a patch of the input,
+// filled with its zero point where it lies in the padding, or a row of a matrix. All of it is integer and equals the
+// operators' own sums; codes are rounded from it as theirs are.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
-#include "engine/inference/graph/code_panels.h"
+#include "engine/inference/graph/code_matrix.h"
 #include "engine/inference/graph/depthwise_window.h"
 #include "engine/inference/graph/step_kernel.h"
 #include "engine/inference/graph/window.h"
@@ -19,21 +16,11 @@ namespace foreshore::graph {
 
 namespace {
 
-// Rows that are gathered and multiplied together.
-constexpr std::int64_t kBlockRows = 96;
-
-std::int32_t SignedZero(const TensorRef& zero, std::int64_t at, OnnxType type) {
-  const std::int32_t absent = type == OnnxType::kUint8 ? -128 : 0;
-  if (zero.info == nullptr) return absent;
-  return SignedCode(zero.data[zero.count() == 1 ? 0 : at], type);
-}
-
 // What becomes of the sums: 32-bit integers, or codes of a scale of their own.
 struct Result8 {
   bool is_codes = false;
   bool is_signed = false;
-  std::vector<float> factors;        // By column.
-  std::vector<std::int32_t> biases;  // By column; empty for none.
+  std::vector<float> factors;  // By column.
   float zero = 0;
   float low = 0;
   float high = 0;
@@ -45,18 +32,16 @@ class CodesKernel : public StepKernel {
   std::size_t weights_index = 1;
   OnnxType left_type = OnnxType::kUint8;
   std::int32_t left_zero = 0;
-  bool left_zero_is_read = false;         // MatMulInteger's and ConvInteger's come with each call, at input 2.
-  std::vector<std::int32_t> right_zeros;  // By column.
-  bool has_right_zeros = false;
+  bool left_zero_is_read = false;  // MatMulInteger's and ConvInteger's come with each call, at input 2.
   std::int64_t groups = 1;
   std::int64_t depth = 0;
   Result8 result;
-  std::vector<CodePanels> panels;  // By group.
+  std::vector<CodeMatrix> matrices;  // By group.
   const VectorKernels* kernels = nullptr;
 
   std::uint64_t held_bytes() const override {
-    std::uint64_t held = 0;
-    for (const CodePanels& group : panels) held += group.held_bytes();
+    std::uint64_t held = result.factors.size() * sizeof(float);
+    for (const CodeMatrix& group : matrices) held += group.held_bytes();
     return held;
   }
 
@@ -65,18 +50,20 @@ class CodesKernel : public StepKernel {
            (!left_zero_is_read || !context.Has(2) || context.inputs[2].count() == 1);
   }
 
-  std::uint64_t WorkspaceBytes(const NodeContext&) const override { return Rooms().total; }
+  std::uint64_t WorkspaceBytes(const NodeContext&) const override {
+    return CodeProductPlaces(matrices[0].panels).end + BytesRoom();
+  }
 
   Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const override {
     if (outputs[0].count() == 0) return Status::Ok();
     const std::int32_t zero =
         left_zero_is_read ? SignedZero(context.Has(2) ? context.inputs[2] : TensorRef(), 0, left_type) : left_zero;
-    const std::int64_t columns = panels[0].columns();
+    const std::int64_t columns = matrices[0].panels.columns();
     Poller poller(context);
     if (!is_convolution) {
       const std::int64_t rows = context.inputs[0].count() / depth;
       return RunRows(
-          context, zero, 0, rows, workspace, poller,
+          zero, 0, rows, workspace, poller,
           [&](std::int64_t first, std::int64_t count, std::int8_t* codes) {
             CopyRows(context.inputs[0].data + first * depth, count, codes);
           },
@@ -92,7 +79,7 @@ class CodesKernel : public StepKernel {
             outputs[0].data +
             static_cast<std::size_t>((image * groups + g) * columns * window.OutputCount()) * element_bytes;
         FORESHORE_RETURN_IF_ERROR(RunRows(
-            context, zero, g, window.OutputCount(), workspace, poller,
+            zero, g, window.OutputCount(), workspace, poller,
             [&](std::int64_t first, std::int64_t count, std::int8_t* codes) {
               GatherPatches(input, window, first, count, static_cast<std::int8_t>(zero), codes);
             },
@@ -103,28 +90,11 @@ class CodesKernel : public StepKernel {
   }
 
  private:
-  // Where the parts of the workspace begin.
-  struct Parts {
-    std::uint64_t packed = 0;
-    std::uint64_t kernel = 0;
-    std::uint64_t sums = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t total = 0;
-  };
-  Parts Rooms() const {
-    constexpr auto aligned = &AlignedBytes::RoundUp;
-    Parts parts;
-    const auto rows = static_cast<std::uint64_t>(kBlockRows);
-    parts.packed = aligned(rows * static_cast<std::uint64_t>(panels[0].padded_depth()));
-    parts.kernel = parts.packed + aligned(panels[0].PackedBytes(kBlockRows));
-    parts.sums = parts.kernel + aligned(panels[0].WorkspaceBytes());
-    parts.bytes = parts.sums + aligned(rows * kInt8PanelColumns * sizeof(std::int32_t));
-    parts.total = parts.bytes + aligned(rows * kInt8PanelColumns);
-    return parts;
-  }
+  // Codes of a block, before they go where they belong.
+  static std::uint64_t BytesRoom() { return static_cast<std::uint64_t>(kCodeBlockRows) * kSumColumns; }
 
   void CopyRows(const std::byte* from, std::int64_t count, std::int8_t* codes) const {
-    const std::int64_t padded = panels[0].padded_depth();
+    const std::int64_t padded = matrices[0].panels.padded_depth();
     for (std::int64_t r = 0; r < count; ++r, codes += padded) {
       for (std::int64_t k = 0; k < depth; ++k) codes[k] = SignedCode(from[r * depth + k], left_type);
       std::fill(codes + depth, codes + padded, std::int8_t{0});
@@ -133,7 +103,7 @@ class CodesKernel : public StepKernel {
 
   void GatherPatches(const std::byte* input, const Window& window, std::int64_t first, std::int64_t count,
                      std::int8_t pad, std::int8_t* codes) const {
-    const std::int64_t padded = panels[0].padded_depth();
+    const std::int64_t padded = matrices[0].panels.padded_depth();
     const std::uint8_t flip = left_type == OnnxType::kUint8 ? 0x80 : 0;
     const Axis& ys = window[1];
     const Axis& xs = window[2];
@@ -175,59 +145,17 @@ class CodesKernel : public StepKernel {
 
   // `gather` makes rows; element (row, column) of the results goes to out[row · row_step + column · column_step].
   template <typename Gather>
-  Status RunRows(const NodeContext&, std::int32_t zero, std::int64_t g, std::int64_t rows, std::byte* workspace,
-                 Poller& poller, Gather gather, std::byte* out, std::int64_t row_step, std::int64_t column_step) const {
-    const CodePanels& right = panels[static_cast<std::size_t>(g)];
-    const Parts parts = Rooms();
-    auto* codes = reinterpret_cast<std::int8_t*>(workspace);
-    auto* sums = reinterpret_cast<std::int32_t*>(workspace + parts.sums);
-    auto* bytes = reinterpret_cast<std::uint8_t*>(workspace + parts.bytes);
-    std::int32_t row_sums[kBlockRows] = {};
-    for (std::int64_t first = 0; first < rows; first += kBlockRows) {
-      const std::int64_t count = std::min(kBlockRows, rows - first);
-      gather(first, count, codes);
-      if (has_right_zeros) {
-        for (std::int64_t r = 0; r < count; ++r) {
-          const std::int8_t* row = codes + r * right.padded_depth();
-          row_sums[r] = 0;
-          for (std::int64_t k = 0; k < depth; ++k) row_sums[r] += row[k];
-        }
-      }
-      right.PackRows(codes, count, workspace + parts.packed);
-      for (std::int64_t panel = 0; panel < right.panel_count(); ++panel) {
-        right.Multiply(workspace + parts.packed, count, panel, workspace + parts.kernel, sums);
-        const std::int64_t column = panel * CodePanels::kWidth;
-        const std::int64_t width = std::min(CodePanels::kWidth, right.columns() - column);
-        Correct(right, zero, g * right.columns(), column, width, count, row_sums, sums);
-        Emit(g * right.columns() + column, width, count, sums, bytes, out, first, row_step, column * column_step,
-             column_step);
-      }
-      FORESHORE_RETURN_IF_ERROR(poller.Add(count * right.padded_depth() * right.columns() / 4));
-    }
-    return Status::Ok();
-  }
-
-  // Takes the zero points off and adds the bias. Modulo 2^32, as the operators' results are.
-  void Correct(const CodePanels& right, std::int32_t zero, std::int64_t group_column, std::int64_t column,
-               std::int64_t width, std::int64_t count, const std::int32_t* row_sums, std::int32_t* sums) const {
-    std::uint32_t offsets[kInt8PanelColumns] = {};
-    std::uint32_t zeros[kInt8PanelColumns] = {};
-    for (std::int64_t c = 0; c < width; ++c) {
-      const auto at = static_cast<std::size_t>(group_column + column + c);
-      const std::int32_t right_zero = has_right_zeros ? right_zeros[at] : 0;
-      const std::int64_t taken = static_cast<std::int64_t>(zero) *
-                                 (right.column_sum(column + c) - depth * static_cast<std::int64_t>(right_zero));
-      const std::int64_t bias = result.biases.empty() ? 0 : result.biases[at];
-      offsets[c] = static_cast<std::uint32_t>(bias - taken);
-      zeros[c] = static_cast<std::uint32_t>(right_zero);
-    }
-    for (std::int64_t r = 0; r < count; ++r) {
-      auto* row = reinterpret_cast<std::uint32_t*>(sums + r * CodePanels::kWidth);
-      for (std::size_t c = 0; c < kInt8PanelColumns; ++c) row[c] += offsets[c];
-      if (!has_right_zeros) continue;
-      const auto row_sum = static_cast<std::uint32_t>(row_sums[r]);
-      for (std::size_t c = 0; c < kInt8PanelColumns; ++c) row[c] -= zeros[c] * row_sum;
-    }
+  Status RunRows(std::int32_t zero, std::int64_t g, std::int64_t rows, std::byte* workspace, Poller& poller,
+                 Gather gather, std::byte* out, std::int64_t row_step, std::int64_t column_step) const {
+    const CodeMatrix& right = matrices[static_cast<std::size_t>(g)];
+    auto* bytes = reinterpret_cast<std::uint8_t*>(workspace + CodeProductPlaces(right.panels).end);
+    return MultiplyCodes(
+        std::span(&right, 1), zero, rows, workspace, poller, gather,
+        [&](std::size_t, std::int64_t first, std::int64_t column, std::int64_t width, const CodeSums& sums) {
+          kernels->correct_sums(sums);
+          Emit(g * right.panels.columns() + column, width, static_cast<std::int64_t>(sums.row_count), sums.sums, bytes,
+               out, first, row_step, column * column_step, column_step);
+        });
   }
 
   void Emit(std::int64_t column, std::int64_t width, std::int64_t count, const std::int32_t* sums, std::uint8_t* bytes,
@@ -294,8 +222,14 @@ class DepthwiseCodesKernel : public StepKernel {
   std::vector<float> weights;  // [channels][taps], zero points taken off.
   std::int64_t taps = 0;
   Result8 result;
+  std::vector<std::int32_t> biases;  // By channel; empty for none.
 
-  std::uint64_t held_bytes() const override { return weights.size() * sizeof(float); }
+  std::uint64_t held_bytes() const override {
+    return HeldBytes(static_cast<std::int64_t>(result.factors.size()), taps);
+  }
+  static std::uint64_t HeldBytes(std::int64_t channels, std::int64_t taps) {
+    return static_cast<std::uint64_t>(channels) * (static_cast<std::uint64_t>(taps) + 2) * sizeof(float);
+  }
   bool Fits(const NodeContext& context) const override {
     const auto window = PlanConv(context, 3);
     return context.Info(0).type == left_type && window.ok() &&
@@ -326,7 +260,7 @@ class DepthwiseCodesKernel : public StepKernel {
                     kernels->dequantize(row, count, left_type == OnnxType::kInt8, left_zero, 1.0F, to);
                   });
       plane.weights = weights.data() + static_cast<std::int64_t>(channel) * taps;
-      plane.bias = result.biases.empty() ? 0.0F : static_cast<float>(result.biases[channel]);
+      plane.bias = biases.empty() ? 0.0F : static_cast<float>(biases[channel]);
       kernels->depthwise(plane);
       const auto count = static_cast<std::size_t>(window.OutputCount());
       kernels->binary(Binary::kMul, sums, 1, &result.factors[channel], 0, count, sums);
@@ -339,11 +273,12 @@ class DepthwiseCodesKernel : public StepKernel {
 };
 
 // `source` is a QLinearConv whose groups have one channel each way.
-StepKernelResult MakeDepthwiseCodesKernel(const KernelSource& source, std::int64_t taps) {
+StepKernelResult MakeDepthwiseCodesKernel(const KernelSource& source, std::int64_t taps, std::uint64_t bytes_max) {
   // 64 products of 255 · 255 leave this much room below 2^24.
   constexpr std::int32_t kBiasMax = 12'000'000;
   const auto& inputs = source.inputs;
   const std::int64_t channels = inputs[3].info->shape[0];
+  if (DepthwiseCodesKernel::HeldBytes(channels, taps) > bytes_max) return std::unique_ptr<StepKernel>();
   auto kernel = std::make_unique<DepthwiseCodesKernel>();
   for (const std::size_t zero : {std::size_t{2}, std::size_t{5}}) {
     if (inputs[zero].data == nullptr || !IsCode(inputs[zero].info->type)) return std::unique_ptr<StepKernel>();
@@ -358,7 +293,7 @@ StepKernelResult MakeDepthwiseCodesKernel(const KernelSource& source, std::int64
       return std::unique_ptr<StepKernel>();
     }
     const auto* bias = inputs[8].as<std::int32_t>();
-    kernel->result.biases.assign(bias, bias + channels);
+    kernel->biases.assign(bias, bias + channels);
     if (std::any_of(bias, bias + channels, [](std::int32_t b) { return b > kBiasMax || b < -kBiasMax; })) {
       return std::unique_ptr<StepKernel>();
     }
@@ -401,13 +336,13 @@ StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes
     return std::unique_ptr<StepKernel>();
   }
   if (name == "QLinearConv" && groups == columns && shape[1] == 1 && depth <= kDepthwiseTapsMax) {
-    return MakeDepthwiseCodesKernel(source, depth);
+    return MakeDepthwiseCodesKernel(source, depth, bytes_max);
   }
   // Panels of 64 columns would be mostly empty.
   if (groups > 1 && columns / groups < 16) return std::unique_ptr<StepKernel>();
-  if (CodePanels::Bytes(columns / groups, depth) * static_cast<std::uint64_t>(groups) > bytes_max) {
-    return std::unique_ptr<StepKernel>();
-  }
+  const std::uint64_t held_bytes = CodeMatrix::Bytes(columns / groups, depth) * static_cast<std::uint64_t>(groups) +
+                                   static_cast<std::uint64_t>(columns) * sizeof(float);
+  if (held_bytes > bytes_max) return std::unique_ptr<StepKernel>();
   auto kernel = std::make_unique<CodesKernel>();
   kernel->kernels = &source.kernels;
   kernel->is_convolution = is_convolution;
@@ -417,11 +352,7 @@ StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes
   const std::int64_t zero_count = has(right_zero_index) ? inputs[right_zero_index].count() : 1;
   if (has(right_zero_index) && inputs[right_zero_index].data == nullptr) return std::unique_ptr<StepKernel>();
   if (zero_count != 1 && zero_count != columns) return std::unique_ptr<StepKernel>();
-  for (std::int64_t c = 0; c < columns; ++c) {
-    kernel->right_zeros.push_back(
-        SignedZero(has(right_zero_index) ? inputs[right_zero_index] : TensorRef(), c, right.info->type));
-    kernel->has_right_zeros = kernel->has_right_zeros || kernel->right_zeros.back() != 0;
-  }
+  const std::int32_t* biases = nullptr;
   if (is_linear) {
     if (inputs[left_zero_index].data == nullptr || inputs[left_zero_index].count() != 1) {
       return std::unique_ptr<StepKernel>();
@@ -435,20 +366,27 @@ StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes
       if (inputs[8].data == nullptr || inputs[8].info->type != OnnxType::kInt32 || inputs[8].count() != columns) {
         return std::unique_ptr<StepKernel>();
       }
-      kernel->result.biases.assign(inputs[8].as<std::int32_t>(), inputs[8].as<std::int32_t>() + columns);
+      biases = inputs[8].as<std::int32_t>();
     }
   } else {
     kernel->left_zero_is_read = true;
     kernel->left_type = OnnxType::kUint8;  // What DynamicQuantizeLinear makes; signed ones are the operator's.
   }
   const Int8Gemm& gemm = Int8GemmFor(source.kernels.level);
+  const std::int64_t per_group = columns / groups;
+  const std::int64_t column_step = is_convolution ? depth : 1;
+  const std::int64_t depth_step = is_convolution ? 1 : columns;
   for (std::int64_t g = 0; g < groups; ++g) {
-    const std::int64_t column_step = is_convolution ? depth : 1;
-    const std::int64_t depth_step = is_convolution ? 1 : columns;
-    FORESHORE_ASSIGN_OR_RETURN(
-        CodePanels panels, CodePanels::Make(gemm, source.constants, right.data + g * (columns / groups) * column_step,
-                                            right.info->type, columns / groups, depth, column_step, depth_step));
-    kernel->panels.push_back(std::move(panels));
+    CodeMatrix& matrix = kernel->matrices.emplace_back();
+    FORESHORE_ASSIGN_OR_RETURN(matrix.panels,
+                               CodePanels::Make(gemm, source.constants, right.data + g * per_group * column_step,
+                                                right.info->type, per_group, depth, column_step, depth_step));
+    matrix.depth = depth;
+    matrix.SetZeros([&](std::int64_t c) {
+      return SignedZero(has(right_zero_index) ? inputs[right_zero_index] : TensorRef(), g * per_group + c,
+                        right.info->type);
+    });
+    if (biases != nullptr) matrix.biases.assign(biases + g * per_group, biases + (g + 1) * per_group);
   }
   return std::unique_ptr<StepKernel>(std::move(kernel));
 }

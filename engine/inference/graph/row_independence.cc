@@ -60,6 +60,10 @@ class Analysis {
     const std::string_view name = step.op->name;
     if (!step.branches.empty()) return std::nullopt;
     if (IsAmong(name, kOfTwo)) return RankOfTwo(step);
+    if (name == "Residual") {  // Behind the two there are rows of constants.
+      const auto sum = RankOfTwo(step);
+      return sum && *sum > 1 ? sum : std::nullopt;
+    }
     if (!OnlyFirstHasRows(step)) return std::nullopt;
     const std::size_t rank = ranks_.at(step.inputs[0]);
     if (IsAmong(name, kOfElements)) return rank;
@@ -69,6 +73,7 @@ class Analysis {
       if (rank != 2 || step.node->IntAttribute("transA", 0) != 0 || bias_has_rows) return std::nullopt;
       return 2;
     }
+    if (name == "Products") return rank >= 2 ? std::optional(rank) : std::nullopt;
     if (name == "MatMul") {
       const bool is_matrix = Constant(step.inputs[1])->info.shape.size() == 2;
       return rank >= 2 && is_matrix ? std::optional(rank) : std::nullopt;
@@ -81,7 +86,7 @@ class Analysis {
   }
 
   std::optional<std::size_t> RankOfTwo(const GraphStep& step) const {
-    if (step.inputs.size() != 2) return std::nullopt;
+    if (step.inputs.size() < 2) return std::nullopt;
     const bool left = HasRows(step.inputs[0]);
     const bool right = HasRows(step.inputs[1]);
     if (left && right) {

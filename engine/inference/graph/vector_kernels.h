@@ -48,6 +48,7 @@ struct TileTarget {
   std::ptrdiff_t stride = 0;           // From row to row.
   std::size_t column_count = 0;        // At most panel_columns.
   bool accumulates = false;            // Adds to what `out` holds.
+  std::size_t row_step = 0;            // Of the packed rows, from one depth to the next; 0 for row_group.
   const float* row_bias = nullptr;     // One for each row; null for none.
   const float* column_bias = nullptr;  // One for each column; null for none.
   Activation activation;               // Of the sum and the biases.
@@ -106,6 +107,17 @@ struct DepthwiseRun {
   float* out = nullptr;
 };
 
+// Sums of products of codes, [row_count][kSumColumns], before what zero points add is taken off:
+//   sums[r][c] + offsets[c] − row_sums[r] · zeros[c], modulo 2^32
+inline constexpr std::size_t kSumColumns = 64;
+struct CodeSums {
+  std::int32_t* sums = nullptr;
+  std::size_t row_count = 0;
+  const std::uint32_t* offsets = nullptr;   // [kSumColumns]
+  const std::uint32_t* zeros = nullptr;     // [kSumColumns]; null where all are 0.
+  const std::uint32_t* row_sums = nullptr;  // [row_count]
+};
+
 struct VectorKernels {
   CpuLevel level;
   std::size_t row_group;
@@ -136,6 +148,12 @@ struct VectorKernels {
   // Steps of 0 repeat one element, steps of 1 go on.
   void (*binary)(Binary function, const float* left, std::size_t left_step, const float* right, std::size_t right_step,
                  std::size_t count, float* out);
+  // In place.
+  void (*correct_sums)(const CodeSums& sums);
+  // out[r · stride + c] = float(what correct_sums gives) · factors[c] + biases[c], product and sum rounded one by one,
+  // of `column_count` columns; biases may be null. factors and biases hold kSumColumns.
+  void (*sums_to_floats)(const CodeSums& sums, const float* factors, const float* biases, std::size_t column_count,
+                         float* out, std::ptrdiff_t stride);
   // out[i] = round_to_even(sums[i] · factors[i]) + zero, to low..high, as the low 8 bits of the integer.
   void (*to_codes)(const std::int32_t* sums, const float* factors, std::size_t count, float zero, float low, float high,
                    std::uint8_t* out);
@@ -148,6 +166,9 @@ struct VectorKernels {
   // out[r] += Σ weights[r][i] · x[i].
   void (*add_product)(const float* weights, const float* x, std::size_t row_count, std::size_t depth, float* out);
   void (*softmax)(const float* in, std::size_t count, float* out);
+  // In place, of columns that lie as a panel does, values[row_count][panel_columns]: e to the power of each less its
+  // column's largest. inverse[c] is 1 over the sum of column c; a column with a NaN has NaN, as has one of -infinity.
+  void (*softmax_columns)(float* values, std::size_t row_count, float* inverse);
   // out = gamma · (in − mean) / √(variance + epsilon) + beta; beta may be null.
   void (*layer_norm)(const float* in, const float* gamma, const float* beta, float epsilon, std::size_t count,
                      float* out);

@@ -190,6 +190,35 @@ TEST_CASE("plan: a scan in a transaction goes on while rows are written, and see
   }
 }
 
+TEST_CASE("plan: rows that a transaction deletes or moves ahead of its scan are not met where they were") {
+  for (const bool backwards : {false, true}) {
+    SqlTestDatabase db;
+    db.Collection("t");
+    db.Index("t", {.paths = {"a"}});
+    // The index cuts the texts, so that their documents say the order: 0 to 5, or back.
+    const std::string beginning(300, 'x');
+    for (int i = 0; i < 6; ++i) {
+      db.Put("t", "k" + std::to_string(i), R"({"a":")" + beginning + std::to_string(i) + "\"}");
+    }
+    for (int i = 0; i < 300; ++i) db.Put("t", "z" + std::to_string(i), R"({"a":"z"})");
+    REQUIRE(RunSql(*db.session, "BEGIN IMMEDIATE").ok());
+    const auto scan =
+        *db.session->Prepare(std::string("SELECT id FROM t WHERE a < 'y' ORDER BY a") + (backwards ? " DESC" : ""));
+    REQUIRE(*scan->Step());
+    CHECK(TextOfValue(scan->Column(0)) == (backwards ? "k5" : "k0"));
+    REQUIRE(RunSql(*db.session, "DELETE FROM t WHERE id IN ('k1', 'k4')").ok());
+    REQUIRE(RunSql(*db.session, "UPDATE t SET a = 'z' WHERE id = 'k2'").ok());
+    REQUIRE(RunSql(*db.session, backwards ? "DELETE FROM t WHERE id = 'k0'" : "DELETE FROM t WHERE id = 'k5'").ok());
+    const auto rest = StepAll(*scan);
+    REQUIRE_MESSAGE(rest.ok(), rest.status().ToString());
+    std::string ids;
+    for (const std::string& id : *rest) ids += id + " ";
+    CHECK(ids == "k3 ");
+    REQUIRE(RunSql(*db.session, "COMMIT").ok());
+    CHECK(db.core->Verify()->problems.empty());
+  }
+}
+
 TEST_CASE("statistics: count, differing values and spread are taken, kept over a reopen, and taken anew") {
   PlanFixture db;
   db.Index("notes", {.paths = {"site", "n"}});

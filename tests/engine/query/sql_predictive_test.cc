@@ -385,6 +385,65 @@ TEST_CASE("predictive index: prepared statements outlive its making and its drop
   CHECK(db.PredictionKeyspaceCount() == 3);
 }
 
+TEST_CASE("predictive index: a prepared statement that is compiled anew has the columns that there are by then") {
+  PredictionDatabase db(StorageKind::kSqlite, 5);
+  db.Create();
+  db.Fill();
+  const auto all = db.session->Prepare("SELECT *, " + kSum + " FROM a WHERE " + kSum + " > 3");
+  REQUIRE(all.ok());
+  const auto check = [&] {
+    const auto names = (*all)->columns();
+    REQUIRE(*(*all)->Step());
+    CHECK(names == (*all)->columns());
+    CHECK(names.back() == kSum);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (names[i] == "id") CHECK(TextOfValue((*all)->Column(static_cast<int>(i))) == "p0003");
+      if (names[i] == "n") CHECK(TextOfValue((*all)->Column(static_cast<int>(i))) == "3");
+      if (names[i] == "site") CHECK(TextOfValue((*all)->Column(static_cast<int>(i))) == "s3");
+    }
+    CHECK(TextOfValue((*all)->Column(static_cast<int>(names.size()) - 1)) == "3.5");
+    REQUIRE((*all)->Reset().ok());
+    return names.size();
+  };
+  const std::size_t before = check();
+  REQUIRE(db.core->CreateFieldIndex("a", {.paths = {"late"}}).ok());
+  REQUIRE(Rows(*db.session, "SELECT count(*) FROM a") == "5");  // Declares the tables anew.
+  REQUIRE(*(*all)->Step());
+  REQUIRE((*all)->Reset().ok());
+  CHECK(check() > before);
+}
+
+TEST_CASE("predictive index: an entry that a transaction deletes ahead of its scan is passed over") {
+  for (const StorageKind kind : kPredictionKinds) {
+    for (const bool backwards : {false, true}) {
+      CAPTURE(static_cast<int>(kind));
+      CAPTURE(backwards);
+      PredictionDatabase db(kind);
+      db.Create();
+      db.Fill();
+      SqlSession& session = *db.session;
+      REQUIRE(Rows(session, "BEGIN IMMEDIATE") == "");
+      // Computed, and the first in either direction: behind it the scan looks at an entry ahead.
+      REQUIRE(Rows(session, "INSERT INTO a (id, x) VALUES ('low', json('[290,0]')), ('high', json('[500,0]'))") == "");
+      const std::string sql =
+          "SELECT id FROM a WHERE " + kSum + " >= 290 ORDER BY " + kSum + (backwards ? " DESC" : "");
+      const auto scan = session.Prepare(sql);
+      REQUIRE(scan.ok());
+      CHECK(db.Plan(sql).find("B-TREE") == std::string::npos);
+      REQUIRE(*(*scan)->Step());
+      CHECK(TextOfValue((*scan)->Column(0)) == (backwards ? "high" : "low"));
+      REQUIRE(Rows(session, backwards ? "DELETE FROM a WHERE n > 291" : "DELETE FROM a WHERE n < 298") == "");
+      const auto rest = StepAll(**scan);
+      REQUIRE_MESSAGE(rest.ok(), rest.status().ToString());
+      std::string ids;
+      for (const std::string& id : *rest) ids += id + " ";
+      CHECK(ids == (backwards ? "p0291 p0290 low " : "p0298 p0299 high "));
+      REQUIRE(Rows(session, "COMMIT") == "");
+      db.CheckSound();
+    }
+  }
+}
+
 TEST_CASE("predictive index: it is one among others: plans, filters of a search by nearness") {
   PredictionDatabase db(StorageKind::kSqlite, 200);
   db.Create();
