@@ -4,6 +4,7 @@
 //   bench_graphs MODEL FOLDER DIMENSION…   the dimensions are those of the first float input that is no state
 //   "run"      -> nanoseconds of the call by the clock and on the processor
 //   "values"   -> the floats of the first output
+//   "steps"    -> for people: a line for each step with the least of 20 calls in microseconds and what it made
 //   "load"     -> nanoseconds to read the file and make the graph
 //   "open"     -> nanoseconds to do that on a packed graph in the folder, which is made first; its bytes, and those of
 //                 constants that are in memory nevertheless
@@ -11,11 +12,14 @@
 // Element i of the input is (i · 7919 mod 1000) / 500 − 1; a state is zeros, a rate 16,000.
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +43,33 @@ Result<OwnedTensor> MakeInput(const GraphPort& port, const Shape& shape) {
     }
   }
   return tensor;
+}
+
+Status PrintSteps(const Graph& graph, GraphExecutor& executor, std::span<const TensorRef> inputs) {
+  constexpr int kCalls = 20;
+  std::vector<std::int64_t> least_ns(graph.steps().size(), std::numeric_limits<std::int64_t>::max());
+  std::vector<std::int64_t> times_ns;
+  executor.set_step_times(&times_ns);
+  for (int call = 0; call < kCalls; ++call) {
+    FORESHORE_RETURN_IF_ERROR(executor.Run(inputs).status());
+    for (std::size_t i = 0; i < times_ns.size(); ++i) least_ns[i] = std::min(least_ns[i], times_ns[i]);
+  }
+  executor.set_step_times(nullptr);
+  for (std::size_t i = 0; i < least_ns.size(); ++i) {
+    if (executor.plan()->is_done[i]) continue;
+    const GraphStep& step = graph.steps()[i];
+    std::printf("%9.1f  %-20s", static_cast<double>(least_ns[i]) / 1e3, std::string(step.op->name).c_str());
+    for (const ValueIndex output : step.outputs) {
+      if (output != kNoValue) std::printf(" %s", ToText(executor.plan()->values[output].info).c_str());
+    }
+    for (const ValueIndex input : step.inputs) {
+      if (input == kNoValue) continue;
+      const bool is_constant = graph.values()[input].is_constant;
+      std::printf(" %s%s", is_constant ? "=" : "<", ToText(executor.plan()->values[input].info.shape).c_str());
+    }
+    std::printf("%s %s\n", step.kernel != nullptr ? " *" : "", std::string(step.node->name).c_str());
+  }
+  return Status::Ok();
 }
 
 Status Run(const std::string& path, const std::string& folder, const Shape& shape) {
@@ -71,6 +102,8 @@ Status Run(const std::string& path, const std::string& folder, const Shape& shap
       FORESHORE_ASSIGN_OR_RETURN(const Graph opened, build(std::move(constants)));
       std::printf("%lld %zu %llu", static_cast<long long>(ClockNs() - start), packed->bytes().size(),
                   static_cast<unsigned long long>(opened.constant_bytes()));
+    } else if (line == "steps") {
+      FORESHORE_RETURN_IF_ERROR(PrintSteps(graph, executor, refs));
     } else if (line == "run" || line == "values") {
       const std::int64_t start = ClockNs();
       const std::int64_t processor_start = ProcessorNs();
