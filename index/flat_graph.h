@@ -59,6 +59,7 @@ class FlatGraph final : public HnswGraph {
   std::uint32_t links_max(int level) const override;
   const char* code(std::uint32_t slot) const override { return codes_[slot]; }
   void CodesOf(std::span<const std::uint32_t> slots, const char** codes) const override {
+    WantRows(kCodeArea, slots);
     for (std::size_t i = 0; i < slots.size(); ++i) codes[i] = codes_[slots[i]];
   }
   const char* walked_row(std::uint32_t slot) const override { return small_ ? small_rows_[slot] : codes_[slot]; }
@@ -71,6 +72,7 @@ class FlatGraph final : public HnswGraph {
   void ForEachChangedRow(const VisitRow& visit) const override;
   void MarkSaved() override;
   std::uint64_t memory_bytes() const override;
+  std::uint64_t reopened_bytes() const override { return std::uint64_t{node_count()} + upper_row_count_; }
   std::uint64_t scratch_bytes() const override;
 
  private:

@@ -91,7 +91,9 @@ bool FlatGraph::WalkAmong(Target target, std::uint32_t from, std::size_t ef, std
   if (among.Contains(from) && MarkVisited(from, scratch)) scratch.unscored.push_back(from);
   const std::size_t step = std::max<std::size_t>(1, among.slots.size() / kSeedCount);
   for (std::size_t i = step / 2; i < among.slots.size(); i += step) {
-    if (MarkVisited(among.slots[i], scratch)) scratch.unscored.push_back(among.slots[i]);
+    const std::uint32_t seed = among.slots[i];
+    // One that is being inserted has no small row yet, and links to nothing.
+    if (IsLinked(seed) && MarkVisited(seed, scratch)) scratch.unscored.push_back(seed);
   }
   if (!scratch.unscored.empty()) ScoreCollected(target, ef, scratch, next);
   bool is_whole = true;

@@ -140,6 +140,7 @@ void FlatGraph::ClearVisited(Scratch& scratch) const {
 // Puts a pool that small codes made in the order of the codes.
 void FlatGraph::Rescore(const void* code, std::vector<Candidate>& pool) const {
   constexpr std::size_t kPrefetchAhead = 8;
+  for (const Candidate& candidate : pool) WantRows(kCodeArea, {&candidate.slot, 1});
   for (std::size_t i = 0; i < std::min(kPrefetchAhead, pool.size()); ++i) codes_.Prefetch(pool[i].slot);
   for (std::size_t first = 0; first < pool.size(); first += 4) {
     const std::size_t count = std::min<std::size_t>(4, pool.size() - first);

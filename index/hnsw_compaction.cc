@@ -29,6 +29,7 @@ struct HnswIndex::Compaction {
   std::uint32_t next_slot = 0;         // The first slot of `from` that was not looked at.
   std::vector<std::uint32_t> pending;  // Slots that `to` has nodes of behind those of old_slots.
   std::vector<char> code;              // Scratch.
+  State::CodesInOrder pass;            // Over `from`.
   std::uint32_t left_count_min = UINT32_MAX;
   int idle_slice_count = 0;
 
@@ -38,7 +39,8 @@ struct HnswIndex::Compaction {
   std::shared_ptr<State> from;
   HnswLedger ledger;                     // Of `to`.
   std::vector<std::uint32_t> old_slots;  // old_slots[slot of `to`] is its slot in `from`; ascending.
-  std::uint64_t state_bytes = 0;         // What `to` occupied when it was last at rest.
+  std::uint64_t state_bytes = 0;         // What `to` occupied when it was last at rest,
+  std::uint64_t scratch_bytes = 0;       // and what of it lay in unnamed files.
 };
 
 void HnswIndex::CompactionDelete::operator()(Compaction* compaction) const {
@@ -62,10 +64,15 @@ std::uint64_t HnswIndex::CompactionBytesLocked() const {
          compaction_->old_slots.size() * sizeof(std::uint32_t);
 }
 
+std::uint64_t HnswIndex::CompactionScratchBytesLocked() const {
+  return compaction_ ? compaction_->scratch_bytes : 0;
+}
+
 // Whether the rows of a second graph of so many nodes have to lie in files, for what they would take beside what there
-// is.
+// is. hnswlib's are in memory always.
 bool HnswIndex::IsBeyondBudget(const HnswGraphConfig& config, std::uint32_t node_count) const {
   if (config_.memory_bytes_max == 0 || config.scratch_folder.empty()) return false;
+  if (config.kind != VectorGraphKind::kFlat) return false;
   // Rows are as long in memory as in a snapshot.
   const HnswLayout layout(config, config_.precision, {node_count, node_count / config.links_per_node, 0});
   return memory_bytes() + layout.file_bytes() + node_count * sizeof(HnswEntry) > config_.memory_bytes_max;
@@ -115,6 +122,7 @@ Status HnswIndex::InsertSome(const State& from, const std::function<bool()>& is_
     }
     {
       const auto lock = from.graph->LockShared();
+      from.Reach(slot, compaction.pass);
       FORESHORE_RETURN_IF_ERROR(from.CheckCodes(slot));
       std::copy_n(from.graph->code(slot), compaction.code.size(), compaction.code.data());
     }
@@ -142,6 +150,7 @@ void HnswIndex::RecordInsertedLocked() {
   }
   compaction.pending.clear();
   compaction.state_bytes = compaction.to->memory_bytes();
+  compaction.scratch_bytes = compaction.to->scratch_bytes();
   repair_.done_count = compaction.next_slot;
   repair_.total_count = compaction.from->graph->node_count();
 }
@@ -273,6 +282,7 @@ Status HnswIndex::Compact() {
   while (true) {
     const Result<bool> has_more = RunSliceOrDrop(nullptr, 0);
     if (has_more.ok() && *has_more) continue;
+    if (has_more.status().code() == ErrorCode::kBusy) continue;  // Once more from the beginning.
     is_compacting_whole_ = false;
     return has_more.ok() ? Status::Ok() : has_more.status();
   }

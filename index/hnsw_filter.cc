@@ -112,7 +112,10 @@ Result<HnswIndex::Candidates> HnswIndex::NearestAmong(const VectorQuery& query, 
   const auto lock = now->graph->LockShared();
   // All of them count here, so that no damage may hide one.
   if (now->image) {
-    for (const std::uint32_t slot : set->slots) FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
+    for (std::size_t i = 0; i < set->slots.size(); ++i) {
+      if (i + kPrefetchAhead < set->slots.size()) now->image->WantCodes(set->slots[i + kPrefetchAhead]);
+      FORESHORE_RETURN_IF_ERROR(now->CheckCodes(set->slots[i]));
+    }
   }
   Result<std::vector<std::uint32_t>> slots = now->graph->NearestOf(query.code(), set->slots, count);
   if (!slots.ok()) return slots.status().WithContext(config_.name);

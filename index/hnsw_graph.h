@@ -100,7 +100,7 @@ class HnswGraph {
   virtual HnswNode node(std::uint32_t slot) const = 0;
   // The code of a slot, valid while LockShared() is held, or until the next non-const call.
   virtual const char* code(std::uint32_t slot) const = 0;
-  // The same of many: codes[i] is that of slots[i].
+  // The same of many: codes[i] is that of slots[i]. What of them lies in a file is asked for.
   virtual void CodesOf(std::span<const std::uint32_t> slots, const char** codes) const = 0;
   // What searches walk over: a row of SmallCodeSpace where the graph has small codes, else the code. Valid as long.
   virtual const char* walked_row(std::uint32_t slot) const { return code(slot); }
@@ -124,6 +124,8 @@ class HnswGraph {
 
   // An estimate, allocator overhead included; of what is mapped, the pages that were changed.
   virtual std::uint64_t memory_bytes() const = 0;
+  // What of that a graph opened from a snapshot of this one would occupy.
+  virtual std::uint64_t reopened_bytes() const { return memory_bytes(); }
   // What lies in unnamed files.
   virtual std::uint64_t scratch_bytes() const { return 0; }
 };

@@ -226,12 +226,11 @@ Status HnswImage::CheckContent(HnswArea area, std::uint32_t row) const {
 Status HnswImage::CheckGroup(HnswArea area, std::uint64_t group) const {
   const HnswLayout::Area& where = layout_[area];
   const std::uint64_t first = group << where.group_shift;
-  const std::uint64_t end = std::min(where.row_count, (group + 1) << where.group_shift);
-  const Bytes rows(pristine(area, first), (end - first) * where.row_bytes);
+  const Bytes rows = GroupBytes(area, group);
   const auto sum = LoadFixed<std::uint32_t>(bytes_.data() + layout_.sums_offset() + 4 * (where.first_group + group));
   FORESHORE_RETURN_IF_ERROR(CheckEqual("a checksum", sum, Crc32c(rows)));
   if (area >= kBaseLinkArea) {  // The others as wholes: Checked().
-    for (std::uint64_t row = first; row < end; ++row) {
+    for (std::uint64_t row = first; row < first + rows.size() / where.row_bytes; ++row) {
       FORESHORE_RETURN_IF_ERROR(CheckContent(area, static_cast<std::uint32_t>(row)));
     }
   }
@@ -241,8 +240,11 @@ Status HnswImage::CheckGroup(HnswArea area, std::uint64_t group) const {
 
 Status HnswImage::CheckAll() const {
   for (const HnswArea area : {kBaseLinkArea, kCodeArea, kFineCodeArea, kSmallCodeArea}) {
-    for (std::uint64_t row = 0; row < layout_[area].row_count; row += 1ULL << layout_[area].group_shift) {
-      FORESHORE_RETURN_IF_ERROR(CheckRow(area, static_cast<std::uint32_t>(row)));
+    PagesInOrder ahead;
+    for (std::uint64_t group = 0; group < layout_[area].group_count(); ++group) {
+      if (IsChecked(area, group)) continue;
+      if (exceeds_memory()) ahead.Reach(GroupBytes(area, group).data(), GroupBytes(area, group).size());
+      FORESHORE_RETURN_IF_ERROR(CheckGroup(area, group));
     }
   }
   return Status::Ok();

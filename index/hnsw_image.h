@@ -10,6 +10,7 @@
 // Threads: the checks are safe from any thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -75,6 +76,18 @@ class HnswImage {
   // Whether the file is larger than the memory it may have, so that WantRow() is worth calling.
   bool exceeds_memory() const { return pages_ != nullptr; }
   std::uint64_t pages_asked() const { return pages_ ? pages_->asked_count() : 0; }
+  // Asks for what CheckCodes() and a look at the slot's codes will read.
+  void WantCodes(std::uint32_t slot) const {
+    if (!pages_) return;
+    for (const HnswArea area : {kCodeArea, kFineCodeArea}) {
+      if (slot >= layout_[area].row_count) continue;
+      if (IsChecked(area, GroupOf(area, slot))) {
+        WantRow(area, slot);
+      } else {
+        WantGroup(area, GroupOf(area, slot));
+      }
+    }
+  }
   // Asks for the row before it is touched. Rows that are not of this image are in memory.
   void WantRow(HnswArea area, std::uint32_t row) const {
     if (pages_ && row < layout_[area].row_count) {
@@ -95,9 +108,27 @@ class HnswImage {
   Status CheckUpperLinks() const;
   Status CheckRow(HnswArea area, std::uint32_t row) const {
     if (row >= layout_[area].row_count) return Status::Ok();
-    const std::uint64_t group = row >> layout_[area].group_shift;
-    if (is_checked_[layout_[area].first_group + group].load(std::memory_order_acquire) != 0) return Status::Ok();
+    const std::uint64_t group = GroupOf(area, row);
+    if (IsChecked(area, group)) return Status::Ok();
+    WantGroup(area, group);
     return CheckGroup(area, group);
+  }
+  std::uint64_t GroupOf(HnswArea area, std::uint32_t row) const { return row >> layout_[area].group_shift; }
+  bool IsChecked(HnswArea area, std::uint64_t group) const {
+    return is_checked_[layout_[area].first_group + group].load(std::memory_order_acquire) != 0;
+  }
+  // The rows of the group as they were written.
+  Bytes GroupBytes(HnswArea area, std::uint64_t group) const {
+    const HnswLayout::Area& where = layout_[area];
+    const std::uint64_t first = group << where.group_shift;
+    const std::uint64_t end = std::min(where.row_count, (group + 1) << where.group_shift);
+    return {pristine(area, first), (end - first) * where.row_bytes};
+  }
+  // A check reads the whole group: its pages come side by side.
+  void WantGroup(HnswArea area, std::uint64_t group) const {
+    if (!pages_) return;
+    const Bytes rows = GroupBytes(area, group);
+    pages_->Want(working_ + (rows.data() - bytes_.data()), rows.size());
   }
   Status CheckGroup(HnswArea area, std::uint64_t group) const;
   Status CheckContent(HnswArea area, std::uint32_t row) const;

@@ -24,10 +24,6 @@ Status CheckRange(const std::string& name, const char* field, std::uint64_t foun
                                  std::to_string(min) + ".." + std::to_string(max));
 }
 
-bool HasSmallCodes(VectorPrecision precision) {
-  return VectorPrecisionBits(precision) < 8;
-}
-
 }  // namespace
 
 Result<HnswGraphConfig> GraphConfigOf(const VectorIndexConfig& config) {
@@ -283,7 +279,8 @@ std::uint64_t HnswIndex::memory_bytes() const {
 std::uint64_t HnswIndex::mapped_bytes() const {
   const std::lock_guard lock(write_mutex_);
   const std::shared_ptr<State> now = state();
-  return now->scratch_bytes() + (now->image ? now->image->layout().file_bytes() : 0);
+  const std::uint64_t compaction_bytes = CompactionScratchBytesLocked();
+  return now->scratch_bytes() + compaction_bytes + (now->image ? now->image->layout().file_bytes() : 0);
 }
 
 std::uint64_t HnswIndex::MemoryBytesLocked() const {
@@ -327,13 +324,18 @@ std::string HnswIndex::DescribeStrategy(const VectorSearchOptions& options,
 
 void HnswIndex::State::Prefetch(std::uint32_t slot) const {
   entries.Prefetch(slot);
-  if (image) image->WantRow(kCodeArea, slot);
-  if (image && fine_codes) image->WantRow(kFineCodeArea, slot);
+  if (image) image->WantCodes(slot);
   if (fine_codes) fine_codes->Prefetch(slot);
   const char* code = graph->code(slot);
   for (std::size_t offset = 0; offset < VectorCodeBytes(graph->config().dimension); offset += 64) {
     __builtin_prefetch(code + offset);
   }
+}
+
+void HnswIndex::State::Reach(std::uint32_t slot, CodesInOrder& pass) const {
+  if (!may_lie_in_files()) return;
+  pass.codes.Reach(graph->code(slot), VectorCodeBytes(graph->config().dimension));
+  if (fine_codes) pass.fine_codes.Reach(fine_codes->row(slot), fine_codes->row_bytes());
 }
 
 double HnswIndex::State::DistanceTo(const VectorQuery& query, std::uint32_t slot) const {
@@ -380,9 +382,11 @@ Result<std::vector<VectorMatch>> HnswIndex::ScanAll(const VectorQuery& query, st
   const std::uint32_t count = now->graph->node_count();
   std::vector<VectorMatch> matches;
   matches.reserve(count);
+  State::CodesInOrder pass;
   for (std::uint32_t slot = 0; slot < count; ++slot) {
     const HnswEntry entry = now->entries[slot];
     if (!entry.VisibleAt(snapshot_sequence)) continue;
+    now->Reach(slot, pass);
     FORESHORE_RETURN_IF_ERROR(now->CheckCodes(slot));
     matches.push_back({entry.docid, now->DistanceTo(query, slot)});
   }

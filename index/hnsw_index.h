@@ -23,6 +23,7 @@
 #include "index/hnsw_graph.h"
 #include "index/hnsw_ledger.h"
 #include "index/hnsw_snapshot.h"
+#include "index/page_ahead.h"
 #include "index/vector_index.h"
 
 namespace foreshore {
@@ -75,6 +76,16 @@ class HnswIndex final : public VectorIndex {
     // LockShared() of the graph is held.
     double DistanceTo(const VectorQuery& query, std::uint32_t slot) const;
     void Prefetch(std::uint32_t slot) const;
+    // What a pass over the codes of all slots in their order keeps, to have them come from files ahead of it.
+    struct CodesInOrder {
+      PagesInOrder codes;
+      PagesInOrder fine_codes;
+    };
+    void Reach(std::uint32_t slot, CodesInOrder& pass) const;
+    // Whether rows may lie in files of which a fault reads one page.
+    bool may_lie_in_files() const {
+      return (image && image->exceeds_memory()) || !graph->config().scratch_folder.empty();
+    }
     // Behind the live entries of one document, of which `first` is the first; at most `limit`. live_mutex_ is held.
     std::uint32_t LiveEnd(std::uint32_t first, std::uint32_t limit) const;
   };
@@ -132,6 +143,7 @@ class HnswIndex final : public VectorIndex {
   Status MapSavedLocked(const std::string& path);
   std::uint64_t MemoryBytesLocked() const;  // Of what is searched.
   std::uint64_t CompactionBytesLocked() const;
+  std::uint64_t CompactionScratchBytesLocked() const;
 
   // The first of the document's entries that have not died; kNoSlot where there are none. live_mutex_ is held.
   std::uint32_t FindLive(const State& state, std::int64_t docid) const;
@@ -183,6 +195,7 @@ class HnswIndex final : public VectorIndex {
   HnswSaved saved_;
   std::uint64_t saved_seq_ = 0;                // The applied_seq() that they hold.
   std::vector<std::uint32_t> unsaved_deaths_;  // Of slots below saved_.node_count.
+  std::uint32_t map_again_from_ = 0;  // Nodes before which writing in order to map, which failed, is not tried.
 
   // Guards what follows but for deaths; changes of it, and of the pointer below, hold write_mutex_ too.
   mutable FairSharedMutex live_mutex_;

@@ -14,6 +14,11 @@ namespace {
 // index, and what an open replays stays small.
 constexpr std::uint64_t kSmallSnapshotBytes = 64 << 10;  // Not worth a second file.
 
+// Where there is no room to write, each commit would write all that fits. So many nodes more, or such a part, are
+// waited for.
+constexpr std::uint32_t kNodesBetweenTries = 1024;
+constexpr std::uint32_t kNodesBetweenTriesFraction = 16;
+
 }  // namespace
 
 Result<std::unique_ptr<VectorIndex>> LoadHnswIndex(VectorIndexConfig config, const std::string& path) {
@@ -64,11 +69,18 @@ bool HnswIndex::IsSaved(const std::string& path, VectorDeltaMax delta_max) const
 
 // Over the file, every reader sees what lives now: nobody may be behind. That brings down what is searched, and nothing
 // of what a compaction keeps beside it, which therefore counts for half of the budget at most: else each save would
-// call for the next.
+// call for the next. And so would a bound that what stays in memory passes by itself (all of hnswlib's graph): a save
+// brings down half of the bound at least. A graph that a compaction made in unnamed files takes little memory, and is
+// written once, so that they go.
 bool HnswIndex::WantsToMapLocked() const {
   if (config_.memory_bytes_max == 0 || forgotten_seq_ < applied_seq_) return false;
-  const std::uint64_t beside_bytes = std::min(CompactionBytesLocked(), config_.memory_bytes_max / 2);
-  return MemoryBytesLocked() + beside_bytes > config_.memory_bytes_max;
+  const HnswGraph& graph = *state()->graph;
+  if (graph.node_count() < map_again_from_) return false;
+  if (graph.config().is_all_scratch) return true;
+  const std::uint64_t half = config_.memory_bytes_max / 2;
+  const std::uint64_t bytes = MemoryBytesLocked();
+  if (bytes + std::min(CompactionBytesLocked(), half) <= config_.memory_bytes_max) return false;
+  return bytes > graph.reopened_bytes() + half;
 }
 
 bool HnswIndex::ShouldSave() const {
@@ -77,7 +89,8 @@ bool HnswIndex::ShouldSave() const {
 }
 
 HnswContent HnswIndex::ContentOf(const State& state) const {
-  return {*state.graph, state.entries, state.fine_codes ? &*state.fine_codes : nullptr, applied_seq_};
+  return {*state.graph, state.entries, state.fine_codes ? &*state.fine_codes : nullptr, applied_seq_,
+          state.may_lie_in_files()};
 }
 
 Status HnswIndex::SaveSnapshot(const std::string& path, VectorDeltaMax delta_max) {
@@ -85,9 +98,15 @@ Status HnswIndex::SaveSnapshot(const std::string& path, VectorDeltaMax delta_max
   FORESHORE_RETURN_IF_ERROR(CheckUsable());
   const bool wants_to_map = WantsToMapLocked();
   try {
+    if (wants_to_map) {
+      const std::uint32_t node_count = state()->graph->node_count();
+      map_again_from_ = node_count + std::max(kNodesBetweenTries, node_count / kNodesBetweenTriesFraction);
+    }
     if (wants_to_map || !CanAppendLocked(path, delta_max)) {
       FORESHORE_RETURN_IF_ERROR(SaveAllLocked(path).WithContext(config_.name));
-      return wants_to_map ? MapSavedLocked(path) : Status::Ok();
+      if (wants_to_map) FORESHORE_RETURN_IF_ERROR(MapSavedLocked(path));
+      map_again_from_ = 0;
+      return Status::Ok();
     }
     const std::shared_ptr<State> now = state();
     std::sort(unsaved_deaths_.begin(), unsaved_deaths_.end());
@@ -121,6 +140,7 @@ void HnswIndex::ForgetSavedLocked() {
   saved_path_.clear();
   saved_ = HnswSaved();
   unsaved_deaths_.clear();
+  map_again_from_ = 0;
 }
 
 // Goes on over the file that was just written.

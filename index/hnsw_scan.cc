@@ -47,6 +47,7 @@ class HnswIndex::Scan final : public VectorScan {
       for (const std::uint32_t end = std::min(end_, slot_ + kSlotsPerCheck); slot_ < end; ++slot_) {
         const HnswEntry entry = state_->entries[slot_];
         if (!entry.VisibleAt(snapshot_sequence_)) continue;
+        state_->Reach(slot_, pass_);
         FORESHORE_RETURN_IF_ERROR(state_->CheckCodes(slot_));
         for (std::size_t i = 0; i < queries_.size(); ++i) {
           Offer({entry.docid, state_->DistanceTo(queries_[i], slot_)}, count_, nearest_[i]);
@@ -65,6 +66,7 @@ class HnswIndex::Scan final : public VectorScan {
   const std::size_t count_;
   const std::uint32_t end_;
   std::uint32_t slot_ = 0;
+  State::CodesInOrder pass_;
   std::vector<std::vector<VectorMatch>> nearest_;
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "index/hnsw_layout.h"
+#include "index/page_ahead.h"
 #include "index/vector_code.h"
 #include "storage/base/checksum.h"
 #include "storage/base/coding.h"
@@ -92,9 +93,19 @@ class SnapshotWriter {
     generation_ = (std::uint64_t{device()} << 32) | device();
   }
 
+  void Reach(const void* row, std::size_t row_bytes) {
+    if (content_.may_lie_in_files) ahead_.Reach(row, row_bytes);
+  }
+
+  void AppendBytes(const char* row, std::size_t row_bytes) {
+    Reach(row, row_bytes);
+    buffer_.append(AsBytes(row, row_bytes));
+  }
+
   void AppendLinks(std::uint32_t slot, int level, std::size_t row_bytes) {
     const std::size_t end = buffer_.size() + row_bytes;
     const std::span<const std::uint32_t> links = content_.graph.links(slot, level);
+    Reach(links.data(), row_bytes);
     for (const std::uint32_t link : links) AppendFixed(buffer_, link);
     for (std::size_t i = links.size(); i < content_.graph.links_max(level); ++i) AppendFixed(buffer_, kNoSlot);
     buffer_.resize(end, '\0');
@@ -114,10 +125,10 @@ class SnapshotWriter {
       case kPlaceArea: AppendFixed(buffer_, places_[row]); return;
       case kUpperLinkArea: AppendLinks(upper_rows_[row].first, upper_rows_[row].second, row_bytes); return;
       case kBaseLinkArea: AppendLinks(row, 0, row_bytes); return;
-      case kCodeArea: buffer_.append(AsBytes(content_.graph.code(row), row_bytes)); return;
-      case kFineCodeArea: buffer_.append(AsBytes(content_.fine_codes->row(row), row_bytes)); return;
+      case kCodeArea: return AppendBytes(content_.graph.code(row), row_bytes);
+      case kFineCodeArea: return AppendBytes(content_.fine_codes->row(row), row_bytes);
       case kSmallConfigArea: buffer_.append(config_.small_codes->Encode(config_.dimension)); return;
-      case kSmallCodeArea: buffer_.append(AsBytes(content_.graph.walked_row(row), row_bytes)); return;
+      case kSmallCodeArea: return AppendBytes(content_.graph.walked_row(row), row_bytes);
       case kHnswAreaCount: return;
     }
   }
@@ -186,6 +197,7 @@ class SnapshotWriter {
   ByteString sums_;
   ByteString buffer_;
   std::uint64_t written_bytes_ = 0;
+  PagesInOrder ahead_;  // Of the area that is passed over.
   std::unique_ptr<File> file_;
 };
 

@@ -41,6 +41,7 @@ struct HnswContent {
   const HnswEntries& entries;
   const FineCodes* fine_codes = nullptr;
   std::uint64_t applied_seq = 0;
+  bool may_lie_in_files = false;  // Rows of graph and fine codes, of which a fault reads one page.
 };
 
 // Writes everything to `path`: a temporary file beside it, synced, then renamed over it. What died is written as dead,

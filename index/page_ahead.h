@@ -6,10 +6,12 @@
 // begins as long as the memory has pages; each that passes without a sign of pages that were pushed out makes the next
 // twice as long, and a sign ends it: every so often it is looked whether a page that was asked for is still there.
 //
-// Threads: safe from any thread; two that meet may ask twice or leave a page to the fault.
+// Threads: PageAhead is safe from any thread; two that meet may ask twice or leave a page to the fault. PagesInOrder is
+// one pass's own.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -26,7 +28,7 @@ class PageAhead {
   std::uint64_t asked_count() const { return asked_count_.load(std::memory_order_relaxed); }
 
  private:
-  void Ask(std::uint64_t page);
+  bool ShouldAsk(std::uint64_t page);  // What is wanted now counts.
   bool IsResident(std::uint64_t page) const;
   void BeginPeriod(std::uint64_t wants);
 
@@ -35,9 +37,29 @@ class PageAhead {
   const std::uint64_t word_count_;
   const std::uint64_t wants_min_;                              // Of a period.
   const std::unique_ptr<std::atomic<std::uint64_t>[]> asked_;  // A bit for each page.
-  std::atomic<std::uint64_t> wants_{0};                        // In this period; about, where threads meet.
   std::atomic<std::uint64_t> period_;                          // Wants after which the bits are cleared.
-  std::atomic<std::uint64_t> asked_count_{0};
+  // Each on a cache line of its own: what stands above is read for every row, by all threads.
+  alignas(64) std::atomic<std::uint64_t> wants_{0};  // In this period; about, where threads meet.
+  alignas(64) std::atomic<std::uint64_t> asked_count_{0};
+};
+
+// The same for a pass over rows in the order of memory, of a mapping whose faults read their own page only. Asks for
+// some hundred kilobytes ahead, so that the device has always something to do, and asks again only once half of that
+// was reached.
+class PagesInOrder {
+ public:
+  // Before these bytes are touched, or as they are. Bytes before those of the last call begin a new pass.
+  void Reach(const void* first, std::size_t size_bytes) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(first);
+    if (begin < begin_ || begin + size_bytes > ask_from_) Ask(begin, size_bytes);
+  }
+
+ private:
+  void Ask(std::uintptr_t begin, std::size_t size_bytes);
+
+  std::uintptr_t begin_ = 0;     // Where asking began last.
+  std::uintptr_t ask_from_ = 0;  // Behind it, the next is asked for.
+  std::uintptr_t end_ = 0;       // Of what was asked for.
 };
 
 }  // namespace foreshore

@@ -15,13 +15,12 @@
 #   pouchdb      PouchDB's node_modules, for the same bench
 #   glove        340,479 word vectors of 100 dimensions and 1,000 queries, for the bench of the vector index
 #   mnist        60,000 images of digits as vectors of 784 dimensions with labels, and 1,000 queries, for the same
-#   digit-cnn    a small network of the MobileNet type for these digits, made by make_digit_cnn.py
-#   ecg          an autoencoder of heart beats and the beats that it scores, made by make_ecg_model.py
 #   hnswlib      the headers of hnswlib 0.8.0, whose searches take a filter, for the same
 #   usearch, zvec, objectbox  peers of the same bench, each in a Python environment of its own
 #   sqlite-vec   a peer of the same bench: SQLite's extension vec0.so
-#   llama        llama.cpp's Python package, built from its sources, and what writes its files: a peer of the bench of
-#                text models
+#   digit-cnn    a small network of the MobileNet type for mnist's digits, made by make_digit_cnn.py
+#   ecg          an autoencoder of heart beats and the beats that it scores, made by make_ecg_model.py
+#   llama        llama.cpp's Python package, built from its sources: a peer of the bench of text models
 #   arm64-libraries  Debian's libraries for ARM64 that scripts/test_arm64.sh links, unpacked
 #   oracle       a Python environment with ONNX Runtime and numpy, for the benches that compare with them
 #

@@ -99,30 +99,28 @@ class OrderedFileSystem final : public rocksdb::FileSystemWrapper {
   IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                            std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* context) override {
     const std::filesystem::path name = std::filesystem::path(path).filename();
-    if (name.extension() == ".log") {
-      if (const Status synced = SyncLogBefore(path); !synced.ok()) return IOStatus::IOError(synced.message());
+    const bool is_log = name.extension() == ".log";
+    const std::unique_lock lock = is_log ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
+    if (is_log) {
+      if (const Status synced = SyncLogLocked(); !synced.ok()) return IOStatus::IOError(synced.message());
     }
     IOStatus status = FileSystemWrapper::NewWritableFile(path, options, file, context);
-    if (status.ok() && name.string().starts_with("MANIFEST-")) {
-      *file = std::make_unique<ManifestFile>(std::move(*file));
-    }
+    if (!status.ok()) return status;  // RocksDB may go on in the log file of before.
+    if (is_log) log_path_ = path;
+    if (name.string().starts_with("MANIFEST-")) *file = std::make_unique<ManifestFile>(std::move(*file));
     return status;
   }
 
  private:
-  // Makes the log file that was begun last, and its name, certain; `path` is the last one from here on.
-  Status SyncLogBefore(const std::string& path) {
-    const std::lock_guard lock(mutex_);
-    if (!log_path_.empty() && foreshore::FileExists(log_path_)) {
-      FORESHORE_ASSIGN_OR_RETURN(const auto file, File::OpenForAppend(log_path_));
-      FORESHORE_RETURN_IF_ERROR(file->Sync());
-      FORESHORE_RETURN_IF_ERROR(SyncDirectory(std::filesystem::path(log_path_).parent_path().string()));
-    }
-    log_path_ = path;
-    return Status::Ok();
+  // Makes the log file that was begun last, and its name, certain.
+  Status SyncLogLocked() {
+    if (log_path_.empty() || !foreshore::FileExists(log_path_)) return Status::Ok();
+    FORESHORE_ASSIGN_OR_RETURN(const auto file, File::OpenForAppend(log_path_));
+    FORESHORE_RETURN_IF_ERROR(file->Sync());
+    return SyncDirectory(std::filesystem::path(log_path_).parent_path().string());
   }
 
-  std::mutex mutex_;
+  std::mutex mutex_;      // Held while a log file is begun.
   std::string log_path_;  // Guarded by mutex_; empty before the first.
 };
 

@@ -350,10 +350,7 @@ Status SqliteStore::VerifyWith(SqliteConnection& reader) {
         reader.QueryText("SELECT name FROM foreshore_keyspaces AS listed WHERE NOT EXISTS (SELECT 1 FROM sqlite_schema"
                          " WHERE type = 'table' AND name = 'k' || listed.id || '_' || listed.name)"));
     if (missing.empty()) return Status::Ok();
-    return Status::Corruption(Where() +
-                              ": keyspace "
-                              " + missing + "
-                              " is listed and has no table");
+    return Status::Corruption(Where() + ": keyspace \"" + missing + "\" is listed and has no table");
   };
   const Status status = check();
   reader.Rollback();

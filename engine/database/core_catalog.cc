@@ -29,7 +29,7 @@ Status DatabaseCore::RefuseBadField(const CollectionDefinition& collection, cons
     return Status::InvalidArgument(name + ": links_per_node is " + std::to_string(options.links_per_node) +
                                    ", expected 4..64");
   }
-  if (VectorPrecisionBits(options.precision) < 8 && options.graph == VectorGraphKind::kHnswlib) {
+  if (HasSmallCodes(options.precision) && options.graph == VectorGraphKind::kHnswlib) {
     return Status::InvalidArgument(name + ": " + std::to_string(VectorPrecisionBits(options.precision)) +
                                    " bits over the graph of hnswlib, expected 8 or 16 there");
   }

@@ -29,7 +29,7 @@ VectorIndexConfig DerivedVectorIndex::ConfigOf(const VectorIndexDefinition& defi
   config.graph = definition.options.graph;
   config.memory_bytes_max = memory_bytes_max;
   // Who chose small codes, or a bound, is short of memory. Others would pay with the writing of files.
-  const bool is_short_of_memory = memory_bytes_max != 0 || VectorPrecisionBits(definition.options.precision) < 8;
+  const bool is_short_of_memory = memory_bytes_max != 0 || HasSmallCodes(definition.options.precision);
   if (is_short_of_memory) config.scratch_folder = path.substr(0, path.rfind('/'));
   return config;
 }

@@ -81,16 +81,6 @@ FORESHORE_AMX inline void Accumulate(const Stretch& stretch) {
 }
 
 template <bool Two>
-FORESHORE_AMX inline void LoadSums(const std::int32_t* sums) {
-  _tile_loadd(0, sums, kInt8PanelColumns * sizeof(*sums));
-  _tile_loadd(1, sums + kTileColumns, kInt8PanelColumns * sizeof(*sums));
-  if constexpr (Two) {
-    _tile_loadd(2, sums + kTileRows * kInt8PanelColumns, kInt8PanelColumns * sizeof(*sums));
-    _tile_loadd(3, sums + kTileRows * kInt8PanelColumns + kTileColumns, kInt8PanelColumns * sizeof(*sums));
-  }
-}
-
-template <bool Two>
 FORESHORE_AMX inline void StoreSums(std::int32_t* sums) {
   _tile_stored(0, sums, kInt8PanelColumns * sizeof(*sums));
   _tile_stored(1, sums + kTileColumns, kInt8PanelColumns * sizeof(*sums));
@@ -108,7 +98,6 @@ struct Product {
   const std::int8_t* weights;  // [depth/4][64][4]
   std::size_t tile_count;      // Of 64 k that lie in `weights`,
   const std::int8_t* tail;     // and one more, filled up with zero weights; null where there is none.
-  bool add;                    // To what `sums` holds.
   std::size_t column_count;    // Of the channels, rounded up to 32.
   std::int32_t* sums;          // [row_count][64]
 };
@@ -117,15 +106,11 @@ template <bool Two>
 FORESHORE_AMX inline void MultiplyRows(const Product& product, std::size_t first_row, std::size_t column) {
   const std::int8_t* rows = product.rows + first_row * product.row_stride;
   std::int32_t* sums = product.sums + first_row * kInt8PanelColumns + column;
-  if (product.add) {
-    LoadSums<Two>(sums);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    if constexpr (Two) {
-      _tile_zero(2);
-      _tile_zero(3);
-    }
+  _tile_zero(0);
+  _tile_zero(1);
+  if constexpr (Two) {
+    _tile_zero(2);
+    _tile_zero(3);
   }
   const std::size_t at = column * kInt8DepthStep;
   Accumulate<Two>({rows, product.row_stride, product.weights + at, product.tile_count});

@@ -8,11 +8,18 @@
 
 #include "engine/inference/bert_executor.h"
 #include "engine/inference/bert_quantize.h"
-#include "engine/inference/float_kernels.h"
 #include "engine/inference/float_tensor.h"
 
 namespace foreshore {
 namespace {
+
+constexpr std::string_view kFirstLayer = "layer.0.";
+
+Tensor Zeros(const TensorView& row) {
+  std::size_t count = 1;
+  for (const std::uint64_t extent : row.shape) count *= extent;
+  return MakeF32Tensor(row.name, row.shape, std::vector<float>(count));
+}
 
 // Copies what one linear layer reads.
 class InputRecorder : public LinearObserver {
@@ -30,6 +37,7 @@ class InputRecorder : public LinearObserver {
     }
   }
   const std::vector<float>& rows() const { return rows_; }
+  std::vector<float> Take() { return std::move(rows_); }
   void Clear() { rows_.clear(); }
 
  private:
@@ -55,47 +63,46 @@ Status CheckSequences(const BertConfig& config, const std::vector<std::vector<st
   return Status::Ok();
 }
 
+// The embeddings of `f32` before one layer of zeros, as nothing is read behind them.
+BertModel EmbeddingsOf(const BertModel& f32) {
+  BertModel one{f32.config, {}};
+  one.config.layer_count = 1;
+  std::unordered_map<std::string, const Tensor*> by_name;
+  for (const Tensor& tensor : f32.tensors) by_name.emplace(tensor.name, &tensor);
+  for (const TensorView& row : BertTensorTable(one.config, WeightFormat::Float())) {
+    one.tensors.push_back(row.name.starts_with(kFirstLayer) ? Zeros(row) : *by_name.at(row.name));
+  }
+  return one;
+}
+
+// What the first layer reads, a row of H floats for each token.
+Result<std::vector<float>> Embedded(const BertModel& embeddings, const WeightFormat& format,
+                                    const std::vector<std::vector<std::int32_t>>& sequences) {
+  FORESHORE_ASSIGN_OR_RETURN(const auto packed, PackedBertInMemory::Make(embeddings, format));
+  const std::size_t hidden = embeddings.config.hidden_size;
+  InputRecorder recorder(BertLinear::kQuery, hidden, hidden);
+  BertExecutor::Options options;
+  options.observer = &recorder;
+  FORESHORE_ASSIGN_OR_RETURN(const auto executor, BertExecutor::Create(packed.packed(), options));
+  const std::vector<std::span<const std::int32_t>> spans(sequences.begin(), sequences.end());
+  std::vector<float> unused(sequences.size() * hidden);
+  FORESHORE_RETURN_IF_ERROR(executor->Embed(spans, unused));
+  return recorder.Take();
+}
+
 }  // namespace
 
 Result<BertCalibration> BertCalibration::Create(const BertModel& f32,
                                                 const std::vector<std::vector<std::int32_t>>& sequences) {
   FORESHORE_RETURN_IF_ERROR(CheckSequences(f32.config, sequences));
-  const std::size_t hidden = f32.config.hidden_size;
-  std::unordered_map<std::string, const Tensor*> by_name;
-  for (const Tensor& tensor : f32.tensors) by_name.emplace(tensor.name, &tensor);
-  std::vector<float> parts[5];
-  constexpr const char* kNames[] = {"embeddings.word", "embeddings.position", "embeddings.type",
-                                    "embeddings.norm.gamma", "embeddings.norm.beta"};
-  for (std::size_t i = 0; i < std::size(kNames); ++i) {
-    FORESHORE_ASSIGN_OR_RETURN(parts[i], ToFloats(by_name.at(kNames[i])->view()));
-  }
-  const auto& [words, positions, types, gamma, beta] = parts;
-  const auto [codes, scales] = QuantizeMatrixInt8(*by_name.at("embeddings.word"));
   BertCalibration calibration;
-  calibration.hidden_size_ = hidden;
+  calibration.hidden_size_ = f32.config.hidden_size;
   for (const auto& sequence : sequences) calibration.lengths_.push_back(sequence.size());
   for (const std::size_t length : calibration.lengths_) calibration.token_count_ += length;
-  calibration.exact_.resize(calibration.token_count_ * hidden);
-  calibration.quantized_.resize(calibration.exact_.size());
-  const FloatKernels& kernels = FloatKernelsFor(DetectCpuLevel());
-  const float epsilon = f32.config.layer_norm_epsilon;
-  std::size_t at = 0;
-  for (const auto& sequence : sequences) {
-    for (std::size_t place = 0; place < sequence.size(); ++place, at += hidden) {
-      const auto id = static_cast<std::size_t>(sequence[place]);
-      float* exact = calibration.exact_.data() + at;
-      float* quantized = calibration.quantized_.data() + at;
-      for (std::size_t i = 0; i < hidden; ++i)
-        exact[i] = words[id * hidden + i] + positions[place * hidden + i] + types[i];
-      float scale;
-      std::memcpy(&scale, scales.bytes.data() + id * sizeof(scale), sizeof(scale));
-      kernels.embed_token(reinterpret_cast<const std::int8_t*>(codes.bytes.data()) + id * hidden, scale,
-                          positions.data() + place * hidden, types.data(), hidden, quantized);
-      for (float* row : {exact, quantized}) {
-        kernels.layer_norm(row, gamma.data(), beta.data(), epsilon, hidden, row);
-      }
-    }
-  }
+  const BertModel embeddings = EmbeddingsOf(f32);
+  FORESHORE_ASSIGN_OR_RETURN(calibration.exact_, Embedded(embeddings, WeightFormat::Float(), sequences));
+  FORESHORE_ASSIGN_OR_RETURN(const BertModel int8, QuantizeBertInt8(embeddings));
+  FORESHORE_ASSIGN_OR_RETURN(calibration.quantized_, Embedded(int8, WeightFormat::Int8(), sequences));
   return calibration;
 }
 
@@ -105,16 +112,13 @@ BertModel BertCalibration::LayerOf(const BertModel& f32, std::size_t layer) {
   one.config.vocabulary_size = 1;
   std::unordered_map<std::string, const Tensor*> by_name;
   for (const Tensor& tensor : f32.tensors) by_name.emplace(tensor.name, &tensor);
-  constexpr std::string_view kFirst = "layer.0.";
   for (const TensorView& row : BertTensorTable(one.config, WeightFormat::Float())) {
-    if (row.name.starts_with(kFirst)) {
-      Tensor tensor = *by_name.at("layer." + std::to_string(layer) + "." + row.name.substr(kFirst.size()));
+    if (row.name.starts_with(kFirstLayer)) {
+      Tensor tensor = *by_name.at("layer." + std::to_string(layer) + "." + row.name.substr(kFirstLayer.size()));
       tensor.name = row.name;
       one.tensors.push_back(std::move(tensor));
     } else {
-      std::size_t count = 1;
-      for (const std::uint64_t extent : row.shape) count *= extent;
-      one.tensors.push_back(MakeF32Tensor(row.name, row.shape, std::vector<float>(count)));
+      one.tensors.push_back(Zeros(row));
     }
   }
   return one;

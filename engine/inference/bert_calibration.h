@@ -1,7 +1,7 @@
 // Calibration texts on their way through a BERT that is being quantized layer by layer: the hidden states before one
 // layer, of the float model and of the one whose layers before are quantized, over the same tokens.
 //
-// Memory: hidden states of all tokens, twice, and the sums of one linear layer.
+// Memory: hidden states of all tokens, twice, and the sums of one linear layer; before that the embeddings, packed.
 // Threads: one at a time, on the caller's.
 #pragma once
 

@@ -397,7 +397,7 @@ void BertExecutor::Plan::LinearInt8(const PackedLinear& linear, const LinearRows
   if (has_codes) {
     const LowRankCodes& codes = adapted->codes;
     gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, codes.panel(), scratch.workspace, scratch.sums);
-    kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, codes.scales.data(),
+    kernels_.dequantize_panel(scratch.sums, rows.count, codes.column_count, scratch.row_codes, codes.scales.data(),
                               codes.column_weights.data(), codes.bias.data(), {}, Activation::kNone, scratch.low_rank,
                               kInt8PanelColumns);
   } else if (adapted != nullptr) {
@@ -408,7 +408,7 @@ void BertExecutor::Plan::LinearInt8(const PackedLinear& linear, const LinearRows
     const std::size_t column = panel * kInt8PanelColumns;
     gemm_.multiply_panel(scratch.packed, rows.count, linear.depth, linear.panel(panel), scratch.workspace,
                          scratch.sums);
-    kernels_.dequantize_panel(scratch.sums, rows.count, scratch.row_codes, linear.scales + column,
+    kernels_.dequantize_panel(scratch.sums, rows.count, kInt8PanelColumns, scratch.row_codes, linear.scales + column,
                               linear.column_weights + column, linear.bias + column,
                               TermOf(adapted, panel, scratch.low_rank, low_rank_stride), activation, rows.out + column,
                               rows.out_stride);

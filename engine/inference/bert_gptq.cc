@@ -49,13 +49,14 @@ BertModel Grouped(const BertModel& f32, const GroupedByName& grouped, const Bias
 
 // One linear layer of `layer`, a model of one layer in f32, which takes its quantized weights and bias; its codes.
 Result<GroupedWeights> QuantizeLinear(const std::string& module, const CalibrationSums& sums,
-                                      const GptqOptions& options, BertModel& layer, GptqReport::Layer& report) {
+                                      const HessianFactor& inverse, const GptqOptions& options, BertModel& layer,
+                                      GptqReport::Layer& report) {
   Tensor& weight = TensorOf(layer, module + ".weight");
   Tensor& bias = TensorOf(layer, module + ".bias");
   FORESHORE_ASSIGN_OR_RETURN(const std::vector<float> weights, ToFloats(weight.view()));
   const std::size_t row_count = weight.shape[0];
-  FORESHORE_ASSIGN_OR_RETURN(const std::vector<float> aim, sums.AimOf(weights, row_count, options.damping));
-  FORESHORE_ASSIGN_OR_RETURN(GroupedWeights quantized, QuantizeGptq(aim, row_count, sums.inputs(), options));
+  const std::vector<float> aim = sums.AimOf(weights, row_count, inverse);
+  FORESHORE_ASSIGN_OR_RETURN(GroupedWeights quantized, QuantizeGptq(aim, row_count, sums.inputs(), inverse, options));
   const GroupedWeights nearest = QuantizeToNearest(weights, row_count, sums.width(), options.bits, options.group_size);
   const std::vector<float> values = quantized.Dequantize();
   const std::vector<float> change = sums.BiasChange(weights, values);
@@ -76,11 +77,13 @@ Result<GroupedByName> QuantizeLayer(BertCalibration& calibration, const GptqOpti
   for (const auto& [first, count] : kStages) {
     FORESHORE_ASSIGN_OR_RETURN(const auto so_far, PackedBertInMemory::Make(layer, WeightFormat::Float()));
     FORESHORE_ASSIGN_OR_RETURN(const CalibrationSums sums, calibration.Collect(exact, so_far, first));
+    const auto inverse = FactorInverse(sums.inputs(), options.act_order, options.damping);
+    if (!inverse.ok()) return inverse.status().WithContext(prefix + BertLinearName(first) + ".weight");
     for (std::size_t i = 0; i < count; ++i) {
       const std::string linear = BertLinearName(static_cast<BertLinear>(static_cast<std::size_t>(first) + i));
       GptqReport::Layer& entry = report.layers.emplace_back();
       entry.name = prefix + linear;
-      auto quantized = QuantizeLinear("layer.0." + linear, sums, options, layer, entry);
+      auto quantized = QuantizeLinear("layer.0." + linear, sums, *inverse, options, layer, entry);
       if (!quantized.ok()) return quantized.status().WithContext(entry.name + ".weight");
       grouped["layer.0." + linear + ".weight"] = std::move(quantized).value();
     }

@@ -1,7 +1,6 @@
 #include "engine/inference/calibration_sums.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "engine/inference/float_kernels.h"
 #include "storage/base/cpu.h"
@@ -107,27 +106,30 @@ std::vector<float> CalibrationSums::Product(std::span<const float> rows, const s
   return product;
 }
 
-Result<std::vector<float>> CalibrationSums::AimOf(std::span<const float> weights, std::size_t row_count,
-                                                  double damping) const {
-  std::vector<std::size_t> order(width());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  FORESHORE_ASSIGN_OR_RETURN(const BlockedSquare factor, FactorInverse(inputs_, order, damping));
-  const std::size_t size = factor.size;
+std::vector<float> CalibrationSums::AimOf(std::span<const float> weights, std::size_t row_count,
+                                          const HessianFactor& inverse) const {
+  const BlockedSquare& upper = inverse.upper;
+  const std::size_t size = upper.size;
   BlockedSquare transposed(size);
   for (std::size_t i = 0; i < size; ++i) {
-    for (std::size_t j = i; j < size; ++j) *transposed.at(j, i) = *factor.at(i, j);
+    for (std::size_t j = i; j < size; ++j) *transposed.at(j, i) = *upper.at(i, j);
   }
   const std::vector<float> wanted = Product(weights, cross_);
-  std::vector<float> half(row_count * size);
+  // From here on inputs are in the factor's order.
   std::vector<float> change(row_count * size);
-  Kernels().multiply(wanted.data(), inputs_.stride, row_count, width(), transposed.values.data(), size, size, false,
-                     half.data(), size);
-  Kernels().multiply(half.data(), size, row_count, size, factor.values.data(), size, size, false, change.data(), size);
+  for (std::size_t row = 0; row < row_count; ++row) {
+    for (std::size_t j = 0; j < width(); ++j) change[row * size + j] = wanted[row * stride() + inverse.order[j]];
+  }
+  std::vector<float> half(change.size());
+  Kernels().multiply(change.data(), size, row_count, size, transposed.values.data(), size, size, false, half.data(),
+                     size);
+  Kernels().multiply(half.data(), size, row_count, size, upper.values.data(), size, size, false, change.data(), size);
   std::vector<float> aim(weights.begin(), weights.end());
-  for (std::size_t i = 0; i < aim.size(); ++i) {
-    const std::size_t input = i % width();
+  for (std::size_t j = 0; j < width(); ++j) {
+    const std::size_t input = inverse.order[j];
     // What no input touches is left alone.
-    if (inputs_.sums[input * inputs_.stride + input] > 0) aim[i] += change[i / width() * size + input];
+    if (!(inputs_.sums[input * stride() + input] > 0)) continue;
+    for (std::size_t row = 0; row < row_count; ++row) aim[row * width() + input] += change[row * size + j];
   }
   return aim;
 }

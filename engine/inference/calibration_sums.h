@@ -31,8 +31,8 @@ class CalibrationSums {
   std::size_t row_count() const { return inputs_.row_count; }
   const Hessian& inputs() const { return inputs_; }  // Of x̃ less its mean.
 
-  // The least squares fit described above; `damping` as in FactorInverse. kInvalidArgument as there.
-  Result<std::vector<float>> AimOf(std::span<const float> weights, std::size_t row_count, double damping) const;
+  // The least squares fit described above, by the factor of inputs()'s inverse.
+  std::vector<float> AimOf(std::span<const float> weights, std::size_t row_count, const HessianFactor& inverse) const;
 
   // b' − b: the mean of Wx − Qx̃ over the tokens, of each output. `quantized` is Q, [outputs][width].
   std::vector<float> BiasChange(std::span<const float> weights, std::span<const float> quantized) const;

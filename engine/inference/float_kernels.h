@@ -58,10 +58,11 @@ struct FloatKernels {
   // The product's value for `row_count` rows of 64, activation applied: out[r][c] =
   //   activation(sums[r][c] · rows[r].scale · column_scales[c] + rows[r].offset · column_weights[c] + bias[c] + term)
   // where column_weights[c] is the sum of the weights of output c and the term that of `low_rank`. sums lie 64 apart,
-  // out lies `out_stride` apart.
-  void (*dequantize_panel)(const std::int32_t* sums, std::size_t row_count, const RowCode* rows,
-                           const float* column_scales, const float* column_weights, const float* bias,
-                           const LowRankTerm& low_rank, Activation activation, float* out, std::size_t out_stride);
+  // out lies `out_stride` apart. Only the first `column_count` of 64 need be made.
+  void (*dequantize_panel)(const std::int32_t* sums, std::size_t row_count, std::size_t column_count,
+                           const RowCode* rows, const float* column_scales, const float* column_weights,
+                           const float* bias, const LowRankTerm& low_rank, Activation activation, float* out,
+                           std::size_t out_stride);
 
   // acc[r][c] = sums[r][c] · scales[c], or += that where `add`; rows of 64.
   void (*scale_sums)(const std::int32_t* sums, std::size_t row_count, const float* scales, bool add, float* acc);

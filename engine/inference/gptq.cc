@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <string>
 
 #include "engine/inference/float_kernels.h"
@@ -214,16 +213,16 @@ Status CheckWeights(std::span<const float> weights) {
 
 Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
                                     const GptqOptions& options) {
+  FORESHORE_ASSIGN_OR_RETURN(const HessianFactor factor, FactorInverse(hessian, options.act_order, options.damping));
+  return QuantizeGptq(weights, row_count, hessian, factor, options);
+}
+
+Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
+                                    const HessianFactor& inverse, const GptqOptions& options) {
   const std::size_t n = hessian.width;
   FORESHORE_RETURN_IF_ERROR(CheckWeights(weights));
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  if (options.act_order) {
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      return hessian.sums[a * hessian.stride + a] > hessian.sums[b * hessian.stride + b];
-    });
-  }
-  FORESHORE_ASSIGN_OR_RETURN(const BlockedSquare factor, FactorInverse(hessian, order, options.damping));
+  const std::vector<std::size_t>& order = inverse.order;
+  const BlockedSquare& factor = inverse.upper;
   std::vector<float> importance(n);
   for (std::size_t i = 0; i < n; ++i) importance[i] = hessian.sums[i * hessian.stride + i];
   GroupedWeights result = MakeGrids(weights, row_count, n, options.bits, options.group_size, importance);

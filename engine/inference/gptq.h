@@ -32,6 +32,9 @@ struct GptqOptions {
 // result has no order of its own. kInvalidArgument where weights or Hessian are not finite, or where it stays singular.
 Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
                                     const GptqOptions& options);
+// The same by the Hessian's factor, whose order it takes: matrices that read the same inputs share one.
+Result<GroupedWeights> QuantizeGptq(std::span<const float> weights, std::size_t row_count, const Hessian& hessian,
+                                    const HessianFactor& inverse, const GptqOptions& options);
 
 // Each weight at the nearest code of a grid from the smallest to the largest weight of its group.
 GroupedWeights QuantizeToNearest(std::span<const float> weights, std::size_t row_count, std::size_t column_count,

@@ -1,7 +1,10 @@
 #include "engine/inference/hessian.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
+#include <utility>
 
 #include "engine/inference/float_kernels.h"
 #include "storage/base/cpu.h"
@@ -94,9 +97,16 @@ Status CheckFinite(const Hessian& hessian) {
 
 }  // namespace
 
-Result<BlockedSquare> FactorInverse(const Hessian& hessian, const std::vector<std::size_t>& order, double damping) {
+Result<HessianFactor> FactorInverse(const Hessian& hessian, bool act_order, double damping) {
   const std::size_t n = hessian.width;
   FORESHORE_RETURN_IF_ERROR(CheckFinite(hessian));
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (act_order) {
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return hessian.sums[a * hessian.stride + a] > hessian.sums[b * hessian.stride + b];
+    });
+  }
   const FloatKernels& kernels = FloatKernelsFor(DetectCpuLevel());
   double mean = 0;
   for (std::size_t i = 0; i < n; ++i) mean += hessian.sums[i * hessian.stride + i] / static_cast<double>(n);
@@ -109,7 +119,7 @@ Result<BlockedSquare> FactorInverse(const Hessian& hessian, const std::vector<st
       if (*matrix.at(i, i) == 0) *matrix.at(i, i) = 1;
       *matrix.at(i, i) += static_cast<float>(damping * mean);
     }
-    if (FactorUpper(matrix, kernels)) return InvertUpper(matrix, kernels);
+    if (FactorUpper(matrix, kernels)) return HessianFactor{std::move(order), InvertUpper(matrix, kernels)};
   }
   return Status::InvalidArgument("GPTQ: the Hessian of " + std::to_string(hessian.row_count) +
                                  " calibration tokens is singular even when damped, expected more varied texts");

@@ -31,9 +31,15 @@ struct BlockedSquare {
   std::vector<float> values;
 };
 
-// U, upper triangular, with (H + damping)⁻¹ = Uᵀ·U for the Hessian's columns in this order; columns that no input
-// touched count as 1. The damping is in parts of the mean diagonal, and ten times as much, and again, where that does
-// not do. kInvalidArgument where the Hessian is not finite or stays singular.
-Result<BlockedSquare> FactorInverse(const Hessian& hessian, const std::vector<std::size_t>& order, double damping);
+// What is solved with: U, upper triangular, with (H + damping)⁻¹ = Uᵀ·U for the Hessian's columns in this order.
+struct HessianFactor {
+  std::vector<std::size_t> order;  // [width]
+  BlockedSquare upper;
+};
+
+// `act_order`: columns in falling order of the diagonal, else in their own. Columns that no input touched count as 1.
+// The damping is in parts of the mean diagonal, and ten times as much, and again, where that does not do.
+// kInvalidArgument where the Hessian is not finite or stays singular.
+Result<HessianFactor> FactorInverse(const Hessian& hessian, bool act_order, double damping);
 
 }  // namespace foreshore

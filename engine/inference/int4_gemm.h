@@ -58,12 +58,12 @@ struct Int4Gemm {
   void (*pack_rows)(const std::int8_t* codes, std::size_t row_count, std::size_t depth, void* packed);
 
   // sums[row_count][64] of one group from packed rows of `depth` codes, the sum of each row's codes in the group
-  // (SumInt4Codes) and the group's panel.
+  // (SumInt4Codes) and the group's panel. Null where multiply_panel is there.
   void (*multiply_group)(const void* packed, std::size_t row_count, std::size_t depth, Int4Group group,
                          const std::int32_t* code_sums, const Int4Panel& panel, std::int32_t* sums);
 
   // acc[row_count][64] = Σ over groups of a group's sums times its scales, in f32 and in their order, each step fused:
-  // what multiply_group and FloatKernels::scale_sums give at this level, bit for bit. `workspace` is 64-byte aligned
+  // what the scalar multiply_group and FloatKernels::scale_sums give, bit for bit. `workspace` is 64-byte aligned
   // and holds WorkspaceBytes(depth). Null where the kernel has nothing to gain by taking groups together; where it is
   // not, nothing reads code sums.
   void (*multiply_panel)(const void* packed, std::size_t row_count, std::size_t depth, const Int4GroupedPanel& panel,

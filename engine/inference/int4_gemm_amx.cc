@@ -1,6 +1,6 @@
-// AMX: the levels of a group less their zero points, which fit 8 signed bits, are written out once for all rows of a
-// call and multiplied as int8 weights are. Of a whole panel, 32 rows by 32 channels at a time go through all groups:
-// the tiles work on one group while the sums of the group before, still in the first-level cache, are scaled.
+// AMX: the levels of a panel less their zero points, which fit 8 signed bits, are written out once for all rows of a
+// call and multiplied as int8 weights are. 32 rows by 32 channels at a time go through all groups: the tiles work on
+// one group while the sums of the group before, still in the first-level cache, are scaled.
 #include "engine/inference/amx_tiles.h"
 #include "engine/inference/int4_gemm.h"
 
@@ -9,8 +9,6 @@
 namespace foreshore {
 namespace {
 
-// Inputs that are written out at a time.
-constexpr std::size_t kStretchDepth = 256;
 constexpr std::size_t kVectors = kInt8PanelColumns / 16;
 
 void PackRows(const std::int8_t* codes, std::size_t row_count, std::size_t depth, void* packed) {
@@ -20,7 +18,7 @@ void PackRows(const std::int8_t* codes, std::size_t row_count, std::size_t depth
 
 // weights[depth/4][64][4] = level − zero.
 template <bool Lookup>
-FORESHORE_AMX void WriteOut(const Int4Panel& panel, std::size_t first, std::size_t depth, std::int8_t* weights) {
+FORESHORE_AMX void WriteOut(const Int4Panel& panel, std::size_t depth, std::int8_t* weights) {
   const __m512i mask = _mm512_set1_epi8(15);
   __m512i levels = _mm512_setzero_si512();
   if constexpr (Lookup) {
@@ -34,7 +32,7 @@ FORESHORE_AMX void WriteOut(const Int4Panel& panel, std::size_t first, std::size
     for (std::size_t i = 0; i < 16; ++i) each[i] = panel.zeros[vector * 16 + i] * 0x01010101U;
     zeros[vector] = _mm512_loadu_si512(each);
   }
-  const std::uint8_t* codes = panel.codes + first / 8 * kInt4PanelBytesPerStep;
+  const std::uint8_t* codes = panel.codes;
   for (std::size_t k = 0; k < depth; k += 8, codes += kInt4PanelBytesPerStep, weights += 2 * amx::kPanelStepBytes) {
     for (std::size_t vector = 0; vector < kVectors; ++vector) {
       const __m512i both = _mm512_loadu_si512(codes + vector * 64);
@@ -47,20 +45,6 @@ FORESHORE_AMX void WriteOut(const Int4Panel& panel, std::size_t first, std::size
       _mm512_storeu_si512(weights + vector * 64, _mm512_sub_epi8(low, zeros[vector]));
       _mm512_storeu_si512(weights + amx::kPanelStepBytes + vector * 64, _mm512_sub_epi8(high, zeros[vector]));
     }
-  }
-}
-
-void MultiplyGroup(const void* packed, std::size_t row_count, std::size_t depth, Int4Group group,
-                   const std::int32_t* /*code_sums*/, const Int4Panel& panel, std::int32_t* sums) {
-  alignas(64) std::int8_t weights[kStretchDepth / kInt8DepthStep * amx::kPanelStepBytes];
-  for (std::size_t first = 0; first < group.depth; first += kStretchDepth) {
-    const std::size_t count = group.depth - first < kStretchDepth ? group.depth - first : kStretchDepth;
-    (panel.levels == nullptr ? WriteOut<false> : WriteOut<true>)(panel, first, count, weights);
-    const std::size_t tile_count = (count + amx::kTileDepth - 1) / amx::kTileDepth;
-    const std::size_t written = count / kInt8DepthStep * amx::kPanelStepBytes;
-    std::memset(weights + written, 0, tile_count * amx::kTileRows * amx::kPanelStepBytes - written);
-    amx::Multiply({static_cast<const std::int8_t*>(packed) + group.first + first, depth, row_count, weights, tile_count,
-                   nullptr, first > 0, kInt8PanelColumns, sums});
   }
 }
 
@@ -77,7 +61,7 @@ void WriteOutPanel(const Int4GroupedPanel& panel, std::size_t depth, std::int8_t
     const std::size_t count = depth - first < panel.group_size ? depth - first : panel.group_size;
     const Int4Panel of_group{panel.codes + first / 8 * kInt4PanelBytesPerStep, panel.zeros + group * kInt8PanelColumns,
                              panel.levels};
-    (panel.levels == nullptr ? WriteOut<false> : WriteOut<true>)(of_group, 0, count, weights);
+    (panel.levels == nullptr ? WriteOut<false> : WriteOut<true>)(of_group, count, weights);
     const std::size_t written = count / kInt8DepthStep * amx::kPanelStepBytes;
     const std::size_t whole = TilesOf(count) * amx::kTileRows * amx::kPanelStepBytes;
     std::memset(weights + written, 0, whole - written);
@@ -153,7 +137,7 @@ FORESHORE_AMX void MultiplyPanel(const void* packed, std::size_t row_count, std:
 }  // namespace
 
 const Int4Gemm& Int4GemmAmx() {
-  static constexpr Int4Gemm kKernel{CpuLevel::kAmxInt8, 1, PackRows, MultiplyGroup, MultiplyPanel};
+  static constexpr Int4Gemm kKernel{CpuLevel::kAmxInt8, 1, PackRows, nullptr, MultiplyPanel};
   return kKernel;
 }
 

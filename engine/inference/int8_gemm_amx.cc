@@ -23,7 +23,6 @@ void MultiplyPanel(const void* packed, std::size_t row_count, std::size_t depth,
                        panel.codes,
                        depth / amx::kTileDepth,
                        nullptr,
-                       false,
                        panel.column_count,
                        sums};
   if (const std::size_t rest = depth % amx::kTileDepth; rest > 0) {

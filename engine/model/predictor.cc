@@ -1,7 +1,5 @@
 #include "engine/model/predictor.h"
 
-#include <charconv>
-
 #include "engine/document/json.h"
 #include "engine/document/json_floats.h"
 #include "engine/model/tensor_json.h"
@@ -26,11 +24,10 @@ Result<std::string> PredictText(const std::string& where, TextModel& model, std:
   const std::string_view texts[] = {text};
   FORESHORE_RETURN_IF_ERROR(model.Embed(texts, embedding));
   std::string out = "{\"embedding\":[";
-  char digits[32];
+  char digits[kFloatCharsMax];
   for (std::size_t i = 0; i < embedding.size(); ++i) {
     if (i > 0) out.push_back(',');
-    const auto end = std::to_chars(digits, digits + sizeof digits, embedding[i]).ptr;
-    out.append(digits, end);
+    out.append(digits, WriteFloat(digits, embedding[i]));
   }
   out += "]}";
   return out;

@@ -1,10 +1,12 @@
 #include "engine/model/tensor_json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <vector>
 
 #include "engine/document/json.h"
+#include "engine/document/json_floats.h"
 #include "engine/inference/graph/saturate.h"
 #include "engine/inference/json_reader.h"
 
@@ -83,25 +85,49 @@ bool Store(const element& value, T& out) {
   return true;
 }
 
+constexpr std::size_t kNumberCharsMax = 32;
+
 template <typename T>
-void AppendNumber(T value, std::string& out) {
+char* WriteNumber(char* out, T value) {
   if constexpr (!std::is_integral_v<T>) {
     if (!std::isfinite(static_cast<graph::Wide<T>>(value))) {
-      out += "null";
-      return;
+      constexpr std::string_view kNull = "null";
+      return std::copy(kNull.begin(), kNull.end(), out);
     }
   }
-  char digits[32];
-  out.append(digits, std::to_chars(digits, digits + sizeof digits, static_cast<graph::Wide<T>>(value)).ptr);
+  if constexpr (std::is_same_v<graph::Wide<T>, float>) return WriteFloat(out, static_cast<float>(value));
+  return std::to_chars(out, out + kNumberCharsMax, static_cast<graph::Wide<T>>(value)).ptr;
+}
+
+// What is inside the brackets of `count` numbers.
+template <typename T>
+void AppendNumbers(std::size_t count, const T*& next, std::string& out) {
+  const std::size_t begin = out.size();
+  out.resize(begin + count * (kNumberCharsMax + 1));
+  char* cursor = out.data() + begin;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i > 0) *cursor++ = ',';
+    cursor = WriteNumber(cursor, *next++);
+  }
+  out.resize(static_cast<std::size_t>(cursor - out.data()));
 }
 
 template <typename T>
 void AppendNested(std::span<const std::int64_t> shape, std::size_t axis, const T*& next, std::string& out) {
-  if (axis == shape.size()) return AppendNumber(*next++, out);
+  if (axis == shape.size()) return AppendNumbers(1, next, out);
   out.push_back('[');
-  for (std::int64_t i = 0; i < shape[axis]; ++i) {
-    if (i > 0) out.push_back(',');
-    AppendNested(shape, axis + 1, next, out);
+  if (axis + 1 == shape.size()) {
+    // Not all at once: of much, the room that is needed at most is much more than the room that it takes.
+    constexpr std::int64_t kNumbersAtOnce = 1024;
+    for (std::int64_t i = 0; i < shape[axis]; i += kNumbersAtOnce) {
+      if (i > 0) out.push_back(',');
+      AppendNumbers(static_cast<std::size_t>(std::min(kNumbersAtOnce, shape[axis] - i)), next, out);
+    }
+  } else {
+    for (std::int64_t i = 0; i < shape[axis]; ++i) {
+      if (i > 0) out.push_back(',');
+      AppendNested(shape, axis + 1, next, out);
+    }
   }
   out.push_back(']');
 }

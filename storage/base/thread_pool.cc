@@ -2,16 +2,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <memory>
-#include <system_error>
 
 namespace foreshore {
 
 ThreadPool::ThreadPool(std::size_t thread_count) {
-  threads_.reserve(thread_count);
   try {
-    for (std::size_t i = 0; i < thread_count; ++i) threads_.emplace_back([this] { Run(); });
-  } catch (const std::system_error&) {  // No more of them to be had; those that run must not be left unjoined.
+    threads_.reserve(thread_count);
+    while (threads_.size() < thread_count) threads_.emplace_back([this] { Run(); });
+  } catch (const std::exception&) {  // No more of them to be had; those that run must not be left unjoined.
   }
 }
 
@@ -51,13 +51,19 @@ void ThreadPool::ParallelFor(std::size_t count, const std::function<void(std::si
   const auto work = [progress, &body, count] {
     for (std::size_t i = progress->next++; i < count; i = progress->next++) body(i);
   };
-  for (std::size_t i = 0; i < helper_count; ++i) {
-    Submit([progress, work] {
-      work();
-      const std::lock_guard lock(progress->mutex);
-      --progress->helpers_left;
-      progress->finished.notify_one();
-    });
+  std::size_t submitted_count = 0;
+  try {
+    for (; submitted_count < helper_count; ++submitted_count) {
+      Submit([progress, work] {
+        work();
+        const std::lock_guard lock(progress->mutex);
+        --progress->helpers_left;
+        progress->finished.notify_one();
+      });
+    }
+  } catch (const std::exception&) {  // Fewer helpers do as well; those that run still use what is the caller's.
+    const std::lock_guard lock(progress->mutex);
+    progress->helpers_left -= helper_count - submitted_count;
   }
   work();
   std::unique_lock lock(progress->mutex);

@@ -16,14 +16,17 @@ namespace foreshore {
 
 class ThreadPool {
  public:
-  // `thread_count` 0 runs everything on the calling thread. Where the system gives fewer threads, the pool has fewer.
+  // `thread_count` 0 runs everything on the calling thread. Where the system gives fewer threads, or memory for fewer,
+  // the pool has those: thread_count() tells.
   explicit ThreadPool(std::size_t thread_count);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  // `work` must not throw. std::bad_alloc where memory is short; it does not run then.
   void Submit(std::function<void()> work);
   // Calls body(0) … body(count - 1), in any order, on the pool's threads and the caller's; returns when all are done.
+  // `body` must not throw.
   void ParallelFor(std::size_t count, const std::function<void(std::size_t)>& body);
   std::size_t thread_count() const { return threads_.size(); }
 

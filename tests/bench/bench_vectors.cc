@@ -141,7 +141,7 @@ std::unique_ptr<VectorIndex> BuildOurs(const Options& options, const VectorSet& 
   config.precision = options.precision;
   config.small_codes_centred = options.is_centred;
   config.small_codes_rotated = options.is_rotated;
-  if (VectorPrecisionBits(config.precision) < 8) config.scratch_folder = options.folder;  // As a database does.
+  if (HasSmallCodes(config.precision)) config.scratch_folder = options.folder;  // As a database does.
   std::vector<ByteString> records;
   for (std::size_t row = 0; row < set.base.count(); ++row) {
     records.push_back(Check(EncodeVectorRecord(set.base[row], config.dimension, config.precision)));

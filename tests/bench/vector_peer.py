@@ -129,7 +129,10 @@ class Objectbox:
                 distance_type=distance))
 
         self.point = Point
-        self.box = objectbox.Store(directory=folder, max_db_size_in_kb=16 << 20).box(Point)
+        # Else it is written beside this file.
+        model_path = os.path.join(scratch, "objectbox-model.json")
+        store = objectbox.Store(directory=folder, model_json_file=model_path, max_db_size_in_kb=16 << 20)
+        self.box = store.box(Point)
         start = time.perf_counter()
         for first in range(0, len(base), 1000):
             self.box.put([Point(vector=row) for row in base[first:first + 1000]])

@@ -145,6 +145,43 @@ TEST_CASE("flat graph: in a file larger than its memory, each kind of walk asks 
           *graph->SearchAmong(query.data(), 50, 50, some, 3000));
     CHECK((image->pages_asked() > asked) == exceeds);
   }
+  // The scan of some asks for the pages of each.
+  const auto image = HnswImage::Map("index", config, VectorPrecision::kInt8, path).value();
+  image->Advise(image->layout().file_bytes() - 1);
+  const HnswSnapshot restored = SnapshotOf(VectorPrecision::kInt8, image).value();
+  const std::vector<std::uint32_t> few = {0, 1500, 2999};
+  CHECK(*restored.graph->NearestOf(query.data(), few, 3) == *graph->NearestOf(query.data(), few, 3));
+  CHECK(image->pages_asked() == few.size());
+}
+
+TEST_CASE("flat graph: an insertion that walks over small codes asks for the codes of what it found") {
+  constexpr std::uint32_t kManyDimensions = 512;
+  VectorIndexConfig index_config;
+  index_config.dimension = kManyDimensions;
+  index_config.precision = VectorPrecision::kInt1;
+  index_config.links_per_node = 4;
+  index_config.ef_construction = 16;
+  const HnswGraphConfig config = GraphConfigOf(index_config).value();
+  const auto index = CreateHnswIndex(index_config).value();
+  SyntheticVectors vectors(kManyDimensions, 10, 5);
+  for (std::int64_t docid = 0; docid < 2000; ++docid) REQUIRE(index->Upsert(docid, RecordOf(vectors.Next()), 1).ok());
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/saved";
+  REQUIRE(index->SaveSnapshot(path).ok());
+  const auto image = HnswImage::Map("index", config, VectorPrecision::kInt1, path).value();
+  image->Advise(image->layout().file_bytes() - 1);  // So that no page is asked for twice soon.
+  const HnswSnapshot restored = SnapshotOf(VectorPrecision::kInt1, image).value();
+  const std::vector<float> values = vectors.Next();
+  std::vector<std::int8_t> codes(kManyDimensions);
+  const float scale = QuantizeVector(values, codes);
+  std::vector<char> code(VectorCodeBytes(kManyDimensions));
+  PackVectorCode(scale, codes, code.data());
+  REQUIRE(restored.graph->Add(code.data()).ok());
+  const auto near = restored.graph->Search(code.data(), 8).value();
+  const std::uint64_t asked_by_both = image->pages_asked();
+  for (const std::uint32_t slot : near) image->WantRow(kCodeArea, slot);
+  CHECK(asked_by_both > 0);
+  CHECK(image->pages_asked() <= asked_by_both + 2);  // The search may meet one that the insertion did not.
 }
 
 TEST_CASE("flat graph: built on several threads while it is searched, it keeps every vector in reach and finds it") {

@@ -11,6 +11,7 @@
 
 #include "index/vector_index.h"
 #include "storage/base/clock.h"
+#include "storage/base/file.h"
 #include "tests/index/synthetic_vectors.h"
 #include "tests/temporary_directory.h"
 
@@ -219,6 +220,25 @@ TEST_CASE("compaction: goes on over a graph that was written out and mapped mean
   CHECK(loaded->ExactSearch(vectors.Next(), sequence, SIZE_MAX).value().size() == 500);
 }
 
+TEST_CASE(
+    "compaction: a bound that what stays in memory passes by itself does not have all written with every change") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/v1.hnsw";
+  Littered littered;
+  REQUIRE(littered.index().SaveSnapshot(path).ok());
+  VectorIndexConfig config = littered.index().config();
+  config.memory_bytes_max = 1000;  // As much as the states of the rows take, and far less than hnswlib's graph.
+  const auto index = LoadHnswIndex(config, path).value();
+  REQUIRE(index->memory_bytes() > config.memory_bytes_max);
+  std::uint64_t sequence = littered.sequence();
+  for (std::int64_t docid = 1; docid < 100; docid += 2) {
+    REQUIRE(index->Remove(docid, ++sequence).ok());
+    index->SetAppliedSeq(sequence);
+    index->ForgetBefore(sequence);
+    CHECK(!index->ShouldSave());
+  }
+}
+
 // What is made beside the graph counts, and where it would not fit its rows lie in files.
 TEST_CASE("compaction: what it makes counts as memory, and lies in files where there is a bound that it would pass") {
   const TemporaryDirectory directory;
@@ -237,11 +257,14 @@ TEST_CASE("compaction: what it makes counts as memory, and lies in files where t
       if (way != kBoundedWithoutFolder) config.scratch_folder = directory.path();
       const auto index = LoadHnswIndex(config, path).value();
       const std::uint64_t before = index->memory_bytes();
+      const std::uint64_t mapped_before = index->mapped_bytes();
       SteppingClock clock;
       std::uint64_t most = 0;
+      std::uint64_t most_mapped = 0;
       int save_count = 0;
       while (index->CompactSome(clock, kBudgetUs).value()) {
         most = std::max(most, index->memory_bytes());
+        most_mapped = std::max(most_mapped, index->mapped_bytes());
         save_count += index->ShouldSave() ? 1 : 0;
       }
       if (kGraphUnderTest == VectorGraphKind::kFlat) CHECK(save_count == 0);  // It would bring nothing.
@@ -249,7 +272,20 @@ TEST_CASE("compaction: what it makes counts as memory, and lies in files where t
       CHECK(index->garbage_count() == 0);
       // Behind it all is in memory, or in files but for the table of documents.
       CHECK(index->repair().reclaimed_count == 500);
-      if (kGraphUnderTest == VectorGraphKind::kFlat && way == kBounded) CHECK(index->mapped_bytes() > 500 * 128);
+      if (kGraphUnderTest == VectorGraphKind::kFlat && way == kBounded) {
+        CHECK(most_mapped > mapped_before + 450 * 128);
+        CHECK(index->mapped_bytes() > 500 * 128);
+        // The files go once the snapshot is written, and it is written once.
+        CHECK(index->ShouldSave());
+        const std::string third = directory.path() + "/v3.hnsw";
+        REQUIRE(index->SaveSnapshot(third).ok());
+        CHECK(!index->ShouldSave());
+        CHECK(index->mapped_bytes() == FileSizeBytes(third).value());
+      }
+      if (kGraphUnderTest == VectorGraphKind::kHnswlib && precision == VectorPrecision::kInt8) {
+        CHECK(most_mapped == mapped_before);  // Its rows are in memory always, and so is what belongs to them.
+        CHECK(index->mapped_bytes() == 0);
+      }
       const auto found = index->ExactSearch(SyntheticVectors(kDimension, 8, 5).Next(), littered.sequence(), SIZE_MAX);
       CHECK(found.value() == truth[0]);
       // It goes on, is saved, and is the same when it is opened.

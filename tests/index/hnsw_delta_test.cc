@@ -293,6 +293,21 @@ TEST_CASE("hnsw index: beyond its memory it goes on over its file, and answers t
   CHECK(Take(*bounded->NewCursor(vectors.Next(), sequence - 2500, options).value(), SIZE_MAX).size() == 5000);
   bounded->ForgetBefore(sequence);
   CHECK(bounded->ShouldSave());
+  // Where it cannot be written, that is not tried again with every change.
+  CHECK(!bounded->SaveSnapshot(directory.path() + "/absent/saved").ok());
+  int wanted_count = 0;
+  for (std::int64_t docid = 0; docid < 2500; ++docid) {
+    REQUIRE(bounded->Upsert(docid, RecordOf(vectors.Next()), ++sequence).ok());
+    bounded->SetAppliedSeq(sequence);
+    bounded->ForgetBefore(sequence);
+    if (!bounded->ShouldSave()) continue;
+    ++wanted_count;
+    CHECK(!bounded->SaveSnapshot(directory.path() + "/absent/saved").ok());
+  }
+  CHECK(wanted_count == 2);
+  // Whoever saves without that is not kept from it.
+  REQUIRE(bounded->SaveSnapshot(directory.path() + "/saved").ok());
+  CHECK(bounded->applied_seq() == sequence);
 }
 
 }  // namespace foreshore

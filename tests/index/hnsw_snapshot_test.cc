@@ -360,6 +360,31 @@ TEST_CASE(
 }
 #endif
 
+#if !defined(FORESHORE_TEST_HNSWLIB)
+TEST_CASE("hnsw snapshot: in a file larger than its memory a check asks for all that it reads, once and together") {
+  SyntheticVectors vectors(kDimension, 5, 28);
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/saved";
+  REQUIRE(SmallIndex(3000, vectors, VectorPrecision::kInt16)->SaveSnapshot(path).ok());
+  const auto image = HnswImage::Map("index", kGraphConfig, VectorPrecision::kInt16, path).value();
+  image->Advise(image->layout().file_bytes() - 1);
+  const std::uint32_t group_rows = 1U << image->layout()[kCodeArea].group_shift;
+  REQUIRE(group_rows * image->layout()[kCodeArea].row_bytes > 3 * 4096);
+  REQUIRE(image->CheckCodes(0).ok());
+  CHECK(image->pages_asked() == 2);  // For codes and for fine codes.
+  image->WantRow(kCodeArea, group_rows / 2);
+  image->WantCodes(group_rows - 1);
+  CHECK(image->pages_asked() == 2);
+  REQUIRE(image->CheckLinks(0).ok());
+  CHECK(image->pages_asked() == 3);
+  // What is asked for ahead of the check is not asked for by it.
+  image->WantCodes(5 * group_rows);
+  CHECK(image->pages_asked() == 5);
+  REQUIRE(image->CheckCodes(5 * group_rows).ok());
+  CHECK(image->pages_asked() == 5);
+}
+#endif
+
 TEST_CASE("hnsw snapshot: each check says what it found") {
   SyntheticVectors vectors(kDimension, 5, 25);
   const ByteString good = SavedBytes(*SmallIndex(40, vectors, VectorPrecision::kInt8));

@@ -30,6 +30,28 @@ TEST_CASE("log file: what the one before holds is certain before the next is beg
   }
 }
 
+TEST_CASE("log file: where the next cannot be begun, what comes behind in this one is certain before another is") {
+  const std::string content(5000, 'c');
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    SimulatedDisk disk(seed);
+    const auto ordered = MakeOrderedFileSystem();
+    const rocksdb::IOOptions options;
+    std::unique_ptr<rocksdb::FSWritableFile> first;
+    REQUIRE(ordered->NewWritableFile(disk.root() + "/000004.log", {}, &first, nullptr).ok());
+    REQUIRE(first->Append(content, options, nullptr).ok());
+    std::unique_ptr<rocksdb::FSWritableFile> next;
+    disk.FailAt(DiskOperation::kCreate, 0, EMFILE);
+    CHECK(!ordered->NewWritableFile(disk.root() + "/000007.log", {}, &next, nullptr).ok());
+    REQUIRE(first->Append(content, options, nullptr).ok());
+    REQUIRE(first->Close(options, nullptr).ok());
+    REQUIRE(ordered->NewWritableFile(disk.root() + "/000009.log", {}, &next, nullptr).ok());
+    REQUIRE(next->Close(options, nullptr).ok());
+    disk.CutNow();
+    disk.PowerOn();
+    CHECK(Take(ReadFile(disk.root() + "/000004.log")) == content + content);
+  }
+}
+
 TEST_CASE("log file: none is begun where the one before cannot be made certain") {
   SimulatedDisk disk(1);
   const auto ordered = MakeOrderedFileSystem();

@@ -35,6 +35,21 @@ TEST_CASE("sqlite readers: the next reader sees a commit though the one before i
   }
 }
 
+TEST_CASE("sqlite store: verify names a keyspace that is listed and has no table") {
+  TestStore<SqliteBackend> store;
+  Take(store->OpenKeyspace("notes", KeyspaceKind::kInteger));
+  Ok(store->Verify());
+  store.Close();
+  sqlite3* handle = nullptr;
+  REQUIRE(sqlite3_open(store.path().c_str(), &handle) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(handle, "DROP TABLE k1_notes", nullptr, nullptr, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_close(handle) == SQLITE_OK);
+  store.Reopen();
+  const Status status = store->Verify();
+  CHECK(status.code() == ErrorCode::kCorruption);
+  CHECK(status.message() == "store \"" + store.path() + "\": keyspace \"notes\" is listed and has no table");
+}
+
 TEST_CASE("sqlite readers: a snapshot taken beside a writer is not handed on") {
   ReadersFixture fixture;
   fixture.Put("before");

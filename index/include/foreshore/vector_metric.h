@@ -47,6 +47,11 @@ constexpr int VectorPrecisionBits(VectorPrecision precision) {
   return 8;
 }
 
+// Whether graphs are walked over codes of fewer bits than the int8 ones that put in order what was found.
+constexpr bool HasSmallCodes(VectorPrecision precision) {
+  return VectorPrecisionBits(precision) < 8;
+}
+
 constexpr std::optional<VectorPrecision> VectorPrecisionFromBits(std::int64_t bits) {
   for (const VectorPrecision precision :
        {VectorPrecision::kInt8, VectorPrecision::kInt16, VectorPrecision::kInt4, VectorPrecision::kInt1}) {

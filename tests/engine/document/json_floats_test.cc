@@ -7,6 +7,7 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
@@ -33,16 +34,28 @@ std::vector<std::uint32_t> Expected(const std::string& json) {
   return bits;
 }
 
+// By every kernel that this machine has, which agree.
+bool IsRead(const std::string& json, std::vector<float>& out) {
+  const bool is_read = ReadFloatArray(json, out, CpuLevel::kScalar);
+  for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512Vnni, CpuLevel::kAmxInt8}) {
+    if (!CpuSupports(level)) continue;
+    std::vector<float> found(out.size());
+    CHECK(ReadFloatArray(json, found, level) == is_read);
+    const bool is_same = std::memcmp(found.data(), out.data(), out.size() * sizeof(float)) == 0;
+    CHECK((!is_read || is_same));
+  }
+  return is_read;
+}
 bool IsRead(const std::string& json, std::size_t count) {
   std::vector<float> out(count);
-  return ReadFloatArray(json, out);
+  return IsRead(json, out);
 }
 
 void CheckLikeSimdjson(const std::string& json) {
   CAPTURE(json);
   const auto expected = Expected(json);
   std::vector<float> out(expected.size());
-  REQUIRE(ReadFloatArray(json, out));
+  REQUIRE(IsRead(json, out));
   for (std::size_t i = 0; i < out.size(); ++i) CHECK(std::bit_cast<std::uint32_t>(out[i]) == expected[i]);
 }
 
@@ -119,6 +132,35 @@ TEST_CASE("float arrays: any count of numbers of any length is read, and no othe
   }
 }
 
+// Goal: of numbers side by side each is judged by itself, and by nothing before or behind it.
+// Method: one number of any form and length at every place among short ones, at the text's ends too.
+TEST_CASE("float arrays: a number of another form is read among short ones, wherever it stands") {
+  const std::vector<std::string> others = {"7",           "-7",          "0.5",        "-0.5",
+                                           "0.12345678",  "-9.87654321", "12.5",       "0.000001",
+                                           "0.123456789", "-1.5e3",      "100000000",  "0.1234567890123456",
+                                           "3.14159265",  "-0.0",        "1234567.125"};
+  for (const std::string& other : others) {
+    for (std::size_t count : {1, 3, 4, 5, 8, 64, 65, 68}) {
+      for (std::size_t place = 0; place < count; ++place) {
+        std::string json = "[";
+        for (std::size_t i = 0; i < count; ++i) {
+          json += (i > 0 ? "," : "") + (i == place ? other : i % 3 == 0 ? "-1.5" : "0.2500001");
+        }
+        CheckLikeSimdjson(std::string((json + "]").data(), json.size() + 1));
+      }
+    }
+  }
+  for (const char* wrong :
+       {"", "-", "1.", ".5", "1.x", "x.1", "1.2.3", "01.5", "1:5", "1./", "1.:5", "--1.5", "1.5-", "1 .5"}) {
+    for (std::size_t place = 0; place < 5; ++place) {
+      std::string json = "[";
+      for (std::size_t i = 0; i < 5; ++i) json += (i > 0 ? "," : "") + std::string(i == place ? wrong : "-1.25");
+      CAPTURE(json);
+      CHECK_FALSE(IsRead(json + "]", 5));
+    }
+  }
+}
+
 TEST_CASE("float arrays: what is no array of that many numbers is not read") {
   for (const char* json :
        {"",        "[",       "]",       "[]",    "[1",    "1]",    "[1,2]",  "[,1]",    "[1,]",
@@ -131,6 +173,43 @@ TEST_CASE("float arrays: what is no array of that many numbers is not read") {
   CHECK(IsRead("[1,2]", 2));
   CHECK_FALSE(IsRead("[1,2]", 3));
   CHECK_FALSE(IsRead("[]", 0));
+}
+
+// Goal: the text of a float does not depend on who writes it.
+// Method: std::to_chars, over every exponent with the significands at its ends, numbers that people write, and chance.
+TEST_CASE("a float is written as the standard library writes it") {
+  const auto check = [](float value) {
+    char expected[64];
+    const std::string_view text(
+        expected, static_cast<std::size_t>(std::to_chars(expected, expected + sizeof expected, value).ptr - expected));
+    char found[kFloatCharsMax];
+    const auto count = static_cast<std::size_t>(WriteFloat(found, value) - found);
+    if (std::string_view(found, count) == text) return true;
+    FAIL_CHECK(std::string(found, count), " is not ", std::string(text));
+    return false;
+  };
+  for (std::uint32_t exponent = 0; exponent < 255; ++exponent) {
+    for (std::uint32_t i = 0; i < 3000; ++i) {
+      const std::uint32_t fraction = i < 1500 ? i : 0x7FFFFF - (i - 1500);
+      REQUIRE(check(std::bit_cast<float>(exponent << 23 | fraction)));
+      REQUIRE(check(std::bit_cast<float>(0x80000000U | exponent << 23 | fraction)));
+    }
+  }
+  for (int whole = 0; whole < 200'000; ++whole) {
+    REQUIRE(check(static_cast<float>(whole)));
+    REQUIRE(check(static_cast<float>(whole) / 10.0F));
+    REQUIRE(check(static_cast<float>(-whole) / 1000.0F));
+    REQUIRE(check(static_cast<float>(whole) * 1e-7F));
+  }
+  constexpr unsigned kSeed = 19;
+  CAPTURE(kSeed);
+  std::mt19937 random(kSeed);
+  std::normal_distribution<float> normal;
+  for (int i = 0; i < 1'000'000; ++i) {
+    const auto any = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
+    if (std::isfinite(any)) REQUIRE(check(any));
+    REQUIRE(check(normal(random)));
+  }
 }
 
 TEST_CASE("a value's end is found behind nested arrays of any length") {

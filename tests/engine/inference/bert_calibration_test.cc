@@ -2,10 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
 #include "engine/inference/bert_executor.h"
+#include "engine/inference/bert_quantize.h"
 #include "tests/engine/inference/quantized_model.h"
 
 namespace foreshore {
@@ -73,12 +75,17 @@ TEST_CASE("calibration: a layer aims at what the float model's weights make of t
   const Streams streams(0.0F);
   constexpr std::size_t kWidth = Streams::kWidth;
   const std::vector<float> weights = RandomFloats(8 * kWidth, 4, 0.1F);
-  const std::vector<float> aim = streams.Sums().AimOf(weights, 8, 1e-7).value();
-  for (std::size_t n = 0; n < 8; ++n) {
-    for (std::size_t k = 0; k < kWidth; ++k) {
-      double expected = 0;  // W · mixing
-      for (std::size_t i = 0; i < kWidth; ++i) expected += weights[n * kWidth + i] * streams.mixing[i * kWidth + k];
-      CHECK(aim[n * kWidth + k] == doctest::Approx(expected).epsilon(0.002).scale(0.1));
+  const CalibrationSums sums = streams.Sums();
+  for (const bool act_order : {false, true}) {
+    const HessianFactor inverse = FactorInverse(sums.inputs(), act_order, 1e-7).value();
+    CHECK(std::is_sorted(inverse.order.begin(), inverse.order.end()) == !act_order);
+    const std::vector<float> aim = sums.AimOf(weights, 8, inverse);
+    for (std::size_t n = 0; n < 8; ++n) {
+      for (std::size_t k = 0; k < kWidth; ++k) {
+        double expected = 0;  // W · mixing
+        for (std::size_t i = 0; i < kWidth; ++i) expected += weights[n * kWidth + i] * streams.mixing[i * kWidth + k];
+        CHECK(aim[n * kWidth + k] == doctest::Approx(expected).epsilon(0.002).scale(0.1));
+      }
     }
   }
 }
@@ -142,6 +149,33 @@ TEST_CASE("executor: layers one at a time read and give what they do in the whol
   CHECK(executor->RunLayers(too_long, hidden).message().find("layers: sequence 1 has") != std::string_view::npos);
   CHECK(executor->RunLayers(lengths, std::span(hidden).subspan(1)).message().find("layers: found") !=
         std::string_view::npos);
+}
+
+TEST_CASE("calibration: texts begin as the embeddings of the float model and of the one with words in 8 bits") {
+  const BertModel f32 = RandomBert(SmallBertConfig(), 93);
+  std::vector<std::vector<std::int32_t>> sequences;
+  for (std::uint32_t i = 0; i < 10; ++i) sequences.push_back(RandomIds(f32.config, 5 + i * 3, i));
+  AllInputs exact(f32.config);
+  AllInputs quantized(f32.config);
+  BertExecutor::Options options;
+  options.observer = &exact;
+  RunningModel(f32, WeightFormat::Float()).Embed(sequences, options);
+  options.observer = &quantized;
+  RunningModel(QuantizeBertInt8(f32).value(), WeightFormat::Int8()).Embed(sequences, options);
+  const std::vector<float>& rows = quantized.at(0, BertLinear::kQuery);
+  CalibrationSums expected(f32.config.hidden_size);
+  REQUIRE(expected.stride() == f32.config.hidden_size);
+  expected.Add(rows, exact.at(0, BertLinear::kQuery), rows.size() / expected.stride());
+  expected.Finish();
+  const auto layer = PackedBertInMemory::Make(BertCalibration::LayerOf(f32, 0), WeightFormat::Float()).value();
+  const BertCalibration texts = BertCalibration::Create(f32, sequences).value();
+  const CalibrationSums found = texts.Collect(layer, layer, BertLinear::kQuery).value();
+  CHECK(found.inputs().sums == expected.inputs().sums);
+  const std::vector<float> weights = RandomFloats(8 * expected.width(), 94, 0.1F);
+  CHECK(found.BiasChange(weights, weights) == expected.BiasChange(weights, weights));
+  CHECK(found.OutputError(weights, weights, std::vector<float>(8)) ==
+        expected.OutputError(weights, weights, std::vector<float>(8)));
+  CHECK(found.OutputError(weights, weights, std::vector<float>(8)) > 0);
 }
 
 TEST_CASE("calibration: texts that do not fit the model are named") {

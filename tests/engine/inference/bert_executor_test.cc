@@ -240,7 +240,8 @@ TEST_CASE("executor: memory follows the budget and is known before the first cal
   CHECK(small->token_budget() == 40);
   // Per token: hidden 64, context 64, qkv 192 floats, id, position, start.
   CHECK(large->MemoryBytes() >= 4000 * (320 * sizeof(float) + 16));
-  CHECK(large->MemoryBytes() < small->MemoryBytes() + 4000 * 1300 + 200'000);
+  // What a block of tokens takes grows from 40 tokens to 96, most where kernels have their codes in 16 bits.
+  CHECK(large->MemoryBytes() < small->MemoryBytes() + 4000 * 1300 + 250'000);
 }
 
 }  // namespace foreshore

@@ -93,10 +93,10 @@ TEST_CASE("float kernels: GELU stays within its bound") {
     CAPTURE(CpuLevelName(kernels->level));
     std::vector<float> linear(kCount);
     std::vector<float> gelu(kCount);
-    kernels->dequantize_panel(sums.data(), 400, rows.data(), column_scales.data(), column_weights.data(), bias.data(),
-                              {}, Activation::kNone, linear.data(), 64);
-    kernels->dequantize_panel(sums.data(), 400, rows.data(), column_scales.data(), column_weights.data(), bias.data(),
-                              {}, Activation::kGelu, gelu.data(), 64);
+    kernels->dequantize_panel(sums.data(), 400, 64, rows.data(), column_scales.data(), column_weights.data(),
+                              bias.data(), {}, Activation::kNone, linear.data(), 64);
+    kernels->dequantize_panel(sums.data(), 400, 64, rows.data(), column_scales.data(), column_weights.data(),
+                              bias.data(), {}, Activation::kGelu, gelu.data(), 64);
     double max_error = 0;
     for (int i = 0; i < kCount; ++i) {
       const double x = linear[i];
@@ -128,8 +128,20 @@ TEST_CASE("float kernels: what an adapter adds comes before the activation, for 
         std::vector<float> from_codes(kRows * 70);
         std::vector<float> from_scaled(kRows * 70);
         std::vector<float> from_floats(kRows * 70);
-        kernels->dequantize_panel(sums.data(), kRows, rows.data(), column_scales.data(), column_weights.data(),
+        kernels->dequantize_panel(sums.data(), kRows, 64, rows.data(), column_scales.data(), column_weights.data(),
                                   bias.data(), term, activation, from_codes.data(), 70);
+        // Of some columns alone the same, and nothing where a vector does not reach.
+        for (const std::size_t column_count : {8, 24, 64}) {
+          constexpr float kUntouched = -12345.0F;
+          std::vector<float> part(kRows * 70, kUntouched);
+          kernels->dequantize_panel(sums.data(), kRows, column_count, rows.data(), column_scales.data(),
+                                    column_weights.data(), bias.data(), term, activation, part.data(), 70);
+          for (std::size_t i = 0; i < kRows * 64; ++i) {
+            const std::size_t at = i / 64 * 70 + i % 64;
+            if (i % 64 < column_count) CHECK(part[at] == from_codes[at]);
+            if (i % 64 >= (column_count + 15) / 16 * 16) CHECK(part[at] == kUntouched);
+          }
+        }
         kernels->finish_panel(whole.data(), kRows, rows.data(), column_weights.data(), bias.data(), term, activation,
                               from_scaled.data(), 70);
         kernels->finish_panel(whole.data(), kRows, nullptr, nullptr, bias.data(), term, activation, from_floats.data(),
