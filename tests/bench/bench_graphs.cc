@@ -1,7 +1,8 @@
 // The side of bench "inference" that runs ours on general graphs: a line protocol on standard input and output, so that
 // the driver (graphs.py) can interleave it with ONNX Runtime, call by call, in one run.
 //
-//   bench_graphs MODEL FOLDER DIMENSION…   the dimensions are those of the first float input that is no state
+//   bench_graphs MODEL FOLDER DIMENSION…   the dimensions are those of the first float input that is no state, or of
+//                 tokens
 //   "run"      -> nanoseconds of the call by the clock and on the processor
 //   "values"   -> the floats of the first output
 //   "steps"    -> for people: a line for each step with the least of 20 calls in microseconds and what it made
@@ -9,7 +10,8 @@
 //   "open"     -> nanoseconds to do that on a packed graph in the folder, which is made first; its bytes, and those of
 //                 constants that are in memory nevertheless
 //
-// Element i of the input is (i · 7919 mod 1000) / 500 − 1; a state is zeros, a rate 16,000.
+// Element i of the input is (i · 7919 mod 1000) / 500 − 1; a state is zeros, a rate 16,000. Token i of "input_ids" is
+// i · 7919 mod 1000, of "attention_mask" 1, of any other 0.
 #include <time.h>
 
 #include <algorithm>
@@ -32,10 +34,15 @@ namespace {
 
 Result<OwnedTensor> MakeInput(const GraphPort& port, const Shape& shape) {
   const bool is_state = port.name == "state";
-  TensorInfo info{port.type, port.type == OnnxType::kFloat && !is_state ? shape : port.shape};
+  const bool is_tokens = port.type == OnnxType::kInt64 && !port.shape.empty();
+  TensorInfo info{port.type, (port.type == OnnxType::kFloat && !is_state) || is_tokens ? shape : port.shape};
   for (std::int64_t& size : info.shape) size = size < 0 ? 1 : size;
   FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, MakeTensor(std::move(info), std::uint64_t{1} << 30));
-  if (port.type == OnnxType::kInt64) *reinterpret_cast<std::int64_t*>(tensor.bytes.get()) = 16'000;
+  auto* integers = reinterpret_cast<std::int64_t*>(tensor.bytes.get());
+  if (port.type == OnnxType::kInt64 && !is_tokens) *integers = 16'000;
+  for (std::int64_t i = 0; is_tokens && i < tensor.ref().count(); ++i) {
+    integers[i] = port.name == "input_ids" ? i * 7919 % 1000 : port.name == "attention_mask" ? 1 : 0;
+  }
   if (port.type == OnnxType::kFloat && !is_state) {
     auto* values = reinterpret_cast<float*>(tensor.bytes.get());
     for (std::int64_t i = 0; i < tensor.ref().count(); ++i) {

@@ -38,8 +38,10 @@ ByteString Network(std::int64_t width) {
   const std::string weights = w.Node("DequantizeLinear", {"wc", w.Scalar(0.001F), "wz"});
   const std::string deep = requantize(w.Node("Conv", {requantize(w.Node("Relu", {normal})), weights}));
   const std::string wide = w.Node("ConvTranspose", {deep, floats("w3", {16, 4, 3, 3})});
-  const std::string product = w.Node("MatMul", {w.Node("Flatten", {wide}), floats("w4", {400, width})});
-  w.Node("Softmax", {w.Node("Add", {product, floats("b4", {width})})}, {}, "y");
+  const std::string flat = w.Node("Flatten", {wide});
+  const std::string product = w.Node("MatMul", {flat, floats("w4", {400, width})});
+  const std::string other = w.Node("MatMul", {flat, floats("w5", {400, width})});
+  w.Node("Softmax", {w.Node("Add", {w.Node("Add", {product, floats("b4", {width})}), other})}, {}, "y");
   w.Output("y", {1, width});
   return w.Finish();
 }
@@ -101,6 +103,8 @@ TEST_CASE("packed graph: its weights are used where they lie, and results are th
     CHECK((lies_in(View(mapping, packed.size()), value.data) || lies_in(file, value.data)));
   }
   CHECK(in_packed > 4);
+  CHECK(!made->fusions().Text().empty());
+  CHECK(opened->fusions().Text() == made->fusions().Text());
   REQUIRE(opened->steps().size() == made->steps().size());
   for (std::size_t i = 0; i < made->steps().size(); ++i) {
     CHECK(opened->steps()[i].op == made->steps()[i].op);
