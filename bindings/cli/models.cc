@@ -42,6 +42,7 @@ Status PrintModel(const ModelInfo& model, Format format) {
                       {"licence", model.licence},
                       {"origin", model.origin},
                       {"adapters", Joined(model.adapters)},
+                      {"fused", model.fusions},
                       {"complete", model.is_complete ? "yes" : "no: tensors are still on their way"}});
 }
 
@@ -362,7 +363,7 @@ Status RunModelList(const ListArguments& arguments) {
 
 Status RunModelShow(const NameArguments& arguments) {
   FORESHORE_ASSIGN_OR_RETURN(const auto database, OpenExisting(arguments.database));
-  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, database->GetModel(arguments.name));
+  FORESHORE_ASSIGN_OR_RETURN(const ModelInfo model, database->DescribeModel(arguments.name));
   return PrintModel(model, arguments.format);
 }
 

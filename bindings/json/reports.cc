@@ -27,6 +27,7 @@ void Write(JsonWriter& json, const ModelInfo& model) {
     json.Key("runtime_version").Text(model.runtime_version);
     json.Key("is_registered").Bool(model.is_registered);
   }
+  if (!model.fusions.empty()) json.Key("fusions").Text(model.fusions);
   json.EndObject();
 }
 

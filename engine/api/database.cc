@@ -303,6 +303,14 @@ Result<ModelInfo> Database::GetModel(const std::string& name) {
   return core_->models().Get(name);
 }
 
+Result<ModelInfo> Database::DescribeModel(const std::string& name) {
+  FORESHORE_ASSIGN_OR_RETURN(ModelInfo info, core_->models().Get(name));
+  if (info.architecture != "graph" || !info.is_complete) return info;
+  FORESHORE_ASSIGN_OR_RETURN(const auto model, core_->models().LoadNumbers(name));
+  info.fusions = model->fusions();
+  return info;
+}
+
 Status Database::RemoveModel(const std::string& name) {
   return core_->models().Remove(name);
 }

@@ -40,6 +40,7 @@ class GraphModel : public NumberModel {
   Status PredictRows(std::span<const float> values, std::size_t rows, RowOutput& out,
                      Cancellation* cancellation) override;
   bool has_independent_rows() const override { return has_independent_rows_; }
+  std::string fusions() const override { return graph_.fusions().Text(); }
 
   // What Predict() makes of its input, one for each of the graph's.
   Result<std::vector<graph::OwnedTensor>> ReadInputs(std::string_view input) const;

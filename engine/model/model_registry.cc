@@ -279,9 +279,14 @@ Result<std::shared_ptr<NumberModel>> ModelRegistry::OpenGraph(const ModelInfo& i
     return Status::Corruption("model \"" + info.name + "\": its row says graph, its manifest " + manifest.architecture);
   }
   FORESHORE_ASSIGN_OR_RETURN(auto file, blobs_.Open(manifest.graph));
-  const GraphModel::Packing packing{
-      derived_path_ + "/packed-" + info.version + "-graph" + std::to_string(graph::kPackedGraphVersion) + ".weights",
-      manifest.graph};
+  const auto packed_path = [&](std::uint32_t format) {
+    return derived_path_ + "/packed-" + info.version + "-graph" + std::to_string(format) + ".weights";
+  };
+  // What an older build has packed is of no use to this one, which packs it anew; whoever has it mapped keeps it.
+  for (std::uint32_t format = 1; format < graph::kPackedGraphVersion; ++format) {
+    if (FileExists(packed_path(format))) RemoveFile(packed_path(format)).IgnoreError();
+  }
+  const GraphModel::Packing packing{packed_path(graph::kPackedGraphVersion), manifest.graph};
   FORESHORE_ASSIGN_OR_RETURN(auto graph, GraphModel::Open("model \"" + info.name + "\"", std::move(file), packing));
   return std::shared_ptr<NumberModel>(std::move(graph));
 }

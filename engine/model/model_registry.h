@@ -91,6 +91,8 @@ class NumberModel {
   // Whether a row becomes the same, bit for bit, alone and beside others.
   virtual bool has_independent_rows() const = 0;
   virtual bool is_runtime() const { return false; }  // The application runs it.
+  // As ModelInfo has it; empty for none.
+  virtual std::string fusions() const { return {}; }
 };
 
 // What Quantize and QuantizeGraph judge by, at least.

@@ -77,6 +77,13 @@ Scans ReadScans(SessionState& session, sqlite3_stmt* plan) {
   return scans;
 }
 
+// What of a graph runs as one step; empty for any other model.
+std::string FusionText(SessionState& session, const std::string& model_name) {
+  const auto model = session.core.models().LoadNumbersOrNull(model_name);
+  const std::string fusions = model.ok() && *model ? (*model)->fusions() : "";
+  return fusions.empty() ? "" : ", fused: " + fusions;
+}
+
 std::string RowCountText(double count) {
   char text[32];
   std::snprintf(text, sizeof text, "%.0f", std::max(1.0, count));
@@ -140,7 +147,7 @@ std::vector<std::string> ExplainInference(SessionState& session, const std::stri
       std::snprintf(total, sizeof total, ", %.3g ms in all", *cost_us * row_count / 1000);
       line += total;
     }
-    lines.push_back(line);
+    lines.push_back(line + FusionText(session, model->second));
   }
   return lines;
 }

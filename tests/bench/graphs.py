@@ -3,7 +3,8 @@
 
 Voice activity and PP-OCR's three networks in f32, and its classifier, a network of the MobileNet type, in int8 as ONNX
 Runtime's static quantization writes it (DequantizeLinear and QuantizeLinear around each operator, weights per channel),
-once after its own folding of batch normalisation, as its documentation asks for, and once without.
+once after its own folding of batch normalisation, as its documentation asks for, and once without. Sentence embedding is
+MiniLM by scripts/make_bert_onnx.py, run as any graph is, in f32 and in int8 as ONNX Runtime's dynamic quantization writes it.
 Both sides run on one thread, call by call in turn; a figure is the least of its rounds. "On the processor" counts only
 time that the process was given, for machines shared with others.
 """
@@ -20,7 +21,7 @@ import numpy as np
 import onnx
 import onnx.version_converter
 import onnxruntime
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 COMMAND = "scripts/bench.sh inference"
 CLASSIFIER = "ch_ppocr_mobile_v2.0_cls_infer.onnx"
@@ -67,6 +68,28 @@ def fold(path, cache):
     return target
 
 
+def transformer(model, cache):
+    """MiniLM in f32 and in int8."""
+    target = os.path.join(cache, "minilm.onnx")
+    script = os.path.join(os.path.dirname(__file__), "../../scripts/make_bert_onnx.py")
+    if not os.path.exists(target):
+        os.makedirs(cache, exist_ok=True)
+        subprocess.run([sys.executable, script, model, target + ".part"], check=True)
+        os.rename(target + ".part", target)
+    quantized = os.path.join(cache, "minilm-int8.onnx")
+    if not os.path.exists(quantized):
+        quantize_dynamic(target, quantized + ".part", weight_type=QuantType.QInt8)
+        os.rename(quantized + ".part", quantized)
+    return target, quantized
+
+
+def tokens(name, shape):
+    """As bench_graphs.cc makes them."""
+    if name == "input_ids":
+        return (np.arange(np.prod(shape), dtype=np.int64) * 7919 % 1000).reshape(shape)
+    return np.full(shape, 1 if name == "attention_mask" else 0, np.int64)
+
+
 class Ours:
     def __init__(self, executable, path, shape):
         self.folder = tempfile.TemporaryDirectory()
@@ -99,6 +122,8 @@ class Peer:
         for value in self.session.get_inputs():
             if value.name == "state":
                 self.feed[value.name] = np.zeros((2, 1, 128), np.float32)
+            elif value.type == "tensor(int64)" and value.shape:
+                self.feed[value.name] = tokens(value.name, shape)
             elif value.type == "tensor(int64)":
                 self.feed[value.name] = np.array(16000, np.int64)
             else:
@@ -147,7 +172,7 @@ def opening(name, path, shape, ours):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("ours", "silero", "ppocr", "cache"):
+    for name in ("ours", "silero", "ppocr", "minilm", "cache"):
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="models whose name has one of these in it")
@@ -166,6 +191,10 @@ def main():
         ("text recognition, 48 x 320", os.path.join(arguments.ppocr, "ch_PP-OCRv4_rec_infer.onnx"), (1, 3, 48, 320),
          None),
     ]
+    floats, codes = transformer(arguments.minilm, arguments.cache)
+    for batch, length in ((1, 16), (1, 128), (8, 64)):
+        models.append((f"sentences, {batch} x {length}", floats, (batch, length), None))
+        models.append((f"sentences, {batch} x {length}, int8", codes, (batch, length), None))
     print(f"general graphs, one thread, least of {arguments.rounds} interleaved rounds")
     print(f"{'model':<34}{'ours':>9}{'peer':>9}    {'ratio':>8}{'on cpu':>8}  {'bar':<5}{'difference':>10}")
     rows = []

@@ -26,4 +26,5 @@ else
 fi
 exec "$python" tests/bench/graphs.py --ours "$FORESHORE_BUILD/tests/bench/bench_graphs" \
   --silero "$(scripts/fetch.sh path silero)" --ppocr "$(scripts/fetch.sh path ppocr)" \
+  --minilm "$(scripts/fetch.sh path model)" \
   --cache "$FORESHORE_CACHE/bench-graphs" "$@"

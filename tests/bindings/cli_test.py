@@ -745,6 +745,20 @@ class VectorTest(CommandLineTest):
                    says="image_tensor options: not valid JSON")
         self.fails("model", "quantize", self.db, "scratch", *common, "x", says="found 0")
 
+    def test_what_of_a_graph_runs_as_one_step_is_shown(self):
+        for name, function in (("plain", "Abs"), ("fused", "Relu")):
+            self.ok("model", "add", self.db, name, self.write_bytes(f"{name}.onnx", scratch_onnx(function)))
+        self.assertEqual(self.ok_json("model", "show", self.db, "fused")["fusions"], "1 activation")
+        self.assertIn("1 activation", self.ok("model", "show", self.db, "fused"))
+        self.assertNotIn("fusions", self.ok_json("model", "show", self.db, "plain"))
+        self.import_lines("points", [{"id": "a", "x": [[[[0, 1], [2, 3]]]]}])
+        plan = self.ok("sql", self.db, "EXPLAIN QUERY PLAN SELECT predict('fused', x) FROM points")
+        self.assertIn("PREDICT by fused", plan)
+        self.assertIn(", fused: 1 activation", plan)
+        plan = self.ok("sql", self.db, "EXPLAIN QUERY PLAN SELECT predict('plain', x) FROM points")
+        self.assertIn("PREDICT by plain", plan)
+        self.assertNotIn("fused:", plan)
+
     def test_the_sources_of_vectors_are_listed(self):
         version = self.ok_json("model", "add", self.db, "tiny", TINY)["version"]
         self.ok("index", "create", self.db, "points", "embedding", "--vector", "--model", "tiny", "--source", "text")

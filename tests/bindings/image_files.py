@@ -30,11 +30,11 @@ def _value(field, name, sizes):
     return _block(field, _block(1, name), _block(2, _block(1, _number(1, 1), _block(2, *dims))))
 
 
-def scratch_onnx():
+def scratch_onnx(function="Abs"):
     """The largest |Laplacian| of a grey image [1, 1, height, width]: smooth surfaces give little, a scratch much."""
     weights = struct.pack("<9f", 0, -1, 0, -1, 4, -1, 0, -1, 0)
     tensor = _block(5, *(_number(1, size) for size in (1, 1, 3, 3)), _number(2, 1), _block(8, "w"), _block(9, weights))
-    graph = _block(7, _node("Conv", ["x", "w"], "edges"), _node("Abs", ["edges"], "all"),
+    graph = _block(7, _node("Conv", ["x", "w"], "edges"), _node(function, ["edges"], "all"),
                    _node("GlobalMaxPool", ["all"], "most"), _node("Flatten", ["most"], "y"), _block(2, "scratch"), tensor,
                    _value(11, "x", [1, 1, None, None]), _value(12, "y", [1, 1]))
     return _number(1, 8) + graph + _block(8, _block(1, ""), _number(2, 13))

@@ -317,8 +317,9 @@ class Database {
   // Imports, quantizes and activates a model in one transaction; the same content again is a no-op.
   Result<ModelInfo> AddModel(const std::string& name, const std::string& path, const ModelImportOptions& options = {});
   Result<std::vector<ModelInfo>> ListModels();
-  Result<ModelInfo> GetModel(const std::string& name);  // kNotFound
-  Status RemoveModel(const std::string& name);          // kConflict where an index uses it.
+  Result<ModelInfo> GetModel(const std::string& name);       // kNotFound
+  Result<ModelInfo> DescribeModel(const std::string& name);  // The same, and `fusions` of a complete graph.
+  Status RemoveModel(const std::string& name);               // kConflict where an index uses it.
   // Makes of a text model in f32 or int8 a smaller one under the name `as`, calibrated and judged on documents. Where
   // it falls short the report says so, and nothing is kept. kInvalidArgument where there is too little text, or a
   // number is not finite.

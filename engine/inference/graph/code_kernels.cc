@@ -51,41 +51,57 @@ void Map(const std::uint8_t* in, std::size_t count, const std::uint8_t* table, s
   for (std::size_t i = 0; i < count; ++i) out[i] = table[in[i]];
 }
 
+// Of the weights alone: a multiple of 16, as the period is.
+std::size_t CodeBytes(const CodeKernels& kernels, std::size_t taps, std::size_t period) {
+  const std::size_t group = kernels.depthwise_taps;
+  return period * ((taps + group - 1) / group) * group * kernels.depthwise_weight_bytes;
+}
+
 }  // namespace
+
+std::size_t DepthwiseCodeBytes(const CodeKernels& kernels, std::size_t taps, std::size_t period) {
+  return CodeBytes(kernels, taps, period) + period * (sizeof(std::int32_t) + sizeof(float));
+}
+
+DepthwiseCodeWeights DepthwiseCodesIn(const CodeKernels& kernels, std::size_t taps, std::size_t period,
+                                      const std::byte* memory) {
+  const std::size_t code_bytes = CodeBytes(kernels, taps, period);
+  const auto* biases = reinterpret_cast<const std::int32_t*>(memory + code_bytes);
+  return {period,
+          {reinterpret_cast<const std::uint8_t*>(memory), code_bytes},
+          {biases, period},
+          {reinterpret_cast<const float*>(biases + period), period}};
+}
 
 // Vectors are unpacked in lanes of 16 bytes: register j holds, of each lane, elements 4j..4j+3, so that packing them
 // again restores the order.
-DepthwiseCodeWeights PackDepthwise(const CodeKernels& kernels, const std::int8_t* weights, std::size_t channels,
-                                   std::size_t taps, std::size_t period, const std::int32_t* biases,
-                                   const float* factors) {
+void PackDepthwise(const CodeKernels& kernels, const std::int8_t* weights, std::size_t channels, std::size_t taps,
+                   std::size_t period, const std::int32_t* biases, const float* factors, std::byte* memory) {
   const std::size_t block = kernels.depthwise_block;
   const std::size_t group = kernels.depthwise_taps;
   const std::size_t lanes = block / kCodeBlock;
   const std::size_t group_count = (taps + group - 1) / group;
-  DepthwiseCodeWeights packed;
-  packed.period = period;
-  packed.codes.resize(period * group_count * group * kernels.depthwise_weight_bytes);
-  packed.biases.resize(period);
-  packed.factors.resize(period);
+  auto* codes = reinterpret_cast<std::uint8_t*>(memory);
+  auto* packed_biases = reinterpret_cast<std::int32_t*>(memory + CodeBytes(kernels, taps, period));
+  auto* packed_factors = reinterpret_cast<float*>(packed_biases + period);
   for (std::size_t first = 0; first < period; first += block) {
     for (std::size_t place = 0; place < block; ++place) {
       // Element of the vector that comes at `place`: register, lane, quarter.
       const std::size_t element = place / (4 * lanes) * 4 + place / 4 % lanes * 16 + place % 4;
       const std::size_t channel = (first + element) % channels;
       // In a period of the block alone what lies behind the channels is not used.
-      packed.biases[first + place] = biases[channel];
-      packed.factors[first + place] = factors[channel];
+      packed_biases[first + place] = biases[channel];
+      packed_factors[first + place] = factors[channel];
       for (std::size_t t = 0; t < taps; ++t) {
         const std::size_t at = ((first * group_count + t / group * block) + place) * group + t % group;
         if (kernels.depthwise_weight_bytes == 1) {
-          packed.codes[at] = static_cast<std::uint8_t>(weights[channel * taps + t]);
+          codes[at] = static_cast<std::uint8_t>(weights[channel * taps + t]);
         } else {
-          reinterpret_cast<std::int16_t*>(packed.codes.data())[at] = weights[channel * taps + t];
+          reinterpret_cast<std::int16_t*>(codes)[at] = weights[channel * taps + t];
         }
       }
     }
   }
-  return packed;
 }
 
 const CodeKernels& CodeKernelsScalar() {

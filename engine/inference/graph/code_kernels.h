@@ -12,7 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "storage/base/cpu.h"
 
@@ -52,10 +52,10 @@ struct CodeProduct {
 // Weights of a depthwise convolution, repeated so that vectors may begin at any multiple of the block: of a row of
 // outputs [x][channel], element i has the weights of i mod period.
 struct DepthwiseCodeWeights {
-  std::size_t period = 0;            // A multiple of the block and of the channels, or of the block alone (one pixel).
-  std::vector<std::uint8_t> codes;   // As the level's kernel reads them.
-  std::vector<std::int32_t> biases;  // [period], in the order of codes.
-  std::vector<float> factors;
+  std::size_t period = 0;  // A multiple of the block and of the channels, or of the block alone (one pixel).
+  std::span<const std::uint8_t> codes;   // As the level's kernel reads them.
+  std::span<const std::int32_t> biases;  // [period], in the order of codes.
+  std::span<const float> factors;
 };
 
 // out[i] = Σ taps[t][i] · weight[t][i mod period], for `count` elements. 64 bytes behind the last one of each tap are
@@ -104,10 +104,13 @@ struct CodeKernels {
   void (*to_codes)(const std::int32_t* sums, std::size_t count, const CodeColumns& columns, std::uint8_t* out);
 };
 
-// weights [channels][taps]; per channel a bias and a factor. `period` as above.
-DepthwiseCodeWeights PackDepthwise(const CodeKernels& kernels, const std::int8_t* weights, std::size_t channels,
-                                   std::size_t taps, std::size_t period, const std::int32_t* biases,
-                                   const float* factors);
+// What such weights take, and those that lie in this memory. `period` as above.
+std::size_t DepthwiseCodeBytes(const CodeKernels& kernels, std::size_t taps, std::size_t period);
+DepthwiseCodeWeights DepthwiseCodesIn(const CodeKernels& kernels, std::size_t taps, std::size_t period,
+                                      const std::byte* memory);
+// Puts them there: weights [channels][taps]; per channel a bias and a factor.
+void PackDepthwise(const CodeKernels& kernels, const std::int8_t* weights, std::size_t channels, std::size_t taps,
+                   std::size_t period, const std::int32_t* biases, const float* factors, std::byte* memory);
 
 // The kernels for `level`, or the best ones below it that this build has.
 const CodeKernels& CodeKernelsFor(CpuLevel level);

@@ -17,6 +17,8 @@ constexpr std::uint64_t kHeaderCrcOffset = 124;
 constexpr std::uint64_t kEntryBytes = 24;
 constexpr std::uint32_t kBlocksMax = 1U << 20;
 constexpr std::uint64_t kAlignment = AlignedBytes::kAlignment;
+// Below this a block is not worth giving up: what decides while a graph is built is mostly small.
+constexpr std::uint64_t kGivenUpBytesMin = 4'096;
 
 Status Corrupt(const std::string& what) {
   return Status::Corruption("packed graph: " + what);
@@ -83,12 +85,14 @@ Result<std::shared_ptr<ConstantStore>> ConstantStore::Open(Bytes packed, const P
     const char* entry = packed.data() + kHeaderBytes + i * kEntryBytes;
     const auto offset = LoadFixed<std::uint64_t>(entry + 8);
     const auto size_bytes = LoadFixed<std::uint64_t>(entry + 16);
-    if (offset % kAlignment != 0 || offset > packed.size() || size_bytes > packed.size() - offset) {
+    if (offset != 0 && (offset % kAlignment != 0 || offset > packed.size() || size_bytes > packed.size() - offset)) {
       return Corrupt("block " + std::to_string(i) + " lies at " + std::to_string(offset) + " with " +
                      std::to_string(size_bytes) + " bytes, the file has " + std::to_string(packed.size()));
     }
-    store->entries_.push_back(
-        {LoadFixed<std::uint64_t>(entry), reinterpret_cast<const std::byte*>(packed.data()) + offset, size_bytes});
+    const bool is_there = offset != 0;
+    store->entries_.push_back({LoadFixed<std::uint64_t>(entry),
+                               is_there ? reinterpret_cast<const std::byte*>(packed.data()) + offset : nullptr,
+                               size_bytes});
   }
   return store;
 }
@@ -111,11 +115,27 @@ Result<ConstantStore::Block> ConstantStore::Take(std::string_view what, std::uin
   return block;
 }
 
+std::uint64_t ConstantStore::GiveUp(std::unordered_set<const std::byte*>& blocks) {
+  std::unordered_set<const std::byte*> gone;
+  std::uint64_t given_up_bytes = 0;
+  for (std::size_t i = 0; !is_packed_ && i < entries_.size(); ++i) {
+    Entry& entry = entries_[i];
+    if (entry.size_bytes < kGivenUpBytesMin || !blocks.contains(entry.data)) continue;
+    gone.insert(entry.data);
+    given_up_bytes += entry.size_bytes;
+    entry.data = nullptr;
+    owned_[i] = AlignedBytes();
+  }
+  blocks = std::move(gone);
+  return given_up_bytes;
+}
+
 ByteString ConstantStore::Pack(const PackedGraphKey& key) const {
   std::uint64_t end = AlignedBytes::RoundUp(kHeaderBytes + entries_.size() * kEntryBytes);
   std::vector<std::uint64_t> offsets;
   for (const Entry& entry : entries_) {
-    offsets.push_back(end);
+    offsets.push_back(entry.data != nullptr ? end : 0);
+    if (entry.data == nullptr) continue;
     end = AlignedBytes::RoundUp(end + entry.size_bytes);
   }
   ByteString packed(end, '\0');
@@ -124,7 +144,8 @@ ByteString ConstantStore::Pack(const PackedGraphKey& key) const {
     AppendFixed(table, entries_[i].label);
     AppendFixed(table, offsets[i]);
     AppendFixed(table, entries_[i].size_bytes);
-    if (entries_[i].size_bytes > 0) std::memcpy(packed.data() + offsets[i], entries_[i].data, entries_[i].size_bytes);
+    if (entries_[i].data == nullptr || entries_[i].size_bytes == 0) continue;
+    std::memcpy(packed.data() + offsets[i], entries_[i].data, entries_[i].size_bytes);
   }
   std::memcpy(packed.data() + kHeaderBytes, table.data(), table.size());
   const ByteString header = HeaderOf(key, end, entries_.size(), Crc32c(Bytes(packed).substr(kHeaderBytes)));

@@ -79,6 +79,7 @@ Result<Graph> Graph::Build(std::string_view file, OnnxModel model, const GraphLi
   }
   FORESHORE_RETURN_IF_ERROR(graph.CheckNodes());
   FORESHORE_RETURN_IF_ERROR(graph.FoldConstants());
+  graph.GiveUpSpent();
   if (graph.constants_->is_packed()) {
     if (!graph.constants_->is_used_up()) {
       return Status::Corruption(graph.file_ + ": the packed graph has more blocks than building the graph takes");
@@ -370,7 +371,54 @@ Status Graph::Run(const GraphStep& step, std::span<const TensorRef> inputs, std:
   return status.ok() ? status : status.WithContext(file_ + ": " + Describe(*step.node));
 }
 
+void Graph::Spend(ValueIndex value) {
+  // What several steps of the file use may have been read to decide something.
+  if (value == kNoValue || (value < use_counts_.size() && use_counts_[value] > 1)) return;
+  if (values_[value].is_constant && values_[value].data != nullptr) spent_.push_back(value);
+}
+
+void Graph::CollectSpent(std::unordered_set<const std::byte*>& spent,
+                         std::unordered_set<const std::byte*>& read) const {
+  for (const ValueIndex value : spent_) spent.insert(values_[value].data);
+  for (const GraphStep& step : steps_) {
+    for (std::size_t i = 0; i < step.inputs.size(); ++i) {
+      const bool is_read = step.inputs[i] != kNoValue && (step.kernel == nullptr || !step.kernel->Holds(i));
+      if (is_read) read.insert(values_[step.inputs[i]].data);
+    }
+    for (const GraphBranch& branch : step.branches) branch.graph->CollectSpent(spent, read);
+  }
+  for (const GraphPort& output : outputs_) read.insert(values_[output.value].data);
+}
+
+void Graph::ForgetSpent(const std::unordered_set<const std::byte*>& spent) {
+  for (GraphValue& value : values_) {
+    if (value.is_constant && spent.contains(value.data)) value.data = nullptr;
+  }
+  for (GraphStep& step : steps_) {
+    for (const GraphBranch& branch : step.branches) branch.graph->ForgetSpent(spent);
+  }
+  spent_.clear();
+  use_counts_.clear();
+}
+
+void Graph::GiveUpSpent() {
+  std::unordered_set<const std::byte*> spent;
+  std::unordered_set<const std::byte*> read;
+  CollectSpent(spent, read);
+  std::erase_if(spent, [&](const std::byte* data) { return read.contains(data); });
+  const std::uint64_t given_up_bytes = constants_->GiveUp(spent);
+  constant_bytes_ -= std::min(constant_bytes_, given_up_bytes);
+  ForgetSpent(spent);
+}
+
 Status Graph::FoldConstants() {
+  use_counts_.assign(values_.size(), 0);
+  for (const GraphStep& step : steps_) {
+    for (const ValueIndex input : step.inputs) {
+      if (input != kNoValue) ++use_counts_[input];
+    }
+  }
+  for (const GraphPort& output : outputs_) ++use_counts_[output.value];
   std::vector<GraphStep> rest;
   for (GraphStep& step : steps_) {
     bool is_folded = false;
@@ -457,6 +505,10 @@ Status Graph::Fold(const GraphStep& step, bool& is_folded) {
     is_made = is_made && room == nullptr;
   }
   is_folded = true;
+  // A DequantizeLinear is folded after its codes were looked at.
+  if (kernels_ != nullptr && step.op->name != "DequantizeLinear") {
+    for (const ValueIndex input : step.inputs) Spend(input);
+  }
   return is_made ? Status::Ok() : Run(step, refs, outputs);
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/inference/graph/constant_store.h"
@@ -36,7 +37,7 @@ struct GraphValue {
   std::string_view name;
   bool is_constant = false;
   TensorInfo info;                  // Of a constant.
-  const std::byte* data = nullptr;  // Of a constant.
+  const std::byte* data = nullptr;  // Of a constant; null where only kernels read it, as they have packed it.
 };
 
 class Graph;
@@ -123,6 +124,11 @@ class Graph {
   Status Fold(const GraphStep& step, bool& is_folded);
   // Makes the value a constant. Returns where its bytes go; null where they are there.
   Result<std::byte*> Keep(std::string_view what, TensorInfo info, GraphValue& value);
+  // The constant has been read for the last time, unless a step reads it still.
+  void Spend(ValueIndex value);
+  void CollectSpent(std::unordered_set<const std::byte*>& spent, std::unordered_set<const std::byte*>& read) const;
+  void ForgetSpent(const std::unordered_set<const std::byte*>& spent);
+  void GiveUpSpent();
 
   std::string file_;
   std::int64_t opset_ = 0;
@@ -133,6 +139,8 @@ class Graph {
   std::vector<GraphPort> inputs_;
   std::vector<GraphPort> outputs_;
   std::vector<const OnnxTensor*> unsupported_;  // Initializers of types that no operator takes; only while building.
+  std::vector<std::size_t> use_counts_;         // By value of the file; only while building.
+  std::vector<ValueIndex> spent_;               // The same.
   std::shared_ptr<ConstantStore> constants_;    // Shared with the graphs inside nodes.
   std::vector<std::unique_ptr<OnnxNode>> made_nodes_;  // Of steps that stand for several nodes of the file.
   const VectorKernels* kernels_ = nullptr;

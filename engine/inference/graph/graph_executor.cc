@@ -1,6 +1,7 @@
 #include "engine/inference/graph/graph_executor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -164,8 +165,17 @@ Result<std::vector<OwnedTensor>> GraphExecutor::RunWithin(std::span<const Tensor
     if (value.place == Place::kConstant) state.values[i] = {&value.info, value.data};
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) state.values[graph_.inputs()[i].value] = inputs[i];
+  if (step_times_ns_ != nullptr) step_times_ns_->assign(graph_.steps().size(), 0);
   for (std::size_t i = 0; i < graph_.steps().size(); ++i) {
-    if (!plan_->is_done[i]) FORESHORE_RETURN_IF_ERROR(RunStep(i, state));
+    if (plan_->is_done[i]) continue;
+    if (step_times_ns_ == nullptr) {
+      FORESHORE_RETURN_IF_ERROR(RunStep(i, state));
+      continue;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    FORESHORE_RETURN_IF_ERROR(RunStep(i, state));
+    const auto spent = std::chrono::steady_clock::now() - start;
+    (*step_times_ns_)[i] = std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
   }
   return CopyOutputs(state);
 }

@@ -9,6 +9,7 @@
 #include "engine/inference/graph/attention.h"
 #include "engine/inference/graph/dynamic_product.h"
 #include "engine/inference/graph/operators_codes.h"
+#include "engine/inference/graph/operators_last.h"
 
 namespace foreshore::graph {
 
@@ -20,6 +21,7 @@ Status GraphOptimiser::Run() {
     if (!is_dead_[i]) FuseGelu(i);
     if (!is_dead_[i]) FuseHardSwish(i);
     if (!is_dead_[i]) FuseSilu(i);
+    if (!is_dead_[i]) FORESHORE_RETURN_IF_ERROR(FuseGateSum(i));
     if (!is_dead_[i]) FuseDynamicProduct(i);
   }
   RemoveUnused();
@@ -32,6 +34,7 @@ Status GraphOptimiser::Run() {
   FORESHORE_RETURN_IF_ERROR(FoldConvs());
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) FORESHORE_RETURN_IF_ERROR(FoldBeforeConv(i));
   RemoveUnused();
+  FORESHORE_RETURN_IF_ERROR(LayOutFloats());
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
     if (!is_dead_[i]) FORESHORE_RETURN_IF_ERROR(AttachKernel(i));
   }
@@ -43,7 +46,8 @@ Status GraphOptimiser::FoldConvs() {
   is_dead_.assign(graph_.steps_.size(), false);
   CountUses();
   for (std::size_t i = 0; i < graph_.steps_.size(); ++i) {
-    if (!is_dead_[i] && graph_.steps_[i].op->name == "Conv") FORESHORE_RETURN_IF_ERROR(FoldIntoConv(i));
+    const std::string_view name = graph_.steps_[i].op->name;
+    if (!is_dead_[i] && (name == "Conv" || name == "ConvTranspose")) FORESHORE_RETURN_IF_ERROR(FoldIntoConv(i));
   }
   RemoveUnused();
   return Status::Ok();
@@ -187,7 +191,9 @@ Status GraphOptimiser::FoldIntoConv(std::size_t index) {
     return Status::Ok();
   }
   const TensorInfo info = weights->info;
-  const std::int64_t channels = info.shape[0];
+  const bool is_transposed = conv.op->name == "ConvTranspose";
+  if (is_transposed && conv.node->IntAttribute("group", 1) != 1) return Status::Ok();
+  const std::int64_t channels = info.shape[is_transposed ? 1 : 0];
   const bool has_bias = conv.inputs.size() > 2 && conv.inputs[2] != kNoValue;
   const GraphValue* bias = has_bias ? ConstantFloats(conv.inputs[2]) : nullptr;
   if (has_bias && (bias == nullptr || bias->info.shape != Shape{channels})) return Status::Ok();
@@ -232,14 +238,15 @@ Status GraphOptimiser::FoldIntoConv(std::size_t index) {
     is_changed = true;
   }
   if (!is_changed) return Status::Ok();
-  const std::int64_t inner = InnerCount(info.shape, 1);
+  const std::int64_t inner = InnerCount(info.shape, is_transposed ? 2 : 1);
   // Values move when one is added; their bytes do not.
   const auto* old_weights = reinterpret_cast<const float*>(weights->data);
   const auto* bias_data = bias != nullptr ? reinterpret_cast<const float*>(bias->data) : nullptr;
+  graph_.Spend(conv.inputs[1]);
   FORESHORE_ASSIGN_OR_RETURN(const NewConstant scaled, AddRoom(info));
   auto* new_weights = reinterpret_cast<float*>(scaled.room);
-  for (std::int64_t i = 0; new_weights != nullptr && i < channels * inner; ++i) {
-    new_weights[i] = old_weights[i] * map.factor[static_cast<std::size_t>(i / inner)];
+  for (std::int64_t i = 0; new_weights != nullptr && i < ElementCount(info.shape); ++i) {
+    new_weights[i] = old_weights[i] * map.factor[static_cast<std::size_t>(i / inner % channels)];
   }
   for (std::size_t c = 0; c < map.offset.size(); ++c) {
     if (bias_data != nullptr) map.offset[c] += bias_data[c] * map.factor[c];
@@ -285,7 +292,7 @@ std::optional<Activation> GraphOptimiser::ActivationOf(const GraphStep& step) co
 // before makes.
 struct GraphOptimiser::Tail {
   TensorRef bias;
-  Activation activation;
+  Finish finish;
   bool has_row = false;
   ValueIndex output = kNoValue;
   std::vector<std::size_t> taken;
@@ -307,9 +314,29 @@ void GraphOptimiser::FollowActivation(Tail& tail) const {
   if (next == kNoStep || graph_.steps_[next].inputs[0] != tail.output) return;
   const auto activation = ActivationOf(graph_.steps_[next]);
   if (!activation) return;
-  tail.activation = *activation;
+  tail.finish.activation = *activation;
   tail.output = graph_.steps_[next].outputs[0];
   tail.taken.push_back(next);
+}
+
+// Numbers that are multiplied and added, one after the other.
+void GraphOptimiser::FollowNumbers(Tail& tail) const {
+  while (true) {
+    const std::size_t next = SoleUser(tail.output);
+    if (next == kNoStep) return;
+    const std::string_view name = graph_.steps_[next].op->name;
+    const ValueIndex other = OtherInput(next, tail.output);
+    const auto number = Scalar(other);
+    if (!number || graph_.values_[other].info.shape.size() > 4 || (name != "Mul" && name != "Add")) return;
+    if (name == "Add") {
+      tail.finish.shift += *number;
+    } else {
+      tail.finish.scale *= *number;
+      tail.finish.shift *= *number;
+    }
+    tail.output = graph_.steps_[next].outputs[0];
+    tail.taken.push_back(next);
+  }
 }
 
 namespace {
@@ -333,6 +360,8 @@ constexpr KernelOf kKernels[] = {{"Attention", MakeAttentionKernel, true},
                                  {"MatMul", MakeMatrixKernel, false},
                                  {"Gemm", MakeMatrixKernel, false},
                                  {"Conv", MakeConvKernel, false},
+                                 {"LastConv", MakeLastConvKernel, false},
+                                 {"LastConvTranspose", MakeLastConvTransposeKernel, false},
                                  {"ConvTranspose", MakeConvTransposeKernel, false}};
 
 }  // namespace
@@ -344,15 +373,17 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
                                       [&](const KernelOf& candidate) { return candidate.op == name; });
   if (kind == std::end(kKernels)) return Status::Ok();
   std::vector<TensorRef> refs;
+  std::uint32_t constant_inputs = 0;
   for (const ValueIndex input : step.inputs) {
     TensorRef& ref = refs.emplace_back();
     if (input == kNoValue) continue;
     const GraphValue& value = graph_.values_[input];
     ref = {&value.info, value.is_constant ? value.data : nullptr};
+    if (value.is_constant && refs.size() <= 32) constant_inputs |= std::uint32_t{1} << (refs.size() - 1);
   }
   Tail tail;
   tail.output = step.outputs[0];
-  const bool is_constant = refs[1].data != nullptr && refs[1].info->type == OnnxType::kFloat;
+  const bool is_constant = (constant_inputs & 2U) != 0 && refs[1].info->type == OnnxType::kFloat;
   if (name == "Gemm" && refs.size() > 2 && refs[2].info != nullptr) {
     // A column, a matrix or a number, and one that is scaled, are left to the operator.
     const bool flips = step.node->IntAttribute("transB", 0) != 0;
@@ -364,16 +395,20 @@ Status GraphOptimiser::AttachKernel(std::size_t index) {
   }
   if (is_constant && name == "MatMul" && refs[1].info->shape.size() == 2) FollowRow(step, tail);
   if (is_constant && !kind->has_no_tail) FollowActivation(tail);
-  const KernelSource source{*step.node, graph_.opset_,     refs, *graph_.kernels_, tail.activation,
-                            tail.bias,  *graph_.constants_};
+  if (is_constant && name.starts_with("Last")) FollowNumbers(tail);
+  const KernelSource source{*step.node, graph_.opset_,      refs,           *graph_.kernels_, tail.finish,
+                            tail.bias,  *graph_.constants_, constant_inputs};
   FORESHORE_ASSIGN_OR_RETURN(auto kernel, kind->make(source, BytesLeft()));
   if (kernel == nullptr) return Status::Ok();
   for (const std::size_t taken : tail.taken) is_dead_[taken] = true;
   if (tail.has_row) graph_.fusions_.Add(Fusion::kBias);
-  if (tail.activation.kind != Unary::kNone) graph_.fusions_.Add(Fusion::kActivation);
+  if (tail.finish.activation.kind != Unary::kNone) graph_.fusions_.Add(Fusion::kActivation);
   step.outputs[0] = tail.output;
   makers_[tail.output] = index;
   graph_.constant_bytes_ += kernel->held_bytes();
+  for (std::size_t i = 0; i < step.inputs.size(); ++i) {
+    if (kernel->Holds(i)) graph_.Spend(step.inputs[i]);
+  }
   step.kernel = std::move(kernel);
   return Status::Ok();
 }

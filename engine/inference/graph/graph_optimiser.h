@@ -17,6 +17,8 @@
 
 namespace foreshore::graph {
 
+class LastLayout;
+
 class GraphOptimiser {
  public:
   explicit GraphOptimiser(Graph& graph) : graph_(graph) {}
@@ -68,6 +70,16 @@ class GraphOptimiser {
   void FuseTables();
   bool IsLastConv(const GraphStep& step) const;
 
+  // graph_optimiser_floats.cc.
+  Status FuseGateSum(std::size_t index);
+  Status LayOutFloats();
+  Status LayOutFloat(GraphStep& step, LastLayout& layout);
+  bool IsFloatConv(const GraphStep& step) const;
+  bool IsFloatSpread(const GraphStep& step) const;
+  ValueIndex ByChannel(ValueIndex constant);
+  Status PushResize(const GraphStep& step, ValueIndex last, LastLayout& layout);
+  Result<bool> PushNormalisation(const GraphStep& step, ValueIndex last, LastLayout& layout);
+
   // graph_optimiser_patterns.cc. Each looks whether the step at `index` ends its pattern and puts one step in its
   // place.
   void FuseLayerNorm(std::size_t index);
@@ -75,6 +87,7 @@ class GraphOptimiser {
   bool IsGeluTanh(ValueIndex value, ValueIndex x) const;
   void FuseHardSwish(std::size_t index);
   void FuseSilu(std::size_t index);
+  bool IsTimesOne(ValueIndex value, ValueIndex x) const;
   void FuseResidual(std::size_t index);
   // graph_optimiser_products.cc.
   void FuseDynamicProduct(std::size_t index);
@@ -126,6 +139,7 @@ class GraphOptimiser {
   struct Tail;
   void FollowRow(const GraphStep& step, Tail& tail) const;
   void FollowActivation(Tail& tail) const;
+  void FollowNumbers(Tail& tail) const;
   std::optional<Activation> ActivationOf(const GraphStep& step) const;
 
   void CountUses();

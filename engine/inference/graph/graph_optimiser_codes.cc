@@ -55,10 +55,7 @@ std::vector<float> GraphOptimiser::FloatsOf(ValueIndex value) const {
   const GraphValue& zeros = *Constant(inputs[2]);
   if (codes == nullptr || !scale || Count(zeros) != 1) return {};
   if (codes->info.type != OnnxType::kUint8 && codes->info.type != OnnxType::kInt8) return {};
-  const auto number = [&](std::byte code) {
-    const auto bits = static_cast<std::uint8_t>(code);
-    return codes->info.type == OnnxType::kInt8 ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
-  };
+  const auto number = [&](std::byte code) { return CodeValue(code, codes->info.type); };
   std::vector<float> values;
   for (std::int64_t i = 0; i < Count(*codes); ++i) {
     values.push_back(static_cast<float>(number(codes->data[i]) - number(zeros.data[0])) * *scale);
@@ -69,8 +66,7 @@ std::vector<float> GraphOptimiser::FloatsOf(ValueIndex value) const {
 bool GraphOptimiser::IsWithin(const Activation& activation, float scale, const GraphValue& zero) {
   if (activation.kind != Unary::kClip) return false;
   const bool is_signed = zero.info.type == OnnxType::kInt8;
-  const auto bits = static_cast<std::uint8_t>(zero.data[0]);
-  const float at = is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+  const auto at = static_cast<float>(CodeValue(zero.data[0], zero.info.type));
   const float low = ((is_signed ? -128.0F : 0.0F) - at) * scale;
   const float high = ((is_signed ? 127.0F : 255.0F) - at) * scale;
   return low >= activation.a - scale / 2 && high <= activation.b + scale / 2;

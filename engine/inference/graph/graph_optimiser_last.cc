@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/inference/graph/graph_optimiser.h"
+#include "engine/inference/graph/last_layout.h"
 #include "engine/inference/graph/operators_codes.h"
 
 namespace foreshore::graph {
@@ -13,77 +14,6 @@ namespace {
 bool IsType(const GraphValue* value, OnnxType type) {
   return value != nullptr && value->info.type == type;
 }
-
-// Makes the steps anew, in their order.
-class LastLayout {
- public:
-  LastLayout(std::vector<GraphValue>& values, std::vector<std::unique_ptr<OnnxNode>>& nodes)
-      : values_(values), nodes_(nodes) {}
-
-  std::vector<GraphStep> TakeSteps() { return std::move(steps_); }
-
-  // The value in channels-last layout, kNoValue where it has none yet.
-  ValueIndex LastOf(ValueIndex value) const {
-    const auto found = last_.find(value);
-    return found == last_.end() ? kNoValue : found->second;
-  }
-  ValueIndex TurnToLast(ValueIndex value, const OnnxNode& reason) {
-    const ValueIndex last = NewValue(value);
-    Push(CodesToLastOperator(), reason, {value}, last, nullptr);
-    is_there_.push_back(value);
-    return last;
-  }
-  // The step over values in channels-last layout, with what the node says beside its inputs.
-  void Push(const GraphStep& step, const Operator& op, std::vector<ValueIndex> inputs, bool is_marked) {
-    const ValueIndex last = NewValue(step.outputs[0]);
-    OnnxNode& node = Push(op, *step.node, std::move(inputs), last, step.node);
-    if (is_marked) {
-      OnnxAttribute& mark = node.attributes.emplace_back();
-      mark.name = "last";
-      mark.i = 1;
-    }
-  }
-  void Keep(GraphStep step) {
-    for (const ValueIndex input : step.inputs) NeedFirst(input, *step.node);
-    steps_.push_back(std::move(step));
-  }
-  void NeedFirst(ValueIndex value, const OnnxNode& reason) {
-    if (value == kNoValue || LastOf(value) == kNoValue) return;
-    if (std::find(is_there_.begin(), is_there_.end(), value) != is_there_.end()) return;
-    Push(CodesToFirstOperator(), reason, {LastOf(value)}, value, nullptr);
-    is_there_.push_back(value);
-  }
-
- private:
-  ValueIndex NewValue(ValueIndex first) {
-    const auto last = static_cast<ValueIndex>(values_.size());
-    const std::string_view name = values_[first].name;
-    values_.emplace_back().name = name;
-    last_[first] = last;
-    return last;
-  }
-  OnnxNode& Push(const Operator& op, const OnnxNode& reason, std::vector<ValueIndex> inputs, ValueIndex output,
-                 const OnnxNode* attributes) {
-    OnnxNode& node = *nodes_.emplace_back(std::make_unique<OnnxNode>());
-    node.name = reason.name;
-    node.op_type = op.name;
-    node.outputs = reason.outputs;
-    if (attributes != nullptr) node.attributes = attributes->attributes;
-    GraphStep& step = steps_.emplace_back();
-    step.node = &node;
-    step.op = &op;
-    step.node_input_count = inputs.size();
-    step.inputs = std::move(inputs);
-    step.outputs = {output};
-    return node;
-  }
-
-  std::vector<GraphValue>& values_;
-  std::vector<std::unique_ptr<OnnxNode>>& nodes_;
-  std::vector<GraphStep> steps_;
-  std::unordered_map<ValueIndex, ValueIndex> last_;
-  std::vector<ValueIndex> is_there_;  // Of those that have a last layout: what is there in the other one too.
-};
 
 }  // namespace
 
@@ -135,21 +65,26 @@ void GraphOptimiser::LayOutLast() {
     std::vector<ValueIndex> inputs = step.inputs;
     if (IsLastConv(step)) {
       inputs[0] = last != kNoValue ? last : layout.TurnToLast(step.inputs[0], *step.node);
-      layout.Push(step, CodeConvOperator(), std::move(inputs), false);
+      layout.Push(step, CodeConvOperator(), std::move(inputs));
     } else if (last != kNoValue &&
                (name == "CodeMap" || name == "CodeScale" || name == "CodeMean" || name == "CodeMax")) {
       inputs[0] = last;
       if (name == "CodeMax" && inputs.size() > 1) {
         // Once for each code, not for each window that sees it; the convolution before may take it.
-        layout.Push(step, CodeMapOperator(), inputs, false);
+        layout.Push(step, CodeMapOperator(), inputs);
         inputs = {layout.LastOf(step.outputs[0])};
       }
-      layout.Push(step, *step.op, std::move(inputs), name != "CodeMap");
+      OnnxNode& node = layout.Push(step, *step.op, std::move(inputs));
+      if (name != "CodeMap") {
+        OnnxAttribute& mark = node.attributes.emplace_back();
+        mark.name = "last";
+        mark.i = 1;
+      }
     } else if (last != kNoValue && (name == "CodeAdd" || name == "CodeMul") &&
                layout.LastOf(step.inputs[3]) != kNoValue) {
       inputs[0] = last;
       inputs[3] = layout.LastOf(step.inputs[3]);
-      layout.Push(step, *step.op, std::move(inputs), false);
+      layout.Push(step, *step.op, std::move(inputs));
     } else {
       layout.Keep(std::move(step));
     }

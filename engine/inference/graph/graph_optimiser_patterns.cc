@@ -1,4 +1,5 @@
 // Nodes that exporters write for one function each.
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -275,11 +276,30 @@ void GraphOptimiser::FuseHardSwish(std::size_t index) {
   }
 }
 
+// The value is x · 1, as some exporters write a factor that nobody asked for, and has x's shape: one that a
+// normalisation or a sum with a row has made has dimensions enough.
+bool GraphOptimiser::IsTimesOne(ValueIndex value, ValueIndex x) const {
+  const std::size_t product = Maker(value, "Mul");
+  if (product == kNoStep) return false;
+  const ValueIndex one = OtherInput(product, x);
+  const auto number = Scalar(one);
+  if (!number || *number != 1.0F) return false;
+  if (graph_.values_[one].info.shape.empty() || Maker(x, "BatchNormalization") != kNoStep) return true;
+  const std::size_t sum = Maker(x, "Add");
+  return graph_.values_[one].info.shape.size() == 1 && sum != kNoStep &&
+         std::any_of(graph_.steps_[sum].inputs.begin(), graph_.steps_[sum].inputs.end(), [&](ValueIndex input) {
+           const GraphValue* row = ConstantFloats(input);
+           return row != nullptr && !row->info.shape.empty();
+         });
+}
+
 void GraphOptimiser::FuseSilu(std::size_t index) {
   if (graph_.steps_[index].op->name != "Mul") return;
   for (const ValueIndex x : graph_.steps_[index].inputs) {
     const std::size_t sigmoid = Maker(OtherInput(index, x), "Sigmoid");
-    if (sigmoid == kNoStep || graph_.steps_[sigmoid].inputs[0] != x) continue;
+    if (sigmoid == kNoStep) continue;
+    const ValueIndex gate = graph_.steps_[sigmoid].inputs[0];
+    if (gate != x && !IsTimesOne(gate, x)) continue;
     Replace(index, SiluOperator(), {x});
     graph_.fusions_.Add(Fusion::kSwish);
     return;

@@ -96,20 +96,22 @@ Status GraphOptimiser::FoldBeforeConv(std::size_t index) {
   if (value == conv.inputs[0]) return Status::Ok();
   const std::int64_t depth = InnerCount(info.shape, 1);
   const auto* old_weights = reinterpret_cast<const float*>(weights->data);
-  std::vector<float> biases(static_cast<std::size_t>(channels));
-  for (std::int64_t c = 0; c < channels; ++c) {
-    double sum = 0;
-    for (std::int64_t k = 0; k < depth; ++k) sum += static_cast<double>(old_weights[c * depth + k]);
-    const double own = bias != nullptr ? static_cast<double>(reinterpret_cast<const float*>(bias->data)[c]) : 0;
-    biases[static_cast<std::size_t>(c)] = static_cast<float>(own + offset * sum);
-  }
+  const auto* old_biases = bias != nullptr ? reinterpret_cast<const float*>(bias->data) : nullptr;
+  graph_.Spend(conv.inputs[1]);
   FORESHORE_ASSIGN_OR_RETURN(const NewConstant scaled, AddRoom(info));
   auto* new_weights = reinterpret_cast<float*>(scaled.room);
   for (std::int64_t i = 0; new_weights != nullptr && i < channels * depth; ++i) {
     new_weights[i] = static_cast<float>(static_cast<double>(old_weights[i]) * factor);
   }
-  FORESHORE_ASSIGN_OR_RETURN(const ValueIndex new_bias, AddConstant({OnnxType::kFloat, {channels}}, biases));
-  conv.inputs = {value, scaled.index, new_bias};
+  FORESHORE_ASSIGN_OR_RETURN(const NewConstant moved, AddRoom({OnnxType::kFloat, {channels}}));
+  auto* new_biases = reinterpret_cast<float*>(moved.room);
+  for (std::int64_t c = 0; new_biases != nullptr && c < channels; ++c) {
+    double sum = 0;
+    for (std::int64_t k = 0; k < depth; ++k) sum += static_cast<double>(old_weights[c * depth + k]);
+    const double own = old_biases != nullptr ? static_cast<double>(old_biases[c]) : 0;
+    new_biases[c] = static_cast<float>(own + offset * sum);
+  }
+  conv.inputs = {value, scaled.index, moved.index};
   conv.node_input_count = 3;
   return Status::Ok();
 }

@@ -31,7 +31,7 @@ struct CodeConv {
   const std::byte* weights = nullptr;  // [out][in of a group][taps].
   const std::byte* zeros = nullptr;    // One for all or one for each output.
   bool has_one_zero = true;
-  bool is_unsigned = false;
+  OnnxType type = OnnxType::kInt8;
   bool is_plain = true;  // Signed, without zero points.
   std::int64_t out_channels = 0;
   std::int64_t per_group = 0;
@@ -39,17 +39,14 @@ struct CodeConv {
   std::uint8_t zero = 0;
   CodeRange range;
   const std::uint8_t* table = nullptr;
-  std::vector<std::int32_t> biases;  // −zero · Σ w taken in; filled up to a block.
-  std::vector<float> factors;
+  const std::int32_t* biases = nullptr;  // −zero · Σ w taken in; filled up to a block.
+  const float* factors = nullptr;
+  std::vector<std::int64_t> rests;  // Places where any output has a rest: those come twice.
 
   std::int64_t depth() const { return per_group * taps; }
-  std::int32_t Code(std::byte code) const {
-    const auto bits = static_cast<std::uint8_t>(code);
-    return is_unsigned ? bits : static_cast<std::int8_t>(bits);
-  }
   // Of output n at `at` in its weights, the zero point taken off: -255..254.
   std::int32_t Weight(std::int64_t n, std::int64_t at) const {
-    return Code(weights[n * depth() + at]) - Code(zeros[has_one_zero ? 0 : n]);
+    return CodeValue(weights[n * depth() + at], type) - CodeValue(zeros[has_one_zero ? 0 : n], type);
   }
   // The part of it that kernels take in a byte, and what is left, which mostly is 0.
   std::int8_t Part(std::int64_t n, std::int64_t at) const {
@@ -58,22 +55,18 @@ struct CodeConv {
   std::int8_t Rest(std::int64_t n, std::int64_t at) const {
     return static_cast<std::int8_t>(Weight(n, at) - Part(n, at));
   }
-  // Where any output has a rest: those places come twice.
-  std::vector<std::int64_t> PlacesOfRests() const {
-    std::vector<std::int64_t> places;
-    for (std::int64_t at = 0; !is_plain && at < depth(); ++at) {
-      bool has_rest = false;
-      for (std::int64_t n = 0; n < out_channels && !has_rest; ++n) has_rest = Rest(n, at) != 0;
-      if (has_rest) places.push_back(at);
-    }
-    return places;
+  std::int64_t padded_channels() const { return RoundUp(out_channels, static_cast<std::int64_t>(kCodeBlock)); }
+  std::uint64_t sums_bytes() const {
+    return static_cast<std::uint64_t>(padded_channels()) * (sizeof(std::int32_t) + sizeof(float));
   }
+  // Biases and factors, and a byte for each place, whether it has a rest: what else would need a walk over the weights.
+  Status TakeSums(const KernelSource& source);
 };
 
 class ProductKernel : public StepKernel {
  public:
-  explicit ProductKernel(CodeConv conv) : conv_(std::move(conv)), rests_(conv_.PlacesOfRests()) {
-    const std::int64_t depth = conv_.depth() + static_cast<std::int64_t>(rests_.size());
+  explicit ProductKernel(CodeConv conv) : conv_(std::move(conv)) {
+    const std::int64_t depth = conv_.depth() + static_cast<std::int64_t>(conv_.rests.size());
     steps_ = RoundUp(depth, kCodeDepthStep) / static_cast<std::int64_t>(kCodeDepthStep);
   }
   Status Pack(ConstantStore& constants) {
@@ -89,13 +82,13 @@ class ProductKernel : public StepKernel {
       for (std::int64_t k = 0; k < conv_.depth(); ++k) {
         put(n, k, conv_.Part(n, k % conv_.per_group * conv_.taps + k / conv_.per_group));
       }
-      for (std::size_t i = 0; i < rests_.size(); ++i) {
-        put(n, conv_.depth() + static_cast<std::int64_t>(i), conv_.Rest(n, rests_[i]));
+      for (std::size_t i = 0; i < conv_.rests.size(); ++i) {
+        put(n, conv_.depth() + static_cast<std::int64_t>(i), conv_.Rest(n, conv_.rests[i]));
       }
     }
     return Status::Ok();
   }
-  std::uint64_t held_bytes() const override { return PackedBytes() + conv_.biases.size() * 8; }
+  std::uint64_t held_bytes() const override { return PackedBytes() + conv_.sums_bytes(); }
   std::uint64_t WorkspaceBytes(const NodeContext&) const override {
     return static_cast<std::uint64_t>(kPatchRows * steps_) * kCodeDepthStep;
   }
@@ -105,13 +98,13 @@ class ProductKernel : public StepKernel {
     if (outputs[0].count() == 0) return Status::Ok();
     const auto* input = context.inputs[0].as<std::uint8_t>();
     auto* patches = reinterpret_cast<std::uint8_t*>(workspace);
-    const bool is_plain = rests_.empty() && conv_.taps == 1 && window[1].stride == 1 && window[2].stride == 1 &&
+    const bool is_plain = conv_.rests.empty() && conv_.taps == 1 && window[1].stride == 1 && window[2].stride == 1 &&
                           window.OutputCount() == window.InputCount() && conv_.per_group % 4 == 0;
     CodeProduct product;
     product.step_count = static_cast<std::size_t>(steps_);
     product.weights = packed_;
     product.column_count = static_cast<std::size_t>(conv_.out_channels);
-    product.columns = {conv_.biases.data(), conv_.factors.data(), conv_.range};
+    product.columns = {conv_.biases, conv_.factors, conv_.range};
     product.out_step = conv_.out_channels;
     Poller poller(context);
     const std::int64_t rows = outputs[0].count() / conv_.out_channels;
@@ -133,7 +126,7 @@ class ProductKernel : public StepKernel {
 
  private:
   std::uint64_t PackedBytes() const {
-    return conv_.biases.size() * static_cast<std::uint64_t>(steps_) * kCodeDepthStep;
+    return static_cast<std::uint64_t>(conv_.padded_channels() * steps_) * kCodeDepthStep;
   }
 
   void Gather(const std::uint8_t* input, const Window& window, std::int64_t first, std::int64_t count,
@@ -171,13 +164,12 @@ class ProductKernel : public StepKernel {
         }
         to += xs.kernel * channels;
       }
-      for (const std::int64_t at : rests_) *to++ = patch[at % conv_.taps * channels + at / conv_.taps];
+      for (const std::int64_t at : conv_.rests) *to++ = patch[at % conv_.taps * channels + at / conv_.taps];
       std::memset(to, 0, static_cast<std::size_t>(patch + steps_ * 4 - to));
     }
   }
 
   CodeConv conv_;
-  std::vector<std::int64_t> rests_;
   std::int64_t steps_ = 0;
   const std::int8_t* packed_ = nullptr;
 };
@@ -203,28 +195,30 @@ struct CodeCopy {
 
 class DepthwiseKernel : public StepKernel {
  public:
-  explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)), rests_(conv_.PlacesOfRests()) {
+  explicit DepthwiseKernel(CodeConv conv) : conv_(std::move(conv)) {
     const auto channels = static_cast<std::size_t>(conv_.out_channels);
     const std::size_t block = conv_.kernels->depthwise_block;
     period_ = std::lcm(channels, block);
     is_by_pixel_ = period_ * static_cast<std::size_t>(TapCount()) > kDepthwiseWeightBytesMax;
     if (is_by_pixel_) period_ = (channels + block - 1) / block * block;
   }
-  void Pack() {
+
+  Status Pack(ConstantStore& constants) {
+    FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block memory, constants.Take("code depthwise", PackedBytes()));
+    const auto taps = static_cast<std::size_t>(TapCount());
+    weights_ = DepthwiseCodesIn(*conv_.kernels, taps, period_, memory.data);
+    if (memory.room == nullptr) return Status::Ok();
     std::vector<std::int8_t> weights;
     for (std::int64_t n = 0; n < conv_.out_channels; ++n) {
       for (std::int64_t t = 0; t < conv_.taps; ++t) weights.push_back(conv_.Part(n, t));
-      for (const std::int64_t t : rests_) weights.push_back(conv_.Rest(n, t));
+      for (const std::int64_t t : conv_.rests) weights.push_back(conv_.Rest(n, t));
     }
-    weights_ = PackDepthwise(*conv_.kernels, weights.data(), static_cast<std::size_t>(conv_.out_channels),
-                             static_cast<std::size_t>(TapCount()), period_, conv_.biases.data(), conv_.factors.data());
+    PackDepthwise(*conv_.kernels, weights.data(), static_cast<std::size_t>(conv_.out_channels), taps, period_,
+                  conv_.biases, conv_.factors, memory.room);
+    return Status::Ok();
   }
   // Known before anything is packed.
-  std::uint64_t held_bytes() const override {
-    const std::size_t group = conv_.kernels->depthwise_taps;
-    const std::size_t taps = (static_cast<std::size_t>(TapCount()) + group - 1) / group * group;
-    return period_ * (taps * conv_.kernels->depthwise_weight_bytes + 8) + conv_.biases.size() * 8;
-  }
+  std::uint64_t held_bytes() const override { return PackedBytes() + conv_.sums_bytes(); }
   bool Fits(const NodeContext& context) const override {
     const auto window = PlanCodeConv(context);
     return window.ok() && CodeCopy(*window, conv_.out_channels).size_bytes() <= kDepthwiseCopyBytesMax;
@@ -264,8 +258,8 @@ class DepthwiseKernel : public StepKernel {
             taps[static_cast<std::size_t>(t)] =
                 copy + (y * ys.stride + t / xs.kernel * ys.dilation) * layout.row_bytes + pixel * channels;
           }
-          for (std::size_t i = 0; i < rests_.size(); ++i) {
-            taps[static_cast<std::size_t>(conv_.taps) + i] = taps[static_cast<std::size_t>(rests_[i])];
+          for (std::size_t i = 0; i < conv_.rests.size(); ++i) {
+            taps[static_cast<std::size_t>(conv_.taps) + i] = taps[static_cast<std::size_t>(conv_.rests[i])];
           }
           conv_.kernels->depthwise(row);
           if (conv_.table != nullptr) conv_.kernels->map(row.out, row.count, conv_.table, row.out);
@@ -278,7 +272,10 @@ class DepthwiseKernel : public StepKernel {
   }
 
  private:
-  std::int64_t TapCount() const { return conv_.taps + static_cast<std::int64_t>(rests_.size()); }
+  std::uint64_t PackedBytes() const {
+    return DepthwiseCodeBytes(*conv_.kernels, static_cast<std::size_t>(TapCount()), period_);
+  }
+  std::int64_t TapCount() const { return conv_.taps + static_cast<std::int64_t>(conv_.rests.size()); }
   std::uint64_t TapsBytes() const {
     return static_cast<std::uint64_t>(RoundUp(TapCount() * static_cast<std::int64_t>(sizeof(void*)),
                                               static_cast<std::int64_t>(AlignedBytes::kAlignment)));
@@ -306,7 +303,6 @@ class DepthwiseKernel : public StepKernel {
   }
 
   CodeConv conv_;
-  std::vector<std::int64_t> rests_;
   std::size_t period_ = 0;
   bool is_by_pixel_ = false;
   DepthwiseCodeWeights weights_;
@@ -321,11 +317,11 @@ bool ReadCodeConv(const KernelSource& source, CodeConv& conv) {
   if (shape.size() != 4) return false;
   conv.kernels = &CodeKernelsFor(source.kernels.level);
   conv.weights = inputs[3].data;
-  conv.is_unsigned = inputs[3].info->type == OnnxType::kUint8;
+  conv.type = inputs[3].info->type;
   conv.zeros = inputs[5].data;
   conv.has_one_zero = inputs[5].count() == 1;
-  conv.is_plain = !conv.is_unsigned && std::all_of(conv.zeros, conv.zeros + inputs[5].count(),
-                                                   [](std::byte zero) { return zero == std::byte{0}; });
+  conv.is_plain = conv.type == OnnxType::kInt8 && std::all_of(conv.zeros, conv.zeros + inputs[5].count(),
+                                                              [](std::byte zero) { return zero == std::byte{0}; });
   conv.out_channels = shape[0];
   conv.per_group = shape[1];
   conv.taps = shape[2] * shape[3];
@@ -333,22 +329,36 @@ bool ReadCodeConv(const KernelSource& source, CodeConv& conv) {
   conv.range.zero = static_cast<float>(*inputs[7].as<std::uint8_t>());
   const std::int64_t depth = conv.per_group * conv.taps;
   if (conv.out_channels < 1 || depth < 1 || depth > kCodeDepthMax) return false;
-  const auto padded = static_cast<std::size_t>(RoundUp(conv.out_channels, kCodeBlock));
-  conv.biases.resize(padded);
-  conv.factors.resize(padded);
-  const bool has_bias = inputs.size() > 8 && inputs[8].info != nullptr;
   if (inputs.size() > 9) conv.table = inputs[9].as<std::uint8_t>();
-  for (std::int64_t n = 0; n < conv.out_channels; ++n) {
+  return true;
+}
+
+Status CodeConv::TakeSums(const KernelSource& source) {
+  const auto& inputs = source.inputs;
+  FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block sums, source.constants.Take("code sums", sums_bytes()));
+  biases = reinterpret_cast<const std::int32_t*>(sums.data);
+  factors = reinterpret_cast<const float*>(biases + padded_channels());
+  const bool has_bias = inputs.size() > 8 && inputs[8].info != nullptr;
+  for (std::int64_t n = 0; sums.room != nullptr && n < out_channels; ++n) {
     std::int64_t sum = 0;
-    for (std::int64_t k = 0; k < depth; ++k) sum += conv.Weight(n, k);
-    const auto at = static_cast<std::size_t>(n);
+    for (std::int64_t k = 0; k < depth(); ++k) sum += Weight(n, k);
     // Modulo 2^32, as the operator's sums are.
     const std::int64_t bias = has_bias ? inputs[8].as<std::int32_t>()[n] : 0;
-    conv.biases[at] = static_cast<std::int32_t>(static_cast<std::uint32_t>(bias - conv.zero * sum));
+    auto* room = reinterpret_cast<std::int32_t*>(sums.room);
+    room[n] = static_cast<std::int32_t>(static_cast<std::uint32_t>(bias - zero * sum));
     const float scale = inputs[4].as<float>()[inputs[4].count() == 1 ? 0 : n];
-    conv.factors[at] = *inputs[1].as<float>() * scale / *inputs[6].as<float>();
+    reinterpret_cast<float*>(room + padded_channels())[n] = *inputs[1].as<float>() * scale / *inputs[6].as<float>();
   }
-  return true;
+  if (is_plain) return Status::Ok();
+  FORESHORE_ASSIGN_OR_RETURN(const ConstantStore::Block marks,
+                             source.constants.Take("code rests", static_cast<std::uint64_t>(depth())));
+  for (std::int64_t at = 0; at < depth(); ++at) {
+    for (std::int64_t n = 0; marks.room != nullptr && n < out_channels; ++n) {
+      if (Rest(n, at) != 0) marks.room[at] = std::byte{1};
+    }
+    if (marks.data[at] != std::byte{0}) rests.push_back(at);
+  }
+  return Status::Ok();
 }
 
 }  // namespace
@@ -357,10 +367,15 @@ StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t by
   CodeConv conv;
   if (!ReadCodeConv(source, conv)) return std::unique_ptr<StepKernel>();
   const std::int64_t groups = source.node.IntAttribute("group", 1);
-  if (groups > 1 && groups == conv.out_channels && conv.per_group == 1) {
+  const bool is_depthwise = groups > 1 && groups == conv.out_channels && conv.per_group == 1;
+  if ((!is_depthwise && groups != 1) || conv.sums_bytes() + static_cast<std::uint64_t>(conv.depth()) > bytes_max) {
+    return std::unique_ptr<StepKernel>();
+  }
+  FORESHORE_RETURN_IF_ERROR(conv.TakeSums(source));
+  if (is_depthwise) {
     auto kernel = std::make_unique<DepthwiseKernel>(std::move(conv));
     if (kernel->held_bytes() > bytes_max) return std::unique_ptr<StepKernel>();
-    kernel->Pack();
+    FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));
     return std::unique_ptr<StepKernel>(std::move(kernel));
   }
   if (groups != 1) return std::unique_ptr<StepKernel>();

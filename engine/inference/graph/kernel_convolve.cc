@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/inference/graph/aligned_bytes.h"
+#include "engine/inference/graph/conv_weights.h"
 #include "engine/inference/graph/depthwise_window.h"
 #include "engine/inference/graph/step_kernel.h"
 #include "engine/inference/graph/window.h"
@@ -22,17 +23,6 @@ namespace {
 constexpr std::int64_t kDepthBlock = 384;
 // With so few outputs panels would be mostly empty.
 constexpr std::int64_t kFewOutputs = 4;
-struct ConvWeights {
-  const float* data = nullptr;
-  const float* bias = nullptr;
-  std::int64_t groups = 1;
-  std::int64_t out_channels = 0;
-  std::int64_t per_group = 0;  // Input channels of a group.
-  std::int64_t taps = 0;
-
-  std::int64_t depth() const { return per_group * taps; }
-  std::int64_t out_per_group() const { return out_channels / groups; }
-};
 
 // Part of a panel that lies in one row of outputs.
 struct Segment {
@@ -272,43 +262,21 @@ class DepthwiseKernel : public StepKernel {
   Activation activation_;
 };
 
-// Constant float weights of one or two spatial axes whose groups divide, and a constant bias or none.
-bool ReadWeights(const KernelSource& source, ConvWeights& weights) {
-  const TensorRef& w = source.inputs[1];
-  const bool has_bias = source.inputs.size() > 2 && source.inputs[2].info != nullptr;
-  if (w.data == nullptr || w.info->type != OnnxType::kFloat || w.info->shape.size() < 3 || w.info->shape.size() > 4) {
-    return false;
-  }
-  if (has_bias && (source.inputs[2].data == nullptr || source.inputs[2].info->type != OnnxType::kFloat)) return false;
-  const Shape& shape = w.info->shape;
-  weights.groups = source.node.IntAttribute("group", 1);
-  weights.out_channels = shape[0];
-  weights.per_group = shape[1];
-  weights.taps = InnerCount(shape, 2);
-  weights.data = w.as<float>();
-  if (weights.groups < 1 || weights.out_channels < 1 || weights.out_channels % weights.groups != 0 ||
-      weights.depth() < 1) {
-    return false;
-  }
-  if (!has_bias) return true;
-  weights.bias = source.inputs[2].as<float>();
-  return source.inputs[2].info->shape == Shape{weights.out_channels};
-}
-
 }  // namespace
 
 StepKernelResult MakeConvKernel(const KernelSource& source, std::uint64_t bytes_max) {
   ConvWeights weights;
-  if (!ReadWeights(source, weights)) return std::unique_ptr<StepKernel>();
+  if (!ReadConvWeights(source, weights)) return std::unique_ptr<StepKernel>();
   if (weights.per_group == 1 && weights.groups > 1 && weights.taps <= kDepthwiseTapsMax) {
-    return std::unique_ptr<StepKernel>(std::make_unique<DepthwiseKernel>(source.kernels, weights, source.activation));
+    return std::unique_ptr<StepKernel>(
+        std::make_unique<DepthwiseKernel>(source.kernels, weights, source.finish.activation));
   }
   const auto group = static_cast<std::int64_t>(source.kernels.row_group);
   const std::int64_t rows = (weights.out_per_group() + group - 1) / group * group * weights.groups;
   if (static_cast<std::uint64_t>(rows * weights.depth()) * sizeof(float) > bytes_max) {
     return std::unique_ptr<StepKernel>();
   }
-  auto kernel = std::make_unique<ConvKernel>(source.kernels, weights, source.activation);
+  auto kernel = std::make_unique<ConvKernel>(source.kernels, weights, source.finish.activation);
   FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));
   return std::unique_ptr<StepKernel>(std::move(kernel));
 }

@@ -15,7 +15,7 @@ class ConvTransposeKernel : public StepKernel {
  public:
   ConvTransposeKernel(const KernelSource& source, const TensorRef& weights, const float* bias)
       : kernels_(source.kernels),
-        activation_(source.activation),
+        activation_(source.finish.activation),
         bias_(bias),
         groups_(source.node.IntAttribute("group", 1)),
         per_group_(weights.info->shape[0] / groups_),
@@ -40,6 +40,7 @@ class ConvTransposeKernel : public StepKernel {
   std::uint64_t held_bytes() const override {
     return static_cast<std::uint64_t>(group_floats_ * groups_) * sizeof(float);
   }
+  bool Holds(std::size_t input) const override { return input == 1; }
 
   // A panel of inputs and a tile of results.
   std::uint64_t WorkspaceBytes(const NodeContext&) const override {
@@ -136,7 +137,7 @@ StepKernelResult MakeConvTransposeKernel(const KernelSource& source, std::uint64
   const TensorRef& weights = source.inputs[1];
   const bool has_bias = source.inputs.size() > 2 && source.inputs[2].info != nullptr;
   const std::int64_t groups = source.node.IntAttribute("group", 1);
-  if (weights.data == nullptr || weights.info->type != OnnxType::kFloat) return std::unique_ptr<StepKernel>();
+  if (!source.IsConstant(1) || weights.info->type != OnnxType::kFloat) return std::unique_ptr<StepKernel>();
   const Shape& shape = weights.info->shape;
   if (shape.size() < 3 || shape.size() > 4 || groups < 1 || ElementCount(shape) < 1 || shape[0] % groups != 0) {
     return std::unique_ptr<StepKernel>();

@@ -55,6 +55,8 @@ class MatrixKernel : public StepKernel {
     return Status::Ok();
   }
   std::uint64_t held_bytes() const override { return packed_bytes_; }
+  // Of joined products biases come between.
+  bool Holds(std::size_t input) const override { return input % 2 == 1 && input / 2 < packed_.size(); }
   std::uint64_t PanelBytes(std::int64_t depth, std::int64_t columns) const {
     return static_cast<std::uint64_t>(Panels(columns)) * kernels_.panel_columns * static_cast<std::uint64_t>(depth) *
            sizeof(float);
@@ -233,7 +235,7 @@ class MatrixKernel : public StepKernel {
 StepKernelResult MakeMatrixKernel(const KernelSource& source, std::uint64_t bytes_max) {
   auto kernel = std::make_unique<MatrixKernel>(source);
   const bool is_joined = source.node.op_type == "Products";
-  if (source.inputs[1].data == nullptr) return std::unique_ptr<StepKernel>(std::move(kernel));
+  if (!source.IsConstant(1)) return std::unique_ptr<StepKernel>(std::move(kernel));
   const bool flips = source.node.op_type == "Gemm" && source.node.IntAttribute("transB", 0) != 0;
   std::uint64_t held_bytes = 0;
   for (std::size_t i = 1; i < (is_joined ? source.inputs.size() : 2); i += 2) {
@@ -243,8 +245,8 @@ StepKernelResult MakeMatrixKernel(const KernelSource& source, std::uint64_t byte
   }
   if (held_bytes > bytes_max) return std::unique_ptr<StepKernel>();
   const auto pack = [&](std::size_t index, const TensorRef& bias) {
-    return kernel->Pack(source.inputs[index], bias.info != nullptr ? bias.as<float>() : nullptr, source.activation,
-                        source.constants);
+    return kernel->Pack(source.inputs[index], bias.info != nullptr ? bias.as<float>() : nullptr,
+                        source.finish.activation, source.constants);
   };
   if (!is_joined) FORESHORE_RETURN_IF_ERROR(pack(1, source.bias));
   for (std::size_t i = 1; is_joined && i < source.inputs.size(); i += 2) {

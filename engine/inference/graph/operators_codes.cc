@@ -61,11 +61,7 @@ Status RunCodeConv(const NodeContext& context, std::span<const OutputRef> output
   const std::int64_t scale_count = context.inputs[4].count();
   const auto* bias = context.Has(8) ? context.inputs[8].as<std::int32_t>() : nullptr;
   const auto* table = context.Has(9) ? context.inputs[9].as<std::uint8_t>() : nullptr;
-  const bool is_signed = context.Info(3).type == OnnxType::kInt8;
-  const auto weight = [is_signed](std::byte code) -> std::int32_t {
-    const auto bits = static_cast<std::uint8_t>(code);
-    return is_signed ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
-  };
+  const auto weight = [type = context.Info(3).type](std::byte code) { return CodeValue(code, type); };
   for (std::int64_t image = 0; image < context.ShapeOf(0)[0]; ++image) {
     const auto* from = context.inputs[0].as<std::uint8_t>() + image * window.InputCount() * channels;
     auto* to = outputs[0].as<std::uint8_t>() + image * window.OutputCount() * weights[0];
@@ -305,37 +301,6 @@ Status RunMax(const NodeContext& context, std::span<const OutputRef> outputs) {
   return Status::Ok();
 }
 
-template <bool kToLast>
-Status InferLayout(const NodeContext& context, Infos& outputs) {
-  FORESHORE_RETURN_IF_ERROR(context.Require(0, kCodes));
-  FORESHORE_RETURN_IF_ERROR(context.RequireRank(0, 4));
-  const Shape& x = context.ShapeOf(0);
-  outputs.push_back({OnnxType::kUint8, kToLast ? Shape{x[0], x[2], x[3], x[1]} : Shape{x[0], x[3], x[1], x[2]}});
-  return Status::Ok();
-}
-
-template <bool kToLast>
-Status RunLayout(const NodeContext& context, std::span<const OutputRef> outputs) {
-  const Shape& x = context.ShapeOf(0);
-  const std::int64_t rows = kToLast ? x[1] : x[1] * x[2];
-  const std::int64_t columns = kToLast ? x[2] * x[3] : x[3];
-  const auto* from = context.inputs[0].as<std::uint8_t>();
-  auto* to = outputs[0].as<std::uint8_t>();
-  for (std::int64_t image = 0; image < x[0]; ++image, from += rows * columns, to += rows * columns) {
-    // The shorter side inside, so that few lines are open at a time.
-    if (rows <= columns) {
-      for (std::int64_t c = 0; c < columns; ++c) {
-        for (std::int64_t r = 0; r < rows; ++r) to[c * rows + r] = from[r * columns + c];
-      }
-    } else {
-      for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t c = 0; c < columns; ++c) to[c * rows + r] = from[r * columns + c];
-      }
-    }
-  }
-  return Status::Ok();
-}
-
 // Windows are planned over [N,C,H,W].
 TensorInfo FirstInfo(const NodeContext& context) {
   const Shape& x = context.ShapeOf(0);
@@ -407,16 +372,6 @@ const Operator& CodeMeanOperator() {
 const Operator& CodeMaxOperator() {
   static constexpr Operator kOperator{
       .name = "CodeMax", .inputs_max = 2, .infer = InferMax, .run = RunMax, .workspace = MaxWorkspaceBytes};
-  return kOperator;
-}
-
-const Operator& CodesToLastOperator() {
-  static constexpr Operator kOperator{.name = "CodesToLast", .infer = InferLayout<true>, .run = RunLayout<true>};
-  return kOperator;
-}
-
-const Operator& CodesToFirstOperator() {
-  static constexpr Operator kOperator{.name = "CodesToFirst", .infer = InferLayout<false>, .run = RunLayout<false>};
   return kOperator;
 }
 

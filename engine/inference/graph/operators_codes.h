@@ -12,7 +12,6 @@
 //                 result or none: clip(round((x − zero) · factor + offset) + zero of the result); attribute "last"
 //   CodeMean      x, scale, zero point, scale and zero point of the result: means of the planes; attribute "last"
 //   CodeMax       x, a table of 256 codes or none: MaxPool of them over two spatial axes; attribute "last"
-//   CodesToLast, CodesToFirst  from and to [N,C,H,W]
 //
 // Threads: pure functions.
 #pragma once
@@ -31,8 +30,6 @@ const Operator& CodeMapOperator();
 const Operator& CodeScaleOperator();
 const Operator& CodeMeanOperator();
 const Operator& CodeMaxOperator();
-const Operator& CodesToLastOperator();
-const Operator& CodesToFirstOperator();
 
 // The window of a CodeConv, and of a CodeMax.
 Result<Window> PlanCodeConv(const NodeContext& context);

@@ -31,8 +31,7 @@ Status CheckOne(const NodeContext& context, std::size_t index) {
 std::int32_t CodeAt(const NodeContext& context, std::size_t index, std::int64_t at) {
   if (!context.Has(index)) return 0;
   const TensorRef& input = context.inputs[index];
-  if (input.count() == 1) at = 0;
-  return input.info->type == OnnxType::kInt8 ? input.as<std::int8_t>()[at] : input.as<std::uint8_t>()[at];
+  return CodeValue(input.data[input.count() == 1 ? 0 : at], input.info->type);
 }
 
 float ScaleAt(const NodeContext& context, std::size_t index, std::int64_t at) {

@@ -47,10 +47,9 @@ Status RunQuantize(const NodeContext& context, std::span<const OutputRef> output
   const bool is_float = context.Info(0).type == OnnxType::kFloat;
   if (context.kernels != nullptr && is_float && scale_count == 1) {
     const bool is_signed = outputs[0].info->type == OnnxType::kInt8;
-    const auto bits = context.Has(2) ? *context.inputs[2].as<std::uint8_t>() : std::uint8_t{0};
-    const float zero = is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+    const std::int32_t zero = context.Has(2) ? CodeValue(*context.inputs[2].data, outputs[0].info->type) : 0;
     context.kernels->quantize(context.inputs[0].as<float>(), static_cast<std::size_t>(outputs[0].count()), scales[0],
-                              zero, is_signed ? -128.0F : 0.0F, is_signed ? 127.0F : 255.0F,
+                              static_cast<float>(zero), is_signed ? -128.0F : 0.0F, is_signed ? 127.0F : 255.0F,
                               outputs[0].as<std::uint8_t>());
     return Status::Ok();
   }
@@ -82,10 +81,9 @@ Status RunDequantize(const NodeContext& context, std::span<const OutputRef> outp
   const std::int64_t scale_count = context.inputs[1].count();
   if (context.kernels != nullptr && scale_count == 1 && context.Info(0).type != OnnxType::kInt32) {
     const bool is_signed = context.Info(0).type == OnnxType::kInt8;
-    const auto bits = context.Has(2) ? *context.inputs[2].as<std::uint8_t>() : std::uint8_t{0};
-    const float zero = is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+    const std::int32_t zero = context.Has(2) ? CodeValue(*context.inputs[2].data, context.Info(0).type) : 0;
     context.kernels->dequantize(context.inputs[0].as<std::uint8_t>(), static_cast<std::size_t>(outputs[0].count()),
-                                is_signed, zero, scales[0], outputs[0].as<float>());
+                                is_signed, static_cast<float>(zero), scales[0], outputs[0].as<float>());
     return Status::Ok();
   }
   return Dispatch<kDequantizeTypes>(context.Info(0).type, [&]<typename Q>() {

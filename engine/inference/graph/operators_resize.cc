@@ -211,24 +211,44 @@ Taps MakeTaps(const NodeContext& context, const ResizePlan& plan, std::size_t ax
 // Taps of each axis.
 using AxisTaps = std::vector<std::span<Taps>>;
 
-// Nearest moves elements of any type.
+// Nearest moves elements of any type: as many at once as lie side by side in axes that keep their size.
 void CopyNearest(const NodeContext& context, const OutputRef& output, const AxisTaps& taps) {
   const Shape& shape = output.info->shape;
   const Shape strides = Strides(context.ShapeOf(0));
+  const auto stays = [&](std::size_t axis) {
+    if (shape[axis] != context.ShapeOf(0)[axis]) return false;
+    for (std::size_t i = 0; i < taps[axis].size(); ++i) {
+      if (taps[axis][i].index[0] != static_cast<std::int64_t>(i)) return false;
+    }
+    return true;
+  };
+  std::size_t rank = shape.size();
+  while (rank > 0 && stays(rank - 1)) --rank;
+  const auto run_bytes = static_cast<std::size_t>(InnerCount(shape, rank)) * OnnxTypeBytes(output.info->type);
+  if (rank == 0) {
+    std::memcpy(output.data, context.inputs[0].data, run_bytes);
+    return;
+  }
   DispatchWidth(output.info->type, [&]<typename T>() {
     const T* input = context.inputs[0].as<T>();
     T* out = output.as<T>();
-    Shape index(shape.size(), 0);
-    const std::int64_t inner = shape.empty() ? 1 : shape.back();
-    for (std::int64_t row = 0; row < output.count() / inner; ++row) {
+    Shape index(rank, 0);
+    const std::int64_t inner = shape[rank - 1];
+    const std::int64_t run = InnerCount(shape, rank);
+    for (std::int64_t row = 0; row < output.count() / (inner * run); ++row) {
       std::int64_t from = 0;
-      for (std::size_t axis = 0; axis + 1 < shape.size(); ++axis) {
+      for (std::size_t axis = 0; axis + 1 < rank; ++axis) {
         from += taps[axis][static_cast<std::size_t>(index[axis])].index[0] * strides[axis];
       }
-      for (std::int64_t i = 0; i < inner; ++i) {
-        *out++ = input[from + (shape.empty() ? 0 : taps.back()[static_cast<std::size_t>(i)].index[0])];
+      for (std::int64_t i = 0; i < inner; ++i, out += run) {
+        const T* element = input + from + taps[rank - 1][static_cast<std::size_t>(i)].index[0] * strides[rank - 1];
+        if (run == 1) {
+          *out = *element;
+        } else {
+          std::memcpy(out, element, run_bytes);
+        }
       }
-      for (std::size_t axis = shape.size() < 2 ? 0 : shape.size() - 1; axis-- > 0;) {
+      for (std::size_t axis = rank - 1; axis-- > 0;) {
         if (++index[axis] < shape[axis]) break;
         index[axis] = 0;
       }

@@ -23,6 +23,8 @@ class StepKernel {
   virtual Status Run(const NodeContext& context, std::span<const OutputRef> outputs, std::byte* workspace) const = 0;
   // Of packed constants.
   virtual std::uint64_t held_bytes() const = 0;
+  // Whether it has packed this constant input and never reads it.
+  virtual bool Holds(std::size_t /*input*/) const { return false; }
 };
 
 // Multiply-adds between two questions whether to stop: about a tenth of a millisecond.
@@ -45,14 +47,18 @@ class Poller {
 };
 
 // A step as its kernel is made from it: inputs that are constant have data, the others only say that they are there.
+// One that was given up, since the kernel has packed it in a packed graph, is constant and has none.
 struct KernelSource {
   const OnnxNode& node;
   std::int64_t opset = 0;
   std::span<const TensorRef> inputs;
   const VectorKernels& kernels;
-  Activation activation;
+  Finish finish;             // Its scale and shift are 1 and 0 but for those whose names begin with Last.
   TensorRef bias;            // Of a product: a row of its width, or none.
   ConstantStore& constants;  // Where packed weights go.
+  std::uint32_t constant_inputs = 0;
+
+  bool IsConstant(std::size_t input) const { return input < 32 && ((constant_inputs >> input) & 1U) != 0; }
 };
 
 // Null where the kernel cannot run the step, which is then left to its operator. kLimit for more than `bytes_max`.

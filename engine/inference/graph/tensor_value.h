@@ -142,6 +142,12 @@ using Wide = std::conditional_t<kIs16BitFloat<T>, float, T>;
 template <typename T>
 using Modular = std::conditional_t<std::is_integral_v<T>, std::uint64_t, Wide<T>>;
 
+// A code of 8 bits as the number that it is: signed or not, as its type says.
+inline std::int32_t CodeValue(std::byte code, OnnxType type) {
+  const auto bits = static_cast<std::uint8_t>(code);
+  return type == OnnxType::kInt8 ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
+}
+
 // Steps in elements, per dimension, of a contiguous tensor.
 Shape Strides(const Shape& shape);
 // Steps with which a tensor of shape `own` is read as one of shape `shape`, to which it broadcasts.

@@ -67,6 +67,46 @@ struct DepthwisePlane {
   float* out = nullptr;  // Rows side by side.
 };
 
+// What becomes of a sum and its bias: activation(sum) · scale + shift.
+struct Finish {
+  Activation activation;
+  float scale = 1;
+  float shift = 0;
+};
+
+// The activations that kernels over pixels apply before they store; they take no others.
+constexpr bool IsFinishedInRegisters(Unary kind) {
+  return kind == Unary::kNone || kind == Unary::kClip || kind == Unary::kHardSigmoid || kind == Unary::kHardSwish ||
+         kind == Unary::kSilu;
+}
+
+// Rows by constant columns, where rows lie anywhere, each in runs of consecutive floats: pixels of [height, width,
+// channels] with the windows over them, or rows of a matrix. Columns lie in panels of one vector: [1 + depth][lanes],
+// the biases first, filled up with zeros; depth is run_count · run_length.
+struct PixelProduct {
+  const float* const* runs = nullptr;  // [groups of pixel_group][run_count][pixel_group]: where each begins.
+  float* const* out = nullptr;         // [groups of pixel_group]: where each row's columns go.
+  std::size_t row_count = 0;  // Of a last group that is not full, the rest of both lists repeats one of its rows.
+  std::size_t run_count = 0;
+  std::size_t run_length = 0;
+  const float* panels = nullptr;
+  std::size_t column_count = 0;
+  Finish finish;
+};
+
+// Pixels side by side of a depthwise convolution: out[x][c] = finish(bias[c] + Σ weights[t][c] · taps[t][x][c]).
+struct DepthwiseRun {
+  const float* const* taps = nullptr;     // Where each tap's channels for the first pixel begin.
+  const float* const* weights = nullptr;  // Each tap's, filled up to a vector.
+  std::size_t tap_count = 0;
+  std::size_t pixel_step = 0;   // Floats from one pixel's input to the next one's.
+  const float* bias = nullptr;  // Filled up to a vector.
+  std::size_t pixel_count = 0;
+  std::size_t channel_count = 0;
+  Finish finish;
+  float* out = nullptr;
+};
+
 // Sums of products of codes, [row_count][kSumColumns], before what zero points add is taken off:
 //   sums[r][c] + offsets[c] − row_sums[r] · zeros[c], modulo 2^32
 inline constexpr std::size_t kSumColumns = 64;
@@ -82,6 +122,8 @@ struct VectorKernels {
   CpuLevel level;
   std::size_t row_group;
   std::size_t panel_columns;
+  std::size_t lanes;
+  std::size_t pixel_group;
 
   // packed[k][row_group] of `row_count` ≤ row_group rows: element (r, k) is a[r · row_step + k · depth_step].
   void (*pack_rows)(const float* a, std::ptrdiff_t row_step, std::ptrdiff_t depth_step, std::size_t row_count,
@@ -95,6 +137,11 @@ struct VectorKernels {
                         const TileTarget& target);
 
   void (*depthwise)(const DepthwisePlane& plane);
+
+  void (*multiply_pixels)(const PixelProduct& product);
+  void (*depthwise_pixels)(const DepthwiseRun& run);
+  // sums[c] += Σ rows[r][c], rows side by side.
+  void (*add_rows)(const float* rows, std::size_t row_count, std::size_t column_count, float* sums);
 
   // out may be in.
   void (*unary)(const Activation& function, const float* in, std::size_t count, float* out);

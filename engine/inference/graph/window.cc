@@ -6,7 +6,7 @@ namespace foreshore::graph {
 
 namespace {
 
-Status Finish(const NodeContext& context, Axis& axis) {
+Status FinishAxis(const NodeContext& context, Axis& axis) {
   const std::string_view padding = context.Text("auto_pad", "NOTSET");
   const std::int64_t extent = (axis.kernel - 1) * axis.dilation + 1;
   if (padding == "SAME_UPPER" || padding == "SAME_LOWER") {
@@ -67,7 +67,7 @@ Result<Window> PlanWindow(const NodeContext& context, const Shape& kernel) {
     }
     Axis& axis = window.axes[kSpatialMax - window.rank + i];
     axis = {shape[i + 2], kernel[i], strides[i], dilations[i], pads[i], pads[window.rank + i], 1};
-    FORESHORE_RETURN_IF_ERROR(Finish(context, axis));
+    FORESHORE_RETURN_IF_ERROR(FinishAxis(context, axis));
   }
   return window;
 }

@@ -122,8 +122,12 @@ TEST_CASE("code kernels: depthwise rows are the scalar kernel's to the byte") {
     for (std::size_t t = 0; t < taps; ++t) rows.push_back(random.Codes<std::uint8_t>(pixels * channels + 64));
     for (const auto& row : rows) refs.push_back(row.data());
     const auto run = [&](const CodeKernels& kernels) {
-      const auto packed = PackDepthwise(kernels, weights.data(), channels, taps, std::lcm(channels, std::size_t{64}),
-                                        columns.biases.data(), columns.factors.data());
+      const std::size_t period = std::lcm(channels, std::size_t{64});
+      const auto memory = AlignedBytes::Make(DepthwiseCodeBytes(kernels, taps, period));
+      REQUIRE(memory.ok());
+      PackDepthwise(kernels, weights.data(), channels, taps, period, columns.biases.data(), columns.factors.data(),
+                    memory->data());
+      const DepthwiseCodeWeights packed = DepthwiseCodesIn(kernels, taps, period, memory->data());
       std::vector<std::uint8_t> out(pixels * channels + 1, 77);
       kernels.depthwise({refs.data(), taps, pixels * channels, &packed, columns.range, out.data()});
       return out;
@@ -271,9 +275,9 @@ TEST_CASE("code steps: a quantized network stays in codes, and every level gives
       CHECK((step.op->name != "CodeConv" || step.kernel != nullptr));
     }
     // Activations and tables are in the convolutions; floats are left at both ends.
-    const std::map<std::string_view, int> expected{{"QuantizeLinear", 1},   {"CodesToLast", 1}, {"CodeConv", 12},
-                                                   {"CodeMean", 3},         {"CodeMul", 2},     {"CodeAdd", 2},
-                                                   {"CodeMap", 1},          {"CodeMax", 1},     {"CodesToFirst", 1},
+    const std::map<std::string_view, int> expected{{"QuantizeLinear", 1},   {"ToLast", 1},  {"CodeConv", 12},
+                                                   {"CodeMean", 3},         {"CodeMul", 2}, {"CodeAdd", 2},
+                                                   {"CodeMap", 1},          {"CodeMax", 1}, {"ToFirst", 1},
                                                    {"DequantizeLinear", 1}, {"Flatten", 1}};
     CHECK(kinds == expected);
     const auto found = GraphExecutor(*graph).Run(refs);

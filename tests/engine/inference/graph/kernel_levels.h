@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/engine/inference/graph/graph_runner.h"
+#include "tests/engine/inference/graph/vector_kernels_avx512_simde.h"
 
 namespace foreshore::graph {
 
@@ -15,6 +16,13 @@ inline std::vector<const VectorKernels*> Levels() {
   if (CpuSupports(CpuLevel::kAvx2)) levels.push_back(&VectorKernelsAvx2());
   if (CpuSupports(CpuLevel::kAvx512Vnni)) levels.push_back(&VectorKernelsAvx512());
 #endif
+  return levels;
+}
+
+// With the kernels of sixteen lanes even where the machine has none.
+inline std::vector<const VectorKernels*> AllLevels() {
+  std::vector<const VectorKernels*> levels = Levels();
+  if (levels.back()->lanes < 16) levels.push_back(&VectorKernelsAvx512OnSimde());
   return levels;
 }
 

@@ -254,6 +254,56 @@ TEST_CASE("memory: products, convolutions and recurrences") {
   }
 }
 
+TEST_CASE("memory: attention, products side by side and sums before a layer norm") {
+  using Writer = OnnxWriter;
+  const auto split = [](Writer& w, const std::vector<std::int64_t>& perm) {
+    return w.Node("Transpose", {w.Node("Reshape", {"x", w.Ints({1, -1, 4, 16})})}, {IntsAttribute("perm", perm)});
+  };
+  const std::vector<Case> cases{
+      {"attention",
+       [&](Writer& w) {
+         const std::string scores = w.Node("MatMul", {split(w, {0, 2, 1, 3}), split(w, {0, 2, 3, 1})});
+         const std::string masked = w.Node("Add", {scores, w.Node("ReduceMax", {"x"}, {IntAttribute("keepdims", 1)})});
+         w.Node("MatMul", {w.Node("Softmax", {masked}), split(w, {0, 2, 1, 3})}, {}, "y");
+       },
+       OnnxType::kFloat,
+       {1, 300, 64}},
+      {"products",
+       [](Writer& w) {
+         const auto product = [&](const std::string& name) {
+           return w.Node("MatMul", {"x", w.Floats(name, {64, 90}, Numbers(64 * 90))});
+         };
+         w.Node("Sum", {product("a"), product("b"), product("c")}, {}, "y");
+       },
+       OnnxType::kFloat,
+       {1, 300, 64}},
+      {"dynamic products",
+       [](Writer& w) {
+         w.NodeOf("DynamicQuantizeLinear", {"x"}, {"xq", "xs", "xz"});
+         const auto product = [&](const std::string& name) {
+           w.Initializer(TensorMessage(name, 3, {64, 90}, ByteString(64 * 90, '\x11')));
+           const std::string sums =
+               w.Node("Cast", {w.Node("MatMulInteger", {"xq", name, "xz"})}, {IntAttribute("to", 1)});
+           return w.Node("Mul", {sums, w.Node("Mul", {"xs", w.Scalar(0.01F)})});
+         };
+         w.Node("Sum", {product("a"), product("b"), product("c")}, {}, "y");
+       },
+       OnnxType::kFloat,
+       {1, 300, 64}},
+      {"residual",
+       [](Writer& w) {
+         const std::string sum = w.Node("Add", {"x", w.Node("ReduceMax", {"x"}, {IntsAttribute("axes", {1})})});
+         w.Node("LayerNormalization", {sum, w.Floats("g", {64}, Numbers(64))}, {}, "y");
+       },
+       OnnxType::kFloat,
+       {1, 300, 64}}};
+  for (const Case& each : cases) {
+    CAPTURE(each.name);
+    Check(each, &VectorKernelsFor(DetectCpuLevel()));
+    Check(each, nullptr);
+  }
+}
+
 // DequantizeLinear and QuantizeLinear around what `write` makes of a float.
 Case Codes(const std::string& name, Shape shape, std::function<std::string(OnnxWriter&, const std::string&)> write) {
   return {name,
