@@ -55,6 +55,7 @@ Status BlobStore::MoveIntoPlace(const std::string& from, const BlobId& id) {
   FORESHORE_RETURN_IF_ERROR(CreateDirectories(FolderOf(id)));
   const Status moved = RenameDurably(from, PathOf(id));
   certain_folders_[id[0]].store(moved.ok());
+  arrival_count_.fetch_add(1);
   return moved;
 }
 

@@ -45,6 +45,8 @@ class BlobStore {
   Result<BlobId> PutFile(const std::string& path);
 
   bool Contains(const BlobId& id) const;
+  // Grows with each blob that comes to be here, once it is.
+  std::uint64_t arrival_count() const { return arrival_count_.load(); }
   // kNotFound where it is missing.
   Result<std::uint64_t> SizeBytes(const BlobId& id) const;
   Result<std::unique_ptr<MappedFile>> Open(const BlobId& id) const;
@@ -84,6 +86,7 @@ class BlobStore {
 
   std::string path_;
   std::atomic<std::uint64_t> temporary_count_{0};
+  std::atomic<std::uint64_t> arrival_count_{0};
   // By an id's first byte, which names its folder: the folder was synced since the last name that is not certain.
   std::array<std::atomic<bool>, 256> certain_folders_{};
   std::mutex hold_mutex_;           // Held while a blob is collected.

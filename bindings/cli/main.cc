@@ -164,11 +164,13 @@ void AddIndexVerbs(CLI::App& app, Arguments& all) {
       ->delimiter(',')
       ->check(CLI::Range(1, 31));
   create->add_flag("--vector", all.index_create.is_vector, "an index of vectors");
-  create->add_flag("--predict", all.index_create.is_predictive, "what --model predicts of the field, at --output");
-  create->add_option("--output", all.index_create.output, "of --predict: the number's place, such as '$[0][0]'");
+  create->add_flag("--predict", all.index_create.is_predictive,
+                   "what --model predicts of the field, of json_array(A, B), or of an attachment, at --output");
+  create->add_option("--output", all.index_create.output,
+                     "of --predict: the number's place, '$[0][0]' or '$.score[0][0]'");
   create->add_flag("--unique", all.index_create.is_unique, "no value twice");
   create->add_option("--where", all.index_create.where, "only documents that pass: \"size > 3 AND site IS NOT NULL\"");
-  create->add_option("--name", all.index_create.name, "else the paths; of --predict MODEL_PATH");
+  create->add_option("--name", all.index_create.name, "else the paths; of --predict MODEL_PATHS");
   create->add_option("--dim", all.index_create.dimension, "numbers in a vector; known with --model")
       ->check(CLI::Range(2, 4096));
   create->add_option("--metric", all.index_create.metric, "cosine, dot or l2")

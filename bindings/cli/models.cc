@@ -203,8 +203,10 @@ Status RunIndexList(const ListArguments& arguments) {
       continue;
     }
     if (index.kind == IndexKind::kPredictive) {
-      const std::string failures = index.failed_count > 0 ? ", " + std::to_string(index.failed_count) + " failed" : "";
-      printer.Row({index.name, std::string("predictive"), index.predictive.path, index.predictive.output + failures,
+      std::string state = index.predictive.output;
+      if (index.failed_count > 0) state += ", " + std::to_string(index.failed_count) + " failed";
+      if (index.awaited_count > 0) state += ", " + std::to_string(index.awaited_count) + " await attachments";
+      printer.Row({index.name, std::string("predictive"), index.predictive.path, state,
                    static_cast<std::int64_t>(index.entry_count), SqlValue(), SqlValue(), ModelOf(index),
                    static_cast<std::int64_t>(index.pending_count), SqlValue(), index.failure});
       continue;

@@ -53,6 +53,7 @@ void WritePredictive(JsonWriter& json, const IndexInfo& index) {
   json.Key("pending_count").Count(index.pending_count);
   json.Key("failed_count").Count(index.failed_count);
   json.Key("failure").Text(index.failure);
+  json.Key("awaited_count").Count(index.awaited_count);
   json.EndObject();
 }
 

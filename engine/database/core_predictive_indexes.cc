@@ -152,6 +152,10 @@ Status DatabaseCore::AppendPredictiveIndexInfos(ReadView& view, const Collection
     info.adapter_version = index.pin.adapter_version;
     FORESHORE_ASSIGN_OR_RETURN(info.pending_count, predictive_->PendingCount(view, collection, index));
     info.is_ready = info.pending_count == 0;
+    FORESHORE_RETURN_IF_ERROR(VisitAwaitedPredictions(view, index, [&](std::int64_t, const BlobId&) {
+      ++info.awaited_count;
+      return true;
+    }));
     if (const auto statistics = field_statistics_->Of(index.field)) info.entry_count = statistics->entry_count;
     std::int64_t failed_docid = 0;
     {
@@ -214,6 +218,18 @@ Result<std::uint64_t> DatabaseCore::VerifyPredictiveIndex(ReadView& view, const 
     FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, docid));
     if (!document) problem(where + "value of document " + std::to_string(docid) + ", which does not exist");
   }
+  std::vector<std::int64_t> awaited_docids;
+  FORESHORE_RETURN_IF_ERROR(VisitAwaitedPredictions(view, index, [&](std::int64_t docid, const BlobId&) {
+    awaited_docids.push_back(docid);
+    return true;
+  }));
+  for (const std::int64_t docid : awaited_docids) {
+    FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, docid));
+    FORESHORE_ASSIGN_OR_RETURN(const auto value, view.txn().Get(index.values, docid));
+    if (!document)
+      problem(where + "awaits the attachment of document " + std::to_string(docid) + ", which does not exist");
+    if (value) problem(where + "document " + std::to_string(docid) + " has a value and awaits its attachment");
+  }
   FORESHORE_ASSIGN_OR_RETURN(const std::int64_t fill, ReadPredictionFill(view, index));
   FORESHORE_ASSIGN_OR_RETURN(const auto documents, view.Scan(collection));
   while (true) {
@@ -223,7 +239,9 @@ Result<std::uint64_t> DatabaseCore::VerifyPredictiveIndex(ReadView& view, const 
     FORESHORE_ASSIGN_OR_RETURN(const auto value, view.txn().Get(index.values, docid));
     if (value) continue;
     FORESHORE_ASSIGN_OR_RETURN(const auto pending, view.txn().Get(index.pending, docid));
-    if (!pending) problem(where + "document " + std::to_string(docid) + " has neither a value nor waits for one");
+    FORESHORE_ASSIGN_OR_RETURN(const auto awaited, view.txn().Get(index.pending, -docid));
+    if (!pending && !awaited)
+      problem(where + "document " + std::to_string(docid) + " has neither a value nor waits for one");
   }
   return entry_count;
 }

@@ -22,10 +22,10 @@ namespace foreshore {
 
 class ReadView;
 
-// The values of `tokens`, each what a document has at the index's path (empty: nothing). An error is of the model, and
-// names the index.
-Status PredictValues(const PredictiveIndexDefinition& index, const Predictor& predictor,
-                     std::span<const std::string> tokens, std::vector<PredictedValue>& values,
+// The values of documents with these sources. An error is of the model, of the disk, or of a build without decoders of
+// images, and names the index.
+Status PredictValues(const PredictiveIndexDefinition& index, const Predictor& predictor, const BlobStore& blobs,
+                     std::span<const PredictionSource> sources, std::vector<PredictedValue>& values,
                      Cancellation* cancellation);
 
 // From which docid on documents were not looked at yet; INT64_MAX: all were.
@@ -33,6 +33,9 @@ Result<std::int64_t> ReadPredictionFill(ReadView& view, const PredictiveIndexDef
 // Calls `visit` with the docids that wait for their value, in ascending order, until it returns false.
 Status VisitPendingPredictions(ReadView& view, const PredictiveIndexDefinition& index,
                                const std::function<bool(std::int64_t docid)>& visit);
+// The same for those whose attachment's content was not here when they were looked at; it may be by now.
+Status VisitAwaitedPredictions(ReadView& view, const PredictiveIndexDefinition& index,
+                               const std::function<bool(std::int64_t docid, const BlobId& content)>& visit);
 
 // How much of the index holds in this snapshot and for these weights, as a look at one document after the other needs
 // it.
@@ -59,7 +62,8 @@ class PredictedRows {
     std::int64_t docid = 0;
   };
 
-  // Computes all that is missing. The view's documents that are hidden have no row. `is_stored` as above.
+  // Computes all that is missing. Documents whose attachment is awaited have NULL. The view's documents that are hidden
+  // have no row. `is_stored` as above.
   static Result<std::shared_ptr<const PredictedRows>> Complete(ReadView& view, const CollectionDefinition& collection,
                                                                const PredictiveIndexDefinition& index, bool is_stored,
                                                                const Predictor& predictor, Cancellation* cancellation);

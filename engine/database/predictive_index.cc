@@ -11,7 +11,7 @@
 namespace foreshore {
 namespace {
 
-constexpr std::uint8_t kIndexVersion = 1;
+constexpr std::uint8_t kIndexVersion = 2;  // 1: the input is a path.
 constexpr std::uint8_t kValueVersion = 1;
 constexpr std::size_t kOutputBytesMax = 200;
 constexpr std::size_t kFailureBytesMax = 200;
@@ -30,30 +30,22 @@ std::string SqlText(std::string_view text) {
   return quoted + "'";
 }
 
-std::string SqlName(std::string_view name) {
-  if (IsWord(name)) return std::string(name);
-  std::string quoted = "\"";
-  for (const char c : name) quoted.append(c == '"' ? 2 : 1, c);
-  return quoted + "\"";
-}
-
 // Fills in what follows from name and options.
-Status Derive(PredictiveIndexDefinition& index) {
+Status Derive(PredictiveIndexDefinition& index, bool is_expression) {
   const auto named = [&](const Status& status) { return status.WithContext("index \"" + index.name + "\""); };
   const PredictiveIndexOptions& options = index.options;
   if (options.model.empty()) return named(Status::InvalidArgument("no model, expected the name of one"));
-  auto path = ParsePath(options.path);
-  if (!path.ok()) return named(path.status());
-  index.path = std::move(path).value();
-  if (index.path == "id" || index.path == "body") {
-    return named(Status::InvalidArgument("path \"" + options.path + "\" is a column of its own, expected a field"));
-  }
+  const std::string collection = index.name.substr(0, index.name.size() - options.name.size() - 1);
+  auto input = is_expression ? PredictedInput::Parse(collection, options.path) : PredictedInput::OfPath(options.path);
+  if (!input.ok()) return named(input.status());
+  index.input = std::move(input).value();
+  if (is_expression) index.options.path = index.input.ToText();
   auto output = OutputPath::Parse(options.output);
   if (!output.ok()) return named(output.status());
   index.output = std::move(output).value();
   index.options.output = index.output.ToText();
   const std::string adapter = options.adapter.empty() ? "" : ", " + SqlText(options.adapter);
-  index.column = "predict(" + SqlText(options.model) + ", " + SqlName(PathForPeople(index.path)) + adapter + ") ->> " +
+  index.column = "predict(" + SqlText(options.model) + ", " + index.input.ToText() + adapter + ") ->> " +
                  SqlText(index.options.output);
   index.field.id = index.id;
   index.field.collection_id = index.collection_id;
@@ -174,10 +166,19 @@ Result<PredictiveIndexDefinition> DefinePredictiveIndex(const std::string& colle
                                                         const PredictiveIndexOptions& options) {
   PredictiveIndexDefinition index;
   index.options = options;
-  if (index.options.name.empty()) index.options.name = options.model + "_" + options.path;
+  const bool is_expression = PredictedInput::IsExpression(options.path);
+  if (options.name.empty()) {
+    std::string input = options.path;
+    if (is_expression) {
+      const auto parsed = PredictedInput::Parse(collection, options.path);
+      if (!parsed.ok()) return parsed.status().WithContext("predictive index of \"" + collection + "\"");
+      input = parsed->ShortName();
+    }
+    index.options.name = options.model + "_" + input;
+  }
   index.name = collection + "." + index.options.name;
   FORESHORE_RETURN_IF_ERROR(CheckIndexName(index.name, index.options.name));
-  FORESHORE_RETURN_IF_ERROR(Derive(index));
+  FORESHORE_RETURN_IF_ERROR(Derive(index, is_expression));
   return index;
 }
 
@@ -193,15 +194,16 @@ ByteString EncodePredictiveIndex(const PredictiveIndexDefinition& index) {
   }
   AppendPrefixed(out, index.pin.version);
   AppendPrefixed(out, index.pin.adapter_version);
+  AppendFixed(out, static_cast<std::uint8_t>(index.input.is_path() ? 0 : 1));
   return out;
 }
 
 Result<PredictiveIndexDefinition> DecodePredictiveIndex(Bytes bytes) {
   ByteReader reader(bytes);
   const auto version = reader.Fixed<std::uint8_t>();
-  if (reader.ok() && version != kIndexVersion) {
+  if (reader.ok() && (version < 1 || version > kIndexVersion)) {
     return Status::Unsupported("catalogue row of a predictive index: version " + std::to_string(version) +
-                               ", expected 1");
+                               ", expected 1 or 2");
   }
   PredictiveIndexDefinition index;
   index.id = static_cast<std::uint32_t>(reader.VarintAtMost(UINT32_MAX));
@@ -215,11 +217,12 @@ Result<PredictiveIndexDefinition> DecodePredictiveIndex(Bytes bytes) {
   index.pin.adapter = index.options.adapter;
   index.pin.version = reader.Prefixed();
   index.pin.adapter_version = reader.Prefixed();
-  if (!reader.ok() || !reader.at_end() || index.name.empty()) {
+  const auto input_kind = version > 1 ? reader.Fixed<std::uint8_t>() : std::uint8_t{0};
+  if (!reader.ok() || !reader.at_end() || input_kind > 1 || index.name.size() <= index.options.name.size()) {
     return Status::Corruption("catalogue row of a predictive index: " + std::to_string(bytes.size()) +
                               " bytes do not follow the format");
   }
-  if (const Status status = Derive(index); !status.ok()) {
+  if (const Status status = Derive(index, input_kind == 1); !status.ok()) {
     return Status::Corruption("catalogue row of a predictive index: " + status.message());
   }
   return index;
@@ -262,17 +265,20 @@ ByteString PredictedValue::Key(std::int64_t docid, ByteString& marks) const {
   return key;
 }
 
-PredictedValue ValueOf(const PredictiveIndexDefinition& index, const Result<std::string>& prediction) {
-  const auto failed = [](std::string_view why) {
-    return PredictedValue{PredictedValue::Kind::kFailed, std::string(why.substr(0, kFailureBytesMax))};
-  };
-  if (!prediction.ok()) return failed(prediction.status().message());
+PredictedValue PredictedValue::Failed(std::string_view why) {
+  return {Kind::kFailed, std::string(why.substr(0, kFailureBytesMax))};
+}
+
+PredictedValue ValueOf(const PredictiveIndexDefinition& index, const PredictionSource& source,
+                       const Result<std::string>& prediction) {
+  if (!prediction.ok())
+    return source.has_gaps ? PredictedValue() : PredictedValue::Failed(prediction.status().message());
   const std::string_view token = index.output.Find(*prediction);
   const std::string where = "model \"" + index.options.model + "\": output at \"" + index.options.output + "\" is ";
-  if (token.empty()) return failed(where + "nothing, expected a number");
+  if (token.empty()) return PredictedValue::Failed(where + "nothing, expected a number");
   if (token == "null") return {};
   if (token.front() != '-' && (token.front() < '0' || token.front() > '9')) {
-    return failed(where + (token.front() == '[' ? "a list" : "no number") + ", expected a number");
+    return PredictedValue::Failed(where + (token.front() == '[' ? "a list" : "no number") + ", expected a number");
   }
   return {PredictedValue::Kind::kNumber, std::string(token)};
 }

@@ -1,5 +1,5 @@
-// A predictive index: what a model's answer over a path of a collection's documents holds at one place, kept per
-// document and ordered; its row in the catalogue.
+// A predictive index: what a model's answer over a collection's documents holds at one place, kept per document and
+// ordered; its row in the catalogue. What the model is given of a document is predicted_input.h.
 //
 // SQL sees the value as a hidden column whose name is the expression that it stands for, and as a path of the secondary
 // index `field`, so that plans and scans are those of secondary indexes.
@@ -8,7 +8,8 @@
 //   q<storage>  bytes    a field_key.h value and docid -> mark (field_entries.h): every document with a value here
 //   p<storage>  integer  docid -> PredictedValue::Encode()
 //   w<storage>  integer  docid -> nothing: its value is missing, or of an earlier state of the document;
-//                        0 -> from which docid on documents are still to be looked at, i64; absent: all were
+//                        0 -> from which docid on documents are still to be looked at, i64; absent: all were;
+//                        -docid -> SHA-256 of an attachment's content that is not here: the document has no value
 //
 // Threads: values; no sharing.
 #pragma once
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "engine/database/field_index.h"
+#include "engine/database/predicted_input.h"
 #include "engine/document/json.h"
 #include "engine/model/model_pin.h"
 #include "foreshore/database.h"
@@ -57,10 +59,10 @@ struct PredictiveIndexDefinition {
   std::uint32_t collection_id = 0;
   std::string name;  // "points.scores_x"
   PredictiveIndexOptions options;
-  std::string path;    // options.path in internal form.
-  OutputPath output;   // options.output
-  std::string column;  // "predict('scores', x) ->> '$[0][0]'"
-  ModelPin pin = {};   // What all values are made by.
+  PredictedInput input;  // options.path
+  OutputPath output;     // options.output
+  std::string column;    // "predict('scores', x) ->> '$[0][0]'"
+  ModelPin pin = {};     // What all values are made by.
   std::uint32_t storage = 0;
   FieldIndexDefinition field = {};  // Of the same id; its entries are q<storage>.
   KeyspaceId values = 0;            // p<storage>
@@ -88,10 +90,13 @@ struct PredictedValue {
     kNone = 0,                      // There is no input, or no finite number for it: NULL.
     kNumber = 1,
     kFailed = 2,  // The model does not take the input, or has no number at the output path: NULL.
+    // Never stored as such: the attachment's content is not here. Nothing is known, and a statement reads NULL.
+    kAwaited = 3,
   };
   Kind kind = Kind::kNone;
-  std::string text;  // The JSON number, or why there is none.
+  std::string text;  // The JSON number; why there is none; the attachment's content, in hexadecimal.
 
+  static PredictedValue Failed(std::string_view why);
   std::string_view token() const { return kind == Kind::kNumber ? std::string_view(text) : std::string_view(); }
   ByteString Encode() const;
   static Result<PredictedValue> Decode(Bytes bytes);
@@ -99,8 +104,9 @@ struct PredictedValue {
   ByteString Key(std::int64_t docid, ByteString& marks) const;
 };
 
-// The value of predict()'s JSON.
-PredictedValue ValueOf(const PredictiveIndexDefinition& index, const Result<std::string>& prediction);
+// The value of predict()'s JSON. An input with gaps that the model does not take is none.
+PredictedValue ValueOf(const PredictiveIndexDefinition& index, const PredictionSource& source,
+                       const Result<std::string>& prediction);
 // What predict() takes of a document's token at the path; empty: nothing.
 std::string InputOfToken(std::string_view token, bool takes_text);
 

@@ -25,7 +25,7 @@ struct PredictiveWorker::Batch {
   std::shared_ptr<const Predictor> predictor;
   struct Item {
     std::int64_t docid = 0;
-    std::string token;
+    PredictionSource source;
   };
   std::vector<Item> items;
   std::vector<PredictedValue> values;  // Of the first items, as many as time allowed.
@@ -57,6 +57,8 @@ Result<bool> PredictiveWorker::StepIndex(const CollectionDefinition& collection,
     FORESHORE_RETURN_IF_ERROR(core_.BeginPredictions(index, pin));
     return true;
   }
+  FORESHORE_ASSIGN_OR_RETURN(const bool has_arrived, TakeArrived(collection, index));
+  if (has_arrived) return true;
   Batch batch;
   {
     FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
@@ -74,6 +76,41 @@ Result<bool> PredictiveWorker::StepIndex(const CollectionDefinition& collection,
   }
   FORESHORE_RETURN_IF_ERROR(Compute(index, batch));
   return Store(collection, index, batch);
+}
+
+Result<bool> PredictiveWorker::TakeArrived(const CollectionDefinition& collection,
+                                           const PredictiveIndexDefinition& index) {
+  if (!index.input.is_image()) return false;
+  const std::uint64_t arrival_count = core_.blobs().arrival_count();  // Before they are looked for.
+  {
+    const std::lock_guard lock(mutex_);
+    const auto seen = arrivals_.find(index.storage);
+    if (seen != arrivals_.end() && seen->second == arrival_count) return false;
+  }
+  std::vector<std::int64_t> arrived;
+  {
+    FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginRead());
+    if (FindSame(view->catalog(), collection, index).second == nullptr) return true;
+    FORESHORE_RETURN_IF_ERROR(VisitAwaitedPredictions(*view, index, [&](std::int64_t docid, const BlobId& content) {
+      if (core_.blobs().Contains(content)) arrived.push_back(docid);
+      return arrived.size() < kBatchDocumentCount;
+    }));
+  }
+  if (arrived.empty()) {
+    const std::lock_guard lock(mutex_);
+    arrivals_[index.storage] = arrival_count;
+    return false;
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const auto view, core_.BeginWrite(std::chrono::minutes(10), "the predictive worker"));
+  const auto [present, now] = FindSame(view->catalog(), collection, index);
+  if (now == nullptr) return true;
+  for (const std::int64_t docid : arrived) {
+    // Dropped, or written, since.
+    FORESHORE_ASSIGN_OR_RETURN(const auto entry, view->txn().Get(now->pending, -docid));
+    if (entry) FORESHORE_RETURN_IF_ERROR(view->PutPredictionPending(*now, docid));
+  }
+  FORESHORE_RETURN_IF_ERROR(view->Commit());
+  return true;
 }
 
 std::pair<const CollectionDefinition*, const PredictiveIndexDefinition*> PredictiveWorker::FindSame(
@@ -96,8 +133,8 @@ Status PredictiveWorker::Collect(ReadView& view, const CollectionDefinition& col
   for (const std::int64_t docid : docids) {
     if (bytes > kBatchBytesMax) break;
     FORESHORE_ASSIGN_OR_RETURN(const auto document, view.GetByDocid(collection, docid));
-    batch.items.push_back({docid, document ? std::string(FindValue(document->body, index.path)) : std::string()});
-    bytes += batch.items.back().token.size();
+    batch.items.push_back({docid, index.input.SourceOf(document ? document->body : std::string_view())});
+    bytes += batch.items.back().source.text.size();
   }
   batch.pending_count = batch.items.size();
   batch.next_fill = batch.fill;
@@ -107,24 +144,24 @@ Status PredictiveWorker::Collect(ReadView& view, const CollectionDefinition& col
     FORESHORE_ASSIGN_OR_RETURN(const bool more, documents->Next());
     batch.next_fill = more ? documents->docid() + 1 : INT64_MAX;
     if (!more) break;
-    batch.items.push_back({documents->docid(), std::string(FindValue(documents->body(), index.path))});
-    bytes += batch.items.back().token.size();
+    batch.items.push_back({documents->docid(), index.input.SourceOf(documents->body())});
+    bytes += batch.items.back().source.text.size();
   }
   return Status::Ok();
 }
 
 Status PredictiveWorker::Compute(const PredictiveIndexDefinition& index, Batch& batch) {
   const auto& numbers = batch.predictor->numbers();
-  const bool takes_rows = numbers && numbers->row_width() && numbers->has_independent_rows();
+  const bool takes_rows = numbers && numbers->has_independent_rows() && !index.input.is_image();
   const std::size_t piece_count = takes_rows ? kPieceCount : kPieceCountAlone;
   const std::int64_t begun_us = core_.clock().NowMonotonicUs();
-  std::vector<std::string> tokens;
+  std::vector<PredictionSource> sources;
   std::vector<PredictedValue> values;
   while (batch.values.size() < batch.items.size()) {
-    tokens.clear();
+    sources.clear();
     const std::size_t end = std::min(batch.items.size(), batch.values.size() + piece_count);
-    for (std::size_t i = batch.values.size(); i < end; ++i) tokens.push_back(batch.items[i].token);
-    FORESHORE_RETURN_IF_ERROR(PredictValues(index, *batch.predictor, tokens, values, nullptr));
+    for (std::size_t i = batch.values.size(); i < end; ++i) sources.push_back(batch.items[i].source);
+    FORESHORE_RETURN_IF_ERROR(PredictValues(index, *batch.predictor, core_.blobs(), sources, values, nullptr));
     batch.values.insert(batch.values.end(), values.begin(), values.end());
     if (core_.clock().NowMonotonicUs() - begun_us > kBatchUs) break;
   }
@@ -143,7 +180,7 @@ Result<bool> PredictiveWorker::Store(const CollectionDefinition& collection, con
     FORESHORE_ASSIGN_OR_RETURN(const auto document, view->GetByDocid(*present, item.docid));
     if (!document) {
       FORESHORE_RETURN_IF_ERROR(view->ForgetPrediction(*now, item.docid));
-    } else if (FindValue(document->body, index.path) == item.token) {
+    } else if (index.input.SourceOf(document->body).text == item.source.text) {
       FORESHORE_RETURN_IF_ERROR(view->PutPrediction(*now, item.docid, batch.values[i]));
     }  // Else it was written since, and waits for its turn.
   }
@@ -220,6 +257,7 @@ Status PredictiveWorker::ReleaseRetired() {
     const std::lock_guard lock(mutex_);
     std::erase_if(retired_, [&](const auto& each) {
       if (each.second > oldest) return false;
+      arrivals_.erase(each.first);
       freed.push_back(each.first);
       return true;
     });

@@ -52,6 +52,8 @@ class PredictiveWorker {
   Status Compute(const PredictiveIndexDefinition& index, Batch& batch);
   Result<bool> Store(const CollectionDefinition& collection, const PredictiveIndexDefinition& index,
                      const Batch& batch);
+  // Whether documents wait no longer for an attachment's content, and are pending from now on.
+  Result<bool> TakeArrived(const CollectionDefinition& collection, const PredictiveIndexDefinition& index);
   // How many of those below the filling's place are pending, and that place.
   struct Pending {
     std::uint64_t written_count = 0;
@@ -66,7 +68,9 @@ class PredictiveWorker {
   DatabaseCore& core_;
   std::mutex step_mutex_;  // Held for one batch.
   mutable std::mutex mutex_;
-  std::map<std::uint32_t, std::uint64_t> backlogs_;              // Guarded by mutex_, by index id.
+  std::map<std::uint32_t, std::uint64_t> backlogs_;  // Guarded by mutex_, by index id.
+  // Guarded by mutex_: by storage, how many contents had arrived when its awaited documents were last looked through.
+  std::map<std::uint32_t, std::uint64_t> arrivals_;
   std::vector<std::pair<std::uint32_t, std::int64_t>> retired_;  // Guarded by mutex_: storage, sequence.
 };
 

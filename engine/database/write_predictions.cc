@@ -15,8 +15,8 @@ Status WriteView::FollowPredictions(const CollectionDefinition& collection, std:
       continue;
     }
     // A document that has no input yet gets a value too, NULL.
-    if (!old_body.empty() && FindValue(old_body, index.path) == FindValue(body, index.path)) continue;
-    FORESHORE_RETURN_IF_ERROR(write_txn_->Put(index.pending, docid, Bytes()));
+    if (!old_body.empty() && index.input.HasSameSource(old_body, body)) continue;
+    FORESHORE_RETURN_IF_ERROR(PutPredictionPending(index, docid));
   }
   return Status::Ok();
 }
@@ -34,19 +34,32 @@ Status WriteView::DropPrediction(const PredictiveIndexDefinition& index, std::in
 
 Status WriteView::ForgetPrediction(const PredictiveIndexDefinition& index, std::int64_t docid) {
   FORESHORE_RETURN_IF_ERROR(Fail(DropPrediction(index, docid)));
+  return DropPredictionPending(index, docid);
+}
+
+Status WriteView::DropPredictionPending(const PredictiveIndexDefinition& index, std::int64_t docid) {
   wrote_ = true;
+  if (index.input.is_image()) FORESHORE_RETURN_IF_ERROR(Fail(write_txn_->Delete(index.pending, -docid)));
   return Fail(write_txn_->Delete(index.pending, docid));
+}
+
+Status WriteView::PutPredictionPending(const PredictiveIndexDefinition& index, std::int64_t docid) {
+  wrote_ = true;
+  if (index.input.is_image()) FORESHORE_RETURN_IF_ERROR(Fail(write_txn_->Delete(index.pending, -docid)));
+  return Fail(write_txn_->Put(index.pending, docid, Bytes()));
 }
 
 Status WriteView::PutPrediction(const PredictiveIndexDefinition& index, std::int64_t docid,
                                 const PredictedValue& value) {
-  FORESHORE_RETURN_IF_ERROR(Fail(DropPrediction(index, docid)));
-  wrote_ = true;
+  FORESHORE_RETURN_IF_ERROR(ForgetPrediction(index, docid));
+  if (value.kind == PredictedValue::Kind::kAwaited) {
+    const BlobId content = PredictedInput::ContentOf(value.text);
+    return Fail(write_txn_->Put(index.pending, -docid, AsBytes(content)));
+  }
   ByteString marks;
   const ByteString key = value.Key(docid, marks);
   FORESHORE_RETURN_IF_ERROR(Fail(write_txn_->Put(index.field.entries, Bytes(key), Bytes(marks))));
-  FORESHORE_RETURN_IF_ERROR(Fail(write_txn_->Put(index.values, docid, Bytes(value.Encode()))));
-  return Fail(write_txn_->Delete(index.pending, docid));
+  return Fail(write_txn_->Put(index.values, docid, Bytes(value.Encode())));
 }
 
 Status WriteView::PutPredictionFill(const PredictiveIndexDefinition& index, std::int64_t next_docid) {

@@ -66,6 +66,8 @@ class WriteView : public ReadView {
   // What the predictive worker computed of a document, which then no longer waits for it.
   Status PutPrediction(const PredictiveIndexDefinition& index, std::int64_t docid, const PredictedValue& value);
   Status ForgetPrediction(const PredictiveIndexDefinition& index, std::int64_t docid);
+  // The document has a value no longer, or not yet, and what it is made of is here.
+  Status PutPredictionPending(const PredictiveIndexDefinition& index, std::int64_t docid);
   // From `next_docid` on documents are still to be looked at; INT64_MAX: none.
   Status PutPredictionFill(const PredictiveIndexDefinition& index, std::int64_t next_docid);
 
@@ -120,6 +122,7 @@ class WriteView : public ReadView {
   Status FollowPredictions(const CollectionDefinition& collection, std::int64_t docid, std::string_view old_body,
                            std::string_view body);
   Status DropPrediction(const PredictiveIndexDefinition& index, std::int64_t docid);
+  Status DropPredictionPending(const PredictiveIndexDefinition& index, std::int64_t docid);
   FieldIndexWriter& FieldIndexes();
   // Before anything is written: a local write that a unique index refuses leaves the transaction as it was.
   Status CheckUnique(const CollectionDefinition& collection, std::int64_t docid, std::string_view body);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/inference/graph/tensor_blob.h"
+
 namespace foreshore {
 
 namespace {
@@ -117,6 +119,17 @@ Result<graph::OwnedTensor> MakeImageTensor(std::string_view what, const Image& i
     }
   }
   return tensor;
+}
+
+Result<ByteString> ImageTensorBlob(Bytes file, const ImageTensorOptions& options) {
+  constexpr std::string_view kWhat = "image_tensor";
+  if (file.size() > kImageFileBytesMax) {
+    return Status::Limit(std::string(kWhat) + ": a file of " + std::to_string(file.size()) +
+                         " bytes, expected at most " + std::to_string(kImageFileBytesMax));
+  }
+  FORESHORE_ASSIGN_OR_RETURN(const Image image, DecodeImage(kWhat, file));
+  FORESHORE_ASSIGN_OR_RETURN(const graph::OwnedTensor tensor, MakeImageTensor(kWhat, image, options));
+  return graph::EncodeTensorBlob(tensor.ref());
 }
 
 }  // namespace foreshore

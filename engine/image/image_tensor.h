@@ -47,5 +47,7 @@ Result<ImageTensorOptions> ParseImageTensorOptions(std::string_view json);
 // more than kTensorPixelsMax pixels.
 Result<graph::OwnedTensor> MakeImageTensor(std::string_view what, const Image& image,
                                            const ImageTensorOptions& options);
+// The same of a file's bytes, as bytes (graph/tensor_blob.h): SQL's image_tensor(). Errors as DecodeImage()'s too.
+Result<ByteString> ImageTensorBlob(Bytes file, const ImageTensorOptions& options);
 
 }  // namespace foreshore

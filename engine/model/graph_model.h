@@ -34,6 +34,11 @@ class GraphModel : public NumberModel {
   static Result<std::shared_ptr<GraphModel>> Open(const std::string& name, std::unique_ptr<MappedFile> file,
                                                   const std::optional<Packing>& packing = std::nullopt);
 
+  std::span<const graph::GraphPort> inputs() const override { return graph_.inputs(); }
+  std::span<const graph::GraphPort> outputs() const override { return graph_.outputs(); }
+  // Runs when its turn has come.
+  Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs,
+                                              Cancellation* cancellation) override;
   // Also takes a tensor as bytes (graph/tensor_blob.h) instead of JSON, for a graph with one input.
   Result<std::string> Predict(std::string_view input, Cancellation* cancellation) override;
   std::optional<std::size_t> row_width() const override;
@@ -47,9 +52,6 @@ class GraphModel : public NumberModel {
   const graph::Graph& graph() const { return graph_; }
 
  private:
-  // Runs when its turn has come.
-  Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs, Cancellation* cancellation);
-
   GraphModel(std::unique_ptr<MappedFile> file, std::unique_ptr<MappedFile> packed, graph::Graph graph)
       : file_(std::move(file)),
         packed_(std::move(packed)),

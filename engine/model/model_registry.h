@@ -32,6 +32,11 @@
 #include "storage/blob_store.h"
 
 namespace foreshore {
+namespace graph {
+struct GraphPort;
+struct OwnedTensor;
+struct TensorRef;
+}  // namespace graph
 
 class BertAdapter;
 class BertTextModel;
@@ -75,6 +80,12 @@ struct RowOutput {
 class NumberModel {
  public:
   virtual ~NumberModel() = default;
+  // In the order of Run(). A model that the application runs has one of each, "input" and "output".
+  virtual std::span<const graph::GraphPort> inputs() const = 0;
+  virtual std::span<const graph::GraphPort> outputs() const = 0;
+  // A tensor for each input, and one for each output back.
+  virtual Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs,
+                                                      Cancellation* cancellation) = 0;
   // Takes {"input name": values, …}, or the values alone where the model has one input. Values are numbers nested as
   // the tensor is, or a flat list that fills the declared shape, with at most one open size. Gives the values nested,
   // or {"output name": values, …} where the model has several outputs; what is no finite number is null.
@@ -88,7 +99,7 @@ class NumberModel {
   // size is not `rows`.
   virtual Status PredictRows(std::span<const float> values, std::size_t rows, RowOutput& out,
                              Cancellation* cancellation) = 0;
-  // Whether a row becomes the same, bit for bit, alone and beside others.
+  // Whether a row, of all inputs together, becomes the same, bit for bit, alone and beside others.
   virtual bool has_independent_rows() const = 0;
   virtual bool is_runtime() const { return false; }  // The application runs it.
   // As ModelInfo has it; empty for none.

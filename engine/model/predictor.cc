@@ -2,6 +2,7 @@
 
 #include "engine/document/json.h"
 #include "engine/document/json_floats.h"
+#include "engine/model/row_batch.h"
 #include "engine/model/tensor_json.h"
 
 namespace foreshore {
@@ -80,12 +81,50 @@ void Predictor::PredictRows(std::span<const std::string> inputs, std::vector<Res
   }
 }
 
+void Predictor::PredictGathered(RowBatch& rows, std::span<const std::string> inputs,
+                                std::vector<Result<std::string>>& results, std::vector<bool>& is_done,
+                                Cancellation* cancellation) const {
+  std::vector<std::size_t> places;
+  for (std::size_t next = 0; next < inputs.size();) {
+    rows.Clear();
+    places.clear();
+    for (; next < inputs.size() && rows.row_count() < rows.rows_in_call(); ++next) {
+      const std::string& input = inputs[next];
+      const bool is_object = input.starts_with('{');
+      // Of one input alone; a tensor gains nothing by being copied to others.
+      if (!is_object && (rows.inputs().size() > 1 || !input.starts_with('['))) continue;
+      Status read = is_object ? rows.AddObject(input) : rows.AddJson(0, input);
+      if (read.ok()) read = rows.EndRow();
+      if (read.ok()) {
+        places.push_back(next);
+      } else {
+        rows.DropRow();
+      }
+    }
+    if (places.empty()) continue;
+    InferenceTimer timer(costs_, pin_.model, places.size());
+    if (!rows.Run(cancellation).ok()) {
+      timer.Cancel();
+      continue;
+    }
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      std::string text;
+      if (!rows.AppendPrediction(i, text).ok()) continue;
+      results[places[i]] = std::move(text);
+      is_done[places[i]] = true;
+    }
+  }
+}
+
 Status Predictor::PredictAll(std::span<const std::string> inputs, std::vector<Result<std::string>>& results,
                              Cancellation* cancellation) const {
   results.assign(inputs.size(), std::string());
   std::vector<bool> is_done(inputs.size(), false);
   if (numbers_ && numbers_->row_width() && numbers_->has_independent_rows()) {
     PredictRows(inputs, results, is_done, cancellation);
+  } else if (numbers_) {
+    RowBatch rows(numbers_);
+    if (rows.rows_in_call() > 1) PredictGathered(rows, inputs, results, is_done, cancellation);
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (is_done[i]) continue;

@@ -15,6 +15,8 @@
 
 namespace foreshore {
 
+class RowBatch;
+
 // What a text model makes of predict()'s input: a JSON string, or {"text": string}. `where` begins messages.
 Result<std::string> PredictText(const std::string& where, TextModel& model, std::string_view input_json);
 
@@ -44,9 +46,11 @@ class Predictor {
  private:
   // Whether it is the input's fault, and so will be the same the next time.
   bool IsOfInput(const Status& status) const;
-  // Leaves alone those that it cannot do.
+  // Leave alone those that they cannot do. The first: arrays of floats.
   void PredictRows(std::span<const std::string> inputs, std::vector<Result<std::string>>& results,
                    std::vector<bool>& is_done, Cancellation* cancellation) const;
+  void PredictGathered(RowBatch& rows, std::span<const std::string> inputs, std::vector<Result<std::string>>& results,
+                       std::vector<bool>& is_done, Cancellation* cancellation) const;
 
   ModelPin pin_;
   std::shared_ptr<NumberModel> numbers_;  // Shared with the registry.

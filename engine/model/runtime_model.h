@@ -27,6 +27,10 @@ class RuntimeTextModel : public TextModel {
 class RuntimeNumberModel : public NumberModel {
  public:
   RuntimeNumberModel(const std::string& name, std::shared_ptr<Runtime> runtime);
+  std::span<const graph::GraphPort> inputs() const override { return {&input_, 1}; }
+  std::span<const graph::GraphPort> outputs() const override { return {&output_, 1}; }
+  Result<std::vector<graph::OwnedTensor>> Run(std::span<const graph::TensorRef> inputs,
+                                              Cancellation* cancellation) override;
   Result<std::string> Predict(std::string_view input_json, Cancellation* cancellation) override;
   std::optional<std::size_t> row_width() const override { return runtime_->input_width(); }
   Status PredictRows(std::span<const float> values, std::size_t rows, RowOutput& out,
@@ -38,6 +42,7 @@ class RuntimeNumberModel : public NumberModel {
   std::string where_;
   std::shared_ptr<Runtime> runtime_;
   graph::GraphPort input_;
+  graph::GraphPort output_;
 };
 
 }  // namespace foreshore

@@ -7,8 +7,8 @@
 
 #include "engine/document/json.h"
 #include "engine/document/json_floats.h"
-#include "engine/inference/graph/saturate.h"
 #include "engine/inference/json_reader.h"
+#include "engine/model/number_cast.h"
 
 namespace foreshore {
 
@@ -43,46 +43,16 @@ bool Flatten(const element& value, std::size_t depth, Shape& shape, std::vector<
   return shape[depth] == count;
 }
 
-// The declared shape for a flat list: its one open size is what is left.
-bool FitFlat(const GraphPort& port, std::int64_t count, Shape& shape) {
-  std::int64_t known = 1;
-  std::int64_t open = -1;
-  for (std::size_t i = 0; i < port.shape.size(); ++i) {
-    const std::int64_t size = port.shape[i];
-    if (size < 0 && open >= 0) return false;
-    if (size < 0) open = static_cast<std::int64_t>(i);
-    if (size > 0 && known > count / size) return false;
-    if (size >= 0) known *= size;
-  }
-  if (known == 0 || count % known != 0 || (open < 0 && known != count)) return false;
-  shape = port.shape;
-  if (open >= 0) shape[static_cast<std::size_t>(open)] = count / known;
-  return true;
-}
-
 template <typename T>
-bool Store(const element& value, T& out) {
+bool Store(const element& value, bool is_truth, T& out) {
   std::int64_t whole = 0;
+  std::uint64_t large = 0;
   bool truth = false;
   double number = 0;
-  if (value.get(truth) == simdjson::SUCCESS) {
-    out = static_cast<T>(static_cast<graph::Wide<T>>(truth ? 1 : 0));
-  } else if (value.get(whole) == simdjson::SUCCESS) {
-    if constexpr (std::is_integral_v<T>) {
-      if (!std::in_range<T>(whole)) return false;
-    }
-    out = static_cast<T>(static_cast<graph::Wide<T>>(whole));
-  } else if (value.get(number) == simdjson::SUCCESS) {
-    if constexpr (std::is_integral_v<T>) {
-      out = graph::Saturate<T>(number);
-      return static_cast<double>(out) == number;
-    } else {
-      out = static_cast<T>(static_cast<graph::Wide<T>>(number));
-    }
-  } else {
-    return false;
-  }
-  return true;
+  if (value.get(truth) == simdjson::SUCCESS) return CastInteger(truth ? 1 : 0, is_truth, out);
+  if (value.get(whole) == simdjson::SUCCESS) return CastInteger(whole, is_truth, out);
+  if (value.is_uint64() && value.get(large) == simdjson::SUCCESS) return CastInteger(large, is_truth, out);
+  return value.get(number) == simdjson::SUCCESS && CastReal(number, is_truth, out);
 }
 
 constexpr std::size_t kNumberCharsMax = 32;
@@ -132,50 +102,60 @@ void AppendNested(std::span<const std::int64_t> shape, std::size_t axis, const T
   out.push_back(']');
 }
 
+Result<OwnedTensor> TensorFromJson(const GraphPort& port, const element& value, std::uint64_t bytes_max) {
+  Shape shape;
+  std::vector<element> numbers;
+  FORESHORE_RETURN_IF_ERROR(FlattenJson(port, value, shape, numbers));
+  if (port.has_shape && shape.size() <= 1 && port.shape.size() != shape.size() &&
+      !FitFlat(port, static_cast<std::int64_t>(numbers.size()), shape)) {
+    return InputMisfit(port, std::to_string(numbers.size()) + (numbers.size() == 1 ? " number" : " numbers"));
+  }
+  FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, graph::MakeTensor({port.type, shape}, bytes_max));
+  FORESHORE_RETURN_IF_ERROR(StoreNumbers(port, numbers, tensor.bytes.get()));
+  return tensor;
+}
+
+}  // namespace
+
 Status InputMisfit(const GraphPort& port, const std::string& found) {
   return Status::InvalidArgument("input \"" + std::string(port.name.substr(0, 128)) + "\": found " + found +
                                  ", expected " + graph::TypeName(port.type) +
                                  (port.has_shape ? graph::ToText(port.shape) : ""));
 }
 
-Result<OwnedTensor> TensorFromJson(const GraphPort& port, const element& value, std::uint64_t bytes_max) {
-  Shape shape;
-  std::vector<element> numbers;
-  if (!Flatten(value, 0, shape, numbers)) return InputMisfit(port, "lists of different lengths or depths");
-  if (port.has_shape && shape.size() == 1 && port.shape.size() != 1 &&
-      !FitFlat(port, static_cast<std::int64_t>(numbers.size()), shape)) {
-    return InputMisfit(port, std::to_string(numbers.size()) + " numbers");
+// The declared shape for a flat list: its one open size is what is left.
+bool FitFlat(const GraphPort& port, std::int64_t count, Shape& shape) {
+  std::int64_t known = 1;
+  std::int64_t open = -1;
+  for (std::size_t i = 0; i < port.shape.size(); ++i) {
+    const std::int64_t size = port.shape[i];
+    if (size < 0 && open >= 0) return false;
+    if (size < 0) open = static_cast<std::int64_t>(i);
+    if (size > 0 && known > count / size) return false;
+    if (size >= 0) known *= size;
   }
-  FORESHORE_ASSIGN_OR_RETURN(OwnedTensor tensor, graph::MakeTensor({port.type, shape}, bytes_max));
-  const Status stored = graph::Dispatch<graph::kAllTypes>(port.type, [&]<typename T>() {
-    T* out = reinterpret_cast<T*>(tensor.bytes.get());
+  if (known == 0 || count % known != 0 || (open < 0 && known != count)) return false;
+  shape = port.shape;
+  if (open >= 0) shape[static_cast<std::size_t>(open)] = count / known;
+  return true;
+}
+
+Status FlattenJson(const GraphPort& port, const element& value, Shape& shape, std::vector<element>& numbers) {
+  if (Flatten(value, 0, shape, numbers)) return Status::Ok();
+  return InputMisfit(port, "lists of different lengths or depths");
+}
+
+Status StoreNumbers(const GraphPort& port, std::span<const element> numbers, std::byte* out) {
+  return graph::Dispatch<graph::kAllTypes>(port.type, [&]<typename T>() {
+    T* elements = reinterpret_cast<T*>(out);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-      if (!Store(numbers[i], out[i])) return InputMisfit(port, "a value that is no such number");
+      if (Store(numbers[i], port.type == OnnxType::kBool, elements[i])) continue;
+      return InputMisfit(port, std::string(simdjson::minify(numbers[i])).substr(0, 40) +
+                                   (numbers.size() > 1 ? " at number " + std::to_string(i) : ""));
     }
     return Status::Ok();
   });
-  if (!stored.ok()) return stored;
-  return tensor;
 }
-
-Status AppendTensorJson(const OwnedTensor& tensor, std::string& out) {
-  std::int64_t count_left = kOutputCountMax;
-  // Sizes of 0 are passed over: [2^40, 0] has no numbers, and 2^40 empty lists.
-  for (const std::int64_t size : tensor.info.shape) {
-    if (size > 0) count_left /= size;
-  }
-  if (count_left == 0) {
-    return Status::Limit("output " + graph::ToText(tensor.info) + ", expected at most " +
-                         std::to_string(kOutputCountMax) + " numbers");
-  }
-  return graph::Dispatch<graph::kAllTypes>(tensor.info.type, [&]<typename T>() {
-    const T* next = tensor.ref().as<T>();
-    AppendNested(std::span<const std::int64_t>(tensor.info.shape), 0, next, out);
-    return Status::Ok();
-  });
-}
-
-}  // namespace
 
 Result<std::vector<OwnedTensor>> TensorsFromJson(const std::string& where, std::span<const GraphPort> ports,
                                                  std::string_view json, std::uint64_t bytes_max) {
@@ -203,17 +183,38 @@ Result<std::vector<OwnedTensor>> TensorsFromJson(const std::string& where, std::
   return tensors;
 }
 
+Status AppendElementsJson(OnnxType type, std::span<const std::int64_t> shape, const std::byte* elements,
+                          std::string& out) {
+  std::int64_t count_left = kOutputCountMax;
+  // Sizes of 0 are passed over: [2^40, 0] has no numbers, and 2^40 empty lists.
+  for (const std::int64_t size : shape) {
+    if (size > 0) count_left /= size;
+  }
+  if (count_left == 0) {
+    return Status::Limit("output " + graph::ToText({type, {shape.begin(), shape.end()}}) + ", expected at most " +
+                         std::to_string(kOutputCountMax) + " numbers");
+  }
+  return graph::Dispatch<graph::kAllTypes>(type, [&]<typename T>() {
+    const T* next = reinterpret_cast<const T*>(elements);
+    AppendNested(shape, 0, next, out);
+    return Status::Ok();
+  });
+}
+
 Result<std::string> TensorsToJson(std::span<const GraphPort> ports, std::span<const OwnedTensor> tensors) {
   std::string out;
+  const auto append = [&](const OwnedTensor& tensor) {
+    return AppendElementsJson(tensor.info.type, tensor.info.shape, tensor.bytes.get(), out);
+  };
   if (tensors.size() == 1) {
-    FORESHORE_RETURN_IF_ERROR(AppendTensorJson(tensors[0], out));
+    FORESHORE_RETURN_IF_ERROR(append(tensors[0]));
     return out;
   }
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     out.push_back(i == 0 ? '{' : ',');
     AppendJsonString(out, ports[i].name);
     out.push_back(':');
-    FORESHORE_RETURN_IF_ERROR(AppendTensorJson(tensors[i], out));
+    FORESHORE_RETURN_IF_ERROR(append(tensors[i]));
   }
   return out + "}";
 }

@@ -4,7 +4,6 @@
 
 #include "engine/database/attachments.h"
 #include "engine/image/image_tensor.h"
-#include "engine/inference/graph/tensor_blob.h"
 #include "engine/query/sql_json.h"
 
 namespace foreshore {
@@ -45,18 +44,11 @@ Bytes BlobOf(sqlite3_value* value) {
 }
 
 Result<ByteString> TensorOf(Bytes file, std::string_view options_json) {
-  constexpr std::string_view kWhat = "image_tensor";
   ImageTensorOptions options;
   if (!options_json.empty()) {
     FORESHORE_ASSIGN_OR_RETURN(options, ParseImageTensorOptions(options_json));
   }
-  if (file.size() > kImageFileBytesMax) {
-    return Status::Limit(std::string(kWhat) + ": a file of " + std::to_string(file.size()) +
-                         " bytes, expected at most " + std::to_string(kImageFileBytesMax));
-  }
-  FORESHORE_ASSIGN_OR_RETURN(const Image image, DecodeImage(kWhat, file));
-  FORESHORE_ASSIGN_OR_RETURN(const graph::OwnedTensor tensor, MakeImageTensor(kWhat, image, options));
-  return graph::EncodeTensorBlob(tensor.ref());
+  return ImageTensorBlob(file, options);
 }
 
 }  // namespace

@@ -127,7 +127,10 @@ std::vector<TableColumn> ColumnsOf(const CollectionDefinition& collection) {
     for (const IndexedPath& path : index.paths) add_path(path.path);
     for (const FieldTerm& term : index.predicate) add_path(term.path);
   }
-  for (const PredictiveIndexDefinition& index : collection.predictive_indexes) add_path(index.path);
+  for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
+    if (index.input.is_image()) continue;
+    for (const std::string& path : index.input.paths()) add_path(path);
+  }
   for (const VectorIndexDefinition& index : collection.vector_indexes) {
     if (!usable(index.options.field)) continue;
     TableColumn column{ColumnKind::kVector, index.options.field, "", index.id, -1};

@@ -23,8 +23,9 @@ struct Call {
   std::string model;
   std::string adapter;
   std::string qualifier;
-  std::string name;           // The input's column; empty where `document_path` says what it is.
+  std::string name;           // The input's column; empty where one of the following says what it is.
   std::string document_path;  // Of body -> '$.x', in internal form.
+  std::optional<PredictedInput> input;
 };
 
 class Finder {
@@ -76,6 +77,10 @@ class Finder {
 
   bool ReadInput(std::size_t& i, Call& call) const {
     if (!IsName(i)) return false;
+    if (Is(i + 1, "(")) {
+      call.input = PredictedInput::Read(sql_, tokens_, i, call.qualifier);
+      return call.input.has_value();
+    }
     if (Is(i + 1, ".")) {
       if (!IsName(i + 2)) return false;
       call.qualifier = std::string(sql_.substr(tokens_[i].start, tokens_[i].end - tokens_[i].start)) + ".";
@@ -143,12 +148,17 @@ class Finder {
     return true;
   }
 
+  static bool IsInputOf(const Call& call, const PredictiveIndexDefinition& index) {
+    if (call.input) return index.input.Matches(*call.input);
+    if (!index.input.is_path()) return false;
+    const std::string& path = index.input.paths()[0];
+    return call.name.empty() ? path == call.document_path : EqualsIgnoringCase(PathForPeople(path), call.name);
+  }
+
   bool FindColumn(const Call& call, const std::string& output, std::string& column) const {
     for (const CollectionDefinition& collection : catalog_.collections) {
       for (const PredictiveIndexDefinition& index : collection.predictive_indexes) {
-        const bool is_input = call.name.empty() ? index.path == call.document_path
-                                                : EqualsIgnoringCase(PathForPeople(index.path), call.name);
-        if (!is_input || index.options.model != call.model || index.options.adapter != call.adapter ||
+        if (!IsInputOf(call, index) || index.options.model != call.model || index.options.adapter != call.adapter ||
             index.options.output != output) {
           continue;
         }
@@ -175,35 +185,54 @@ std::string Replaced(std::string_view sql, const std::vector<Occurrence>& occurr
   return text.append(sql.substr(at));
 }
 
-// Whether reading `input` of the table is reading the index's input, in one way or the other.
-bool IsInput(const CollectionDefinition& collection, const PredictiveIndexDefinition& index, std::string_view input) {
-  if (input == "body") return true;  // The text named a path of it.
-  const auto columns = ColumnsOf(collection);
+// Whether reading `input` of the table is reading that path, in one way or the other.
+bool IsInput(const std::vector<TableColumn>& columns, const PredictiveIndexDefinition& index, const std::string& path,
+             std::string_view input) {
+  if (index.input.is_image()) return input == path;
+  if (input == "body") return index.input.is_path();  // The text named a path of it.
   return std::any_of(columns.begin(), columns.end(), [&](const TableColumn& column) {
     if (column.name != input) return false;
     // A vector that the application writes is an ordinary value of the document.
-    if (column.kind == ColumnKind::kVector) return column.field_number >= 0 && column.name == index.path;
-    return column.path == index.path;
+    if (column.kind == ColumnKind::kVector) return column.field_number >= 0 && column.name == path;
+    return column.path == path;
   });
+}
+
+// Whether the reads from `at` on are those of the index's input, all of one table and one after the other.
+bool AreInputs(const ColumnReads& reads, std::size_t at, const CollectionDefinition& collection,
+               const PredictiveIndexDefinition& index) {
+  const std::vector<std::string>& paths = index.input.paths();
+  if (paths.size() > reads.size() - at) return false;
+  const std::vector<TableColumn> columns = ColumnsOf(collection);
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const auto& [table, column] = reads[at + i];
+    if (table != reads[at].first || !IsInput(columns, index, paths[i], column)) return false;
+  }
+  return true;
 }
 
 // Whether the two differ by inputs of indexes that became their columns, and by nothing else. Notes which.
 bool Agree(const Catalog& catalog, const ColumnReads& before, const ColumnReads& after, CompiledStatement& statement) {
-  if (before.size() != after.size()) return false;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    if (before[i] == after[i]) continue;
-    const CollectionDefinition* collection = catalog.Find(after[i].first);
-    if (before[i].first != after[i].first || collection == nullptr) return false;
+  std::size_t at = 0;
+  for (const auto& [table, column] : after) {
+    if (at >= before.size() || before[at].first != table) return false;
+    if (before[at].second == column) {
+      ++at;
+      continue;
+    }
+    const CollectionDefinition* collection = catalog.Find(table);
+    if (collection == nullptr) return false;
     const auto& indexes = collection->predictive_indexes;
     const auto index = std::find_if(indexes.begin(), indexes.end(), [&](const PredictiveIndexDefinition& each) {
-      return each.column == after[i].second && IsInput(*collection, each, before[i].second);
+      return each.column == column && AreInputs(before, at, *collection, each);
     });
     if (index == indexes.end()) return false;
+    at += index->input.paths().size();
     const std::pair ids{collection->id, index->id};
     auto& known = statement.indexes;
     if (std::find(known.begin(), known.end(), ids) == known.end()) known.push_back(ids);
   }
-  return true;
+  return at == before.size();
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "engine/query/statement_predictions.h"
 
-#include "engine/document/json.h"
 #include "engine/query/session_state.h"
 
 namespace foreshore {
@@ -86,9 +85,10 @@ Result<std::string_view> StatementPredictions::Token(ReadView& view, const Colle
   }
   FORESHORE_ASSIGN_OR_RETURN(auto value, known->lookup->Find(view, docid));
   if (!value) {
-    const std::string tokens[] = {std::string(FindValue(body, known->index->path))};
+    const PredictionSource sources[] = {known->index->input.SourceOf(body)};
     std::vector<PredictedValue> values;
-    FORESHORE_RETURN_IF_ERROR(PredictValues(*known->index, *known->predictor, tokens, values, &session_));
+    FORESHORE_RETURN_IF_ERROR(
+        PredictValues(*known->index, *known->predictor, session_.core.blobs(), sources, values, &session_));
     ++known->computed_count;
     value = std::move(values[0]);
   }

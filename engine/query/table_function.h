@@ -7,6 +7,7 @@
 //   kArgumentCountMin, kExpected     how many of them a call must give, and what is said where it does not;
 //   Describe(session, info, terms)   what EXPLAIN QUERY PLAN says; terms[i] is the constraint of argument i, or -1;
 //   Filter(arguments), Next(), at_end(), row_id(), Column(): the table's rows; an argument that is not given is null.
+//   Column() may return a Status.
 //
 // Threads: as SqlSession.
 #pragma once
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <type_traits>
 
 #include "engine/query/session_state.h"
 #include "engine/query/sqlite_callback.h"
@@ -98,8 +100,12 @@ class TableFunction {
   static int Next(sqlite3_vtab_cursor* cursor) { return Finish(cursor->pVtab, CursorOf(cursor).Next()); }
   static int AtEnd(sqlite3_vtab_cursor* cursor) { return CursorOf(cursor).at_end() ? 1 : 0; }
   static int Column(sqlite3_vtab_cursor* cursor, sqlite3_context* context, int column) {
-    CursorOf(cursor).Column(context, column);
-    return SQLITE_OK;
+    if constexpr (std::is_void_v<decltype(CursorOf(cursor).Column(context, column))>) {
+      CursorOf(cursor).Column(context, column);
+      return SQLITE_OK;
+    } else {
+      return Finish(cursor->pVtab, CursorOf(cursor).Column(context, column));
+    }
   }
   static int RowId(sqlite3_vtab_cursor* cursor, sqlite3_int64* row_id) {
     *row_id = CursorOf(cursor).row_id();

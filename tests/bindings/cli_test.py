@@ -795,7 +795,16 @@ class VectorTest(CommandLineTest):
         self.assertIn("said.first", self.ok("stats", self.db))
         self.assertEqual(self.ok_json("stats", self.db)["pending_prediction_count"], 0)
         self.fails("model", "remove", self.db, "tiny", says="said.first")
+        gathered = "json_object('text', text)"
+        self.ok("index", "create", self.db, "said", gathered, *create[5:], "--output", "$.embedding[1]")
+        second = f"predict('tiny', {gathered}) ->> '$.embedding[1]'"
+        plan = self.ok("sql", self.db, f"EXPLAIN QUERY PLAN SELECT id FROM said WHERE {second} > 0")
+        self.assertIn("values of index said.tiny_text, no inference", plan)
+        listed = {index["name"]: index for index in self.ok_json("index", "list", self.db)}
+        self.assertEqual((listed["said.tiny_text"]["path"], listed["said.tiny_text"]["awaited_count"]), (gathered, 0))
+        self.fails("index", "create", self.db, "said", "json_array(1)", *create[5:], "--output", "$[0]", says="said")
         self.ok("verify", self.db)
+        self.ok("index", "drop", self.db, "said.tiny_text")
         self.ok("index", "drop", self.db, "said.first")
         self.assertEqual(self.ok_json("sql", self.db, f"SELECT id FROM said WHERE {first} > -2 ORDER BY {first}"), found)
 

@@ -71,6 +71,17 @@ class RuntimeTest(unittest.TestCase):
                          [("notes.hot", "predictive", 0)])
         with self.assertRaises(foreshore.Conflict):
             self.db.remove_model("scores")
+        self.db.create_predictive_index("notes", "scores", "json_object('input', json_array(n, 1))", "$[0][0]")
+        for n in range(20):
+            self.db.put("notes", f"m{n:02}", {"n": n})
+        self.db.wait_indexed()
+        asked.clear()
+        gathered = "SELECT id FROM notes WHERE predict('scores', json_object('input', json_array(n, 1))) ->> '$[0][0]' > 37"
+        self.assertEqual([row["id"] for row in self.db.sql(gathered)], ["m19"])
+        self.assertEqual(asked, [])
+        self.db.drop_predictive_index("notes", "scores_n")
+        with self.assertRaisesRegex(foreshore.InvalidArgument, "json_array"):
+            self.db.create_predictive_index("notes", "scores", "json_array(n + 1)", "$[0][0]")
         self.db.drop_predictive_index("notes", "hot")
         self.assertEqual([row["id"] for row in self.db.sql(sql, 35)], ["n18", "n19"])
         self.assertNotEqual(asked, [])

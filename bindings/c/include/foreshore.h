@@ -159,9 +159,11 @@ FORESHORE_API int32_t foreshore_create_field_index(foreshore_database* database,
                                                    const char* name, foreshore_error* error);
 FORESHORE_API int32_t foreshore_drop_field_index(foreshore_database* database, const char* collection, const char* name,
                                                  foreshore_error* error);
-/* The number at `output` ("$[0][0]") of what `model` makes of `path`, kept for each document: SQL's
- * predict('model', path) ->> '$[0][0]' is then answered without inference. `adapter`: NULL for none; `name`: NULL for
- * model and path, "scores_x". Filled in the background, which foreshore_wait_indexed waits for too. */
+/* The number at `output` ("$[0][0]", "$.score[0][0]") of what `model` makes of `path`, kept for each document: SQL's
+ * predict('model', path) ->> '$[0][0]' is then answered without inference. `path`: a field, or as SQL writes it
+ * "json_array(a, b)", "json_object('age', age)" or "image_tensor(attachment('parts', id, 'photo.jpg'))". `adapter`:
+ * NULL for none; `name`: NULL for model and paths, "scores_x". Filled in the background, which foreshore_wait_indexed
+ * waits for too. */
 FORESHORE_API int32_t foreshore_create_predictive_index(foreshore_database* database, const char* collection,
                                                         const char* model, const char* path, const char* output,
                                                         const char* adapter, const char* name, foreshore_error* error);

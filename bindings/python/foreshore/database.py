@@ -469,17 +469,19 @@ class Database(AttachmentsMixin, RuntimesMixin, _Writer):
 
     def create_predictive_index(self, collection: str, model: str, path: str, output: str,
                                 adapter: Optional[str] = None, name: Optional[str] = None) -> None:
-        """Keeps the number at `output` ("$[0][0]") of what the model makes of each document's value at the path.
+        """Keeps the number at `output` ("$[0][0]", "$.score[0][0]") of what the model makes of each document.
 
-        SQL's predict('model', path) ->> '$[0][0]' is then answered without inference. Values are computed in the
-        background (see `wait_indexed`); a statement that needs what is still missing computes it.
+        `path` is the input: a field, or as SQL writes it "json_array(a, b)", "json_object('age', age)" or
+        "image_tensor(attachment('parts', id, 'photo.jpg'), '{\"width\":224}')". SQL's predict('model', path) ->>
+        '$[0][0]' is then answered without inference. Values are computed in the background (see `wait_indexed`); a
+        statement that needs what is still missing computes it.
         """
         _call("create_predictive_index", self._open_handle(), _encoded(collection, "collection"),
               _encoded(model, "model"), _encoded(path, "path"), _encoded(output, "output"),
               _optional(adapter, "adapter"), _optional(name, "name"))
 
     def drop_predictive_index(self, collection: str, name: str) -> None:
-        """`name` as it was given, or model and path joined by an underscore."""
+        """`name` as it was given, or model and paths joined by underscores."""
         _call("drop_predictive_index", self._open_handle(), _encoded(collection, "collection"), _encoded(name, "name"))
 
     def wait_indexed(self, timeout: Optional[float] = None) -> None:

@@ -82,6 +82,7 @@ struct IndexInfo : VectorUpkeepInfo {
   PredictiveIndexOptions predictive;  // kPredictive, with model_version, adapter_version, entry_count, pending_count.
   std::uint64_t failed_count = 0;     // kPredictive: documents whose input the model does not take.
   std::string failure;                // kPredictive: of one of them, why, and its id.
+  std::uint64_t awaited_count = 0;    // kPredictive: documents whose attachment's content is not here yet.
   bool is_ready = true;               // False: still being built, and not used.
   VectorFieldOptions options;         // kVector, as all that follows.
   std::uint64_t vector_count = 0;

@@ -30,8 +30,13 @@ class Analysis {
   explicit Analysis(const Graph& graph) : graph_(graph) {}
 
   bool Run() {
-    if (graph_.inputs().size() != 1 || !graph_.inputs()[0].has_shape || graph_.inputs()[0].shape.empty()) return false;
-    ranks_[graph_.inputs()[0].value] = graph_.inputs()[0].shape.size();
+    if (graph_.inputs().empty()) return false;
+    for (const GraphPort& port : graph_.inputs()) {
+      // Inputs of one size beside others of many would be spread over all rows.
+      const bool has_rows = port.has_shape && !port.shape.empty();
+      if (!has_rows || (graph_.inputs().size() > 1 && port.shape[0] >= 0)) return false;
+      ranks_[port.value] = port.shape.size();
+    }
     for (const GraphStep& step : graph_.steps()) {
       const auto rank = RankOf(step);
       if (!rank || *rank == 0) return false;
@@ -60,6 +65,8 @@ class Analysis {
     const std::string_view name = step.op->name;
     if (!step.branches.empty()) return std::nullopt;
     if (IsAmong(name, kOfTwo)) return RankOfTwo(step);
+    if (name == "Concat") return RankOfConcat(step);
+    if (name == "Gather") return RankOfGather(step);
     if (name == "Residual") {  // Behind the two there are rows of constants.
       const auto sum = RankOfTwo(step);
       return sum && *sum > 1 ? sum : std::nullopt;
@@ -99,6 +106,28 @@ class Analysis {
     const std::size_t rank = ranks_.at(with_rows);
     const Shape& shape = other->info.shape;
     return shape.size() < rank || (shape.size() == rank && shape[0] == 1) ? std::optional(rank) : std::nullopt;
+  }
+
+  // Along another size than the first, of values that all have rows.
+  std::optional<std::size_t> RankOfConcat(const GraphStep& step) const {
+    if (step.inputs.empty() ||
+        !std::all_of(step.inputs.begin(), step.inputs.end(), [&](ValueIndex input) { return HasRows(input); })) {
+      return std::nullopt;
+    }
+    const std::size_t rank = ranks_.at(step.inputs[0]);
+    const bool is_same =
+        std::all_of(step.inputs.begin(), step.inputs.end(), [&](ValueIndex input) { return ranks_.at(input) == rank; });
+    std::int64_t axis = step.node->IntAttribute("axis", 0);
+    if (axis < 0) axis += static_cast<std::int64_t>(rank);
+    return is_same && axis >= 1 ? std::optional(rank) : std::nullopt;
+  }
+
+  // Rows of a constant table, as embeddings are looked up.
+  std::optional<std::size_t> RankOfGather(const GraphStep& step) const {
+    if (step.inputs.size() != 2 || !HasRows(step.inputs[1])) return std::nullopt;
+    const GraphValue* table = Constant(step.inputs[0]);
+    if (table == nullptr || table->info.shape.empty() || step.node->IntAttribute("axis", 0) != 0) return std::nullopt;
+    return ranks_.at(step.inputs[1]) + table->info.shape.size() - 1;
   }
 
   std::optional<std::size_t> RankAlongAxis(const GraphStep& step, std::size_t rank) const {

@@ -606,8 +606,19 @@ TEST_CASE("predictive index: rows of the catalogue and values that are damaged a
     CHECK(DecodePredictiveIndex(Bytes(row).substr(0, size)).status().code() == ErrorCode::kCorruption);
   }
   CHECK(DecodePredictiveIndex(row + "x").status().code() == ErrorCode::kCorruption);
+  // As builds wrote it before an input could be an expression.
+  ByteString first = row.substr(0, row.size() - 1);
+  first[0] = 1;
+  const auto older = DecodePredictiveIndex(first);
+  REQUIRE_MESSAGE(older.ok(), older.status().ToString());
+  CHECK(older->column == decoded->column);
+  CHECK(older->pin == index->pin);
+  CHECK(EncodePredictiveIndex(*older) == row);
+  first = row;
+  first[0] = 1;
+  CHECK(DecodePredictiveIndex(first).status().code() == ErrorCode::kCorruption);
   ByteString later = row;
-  later[0] = 2;
+  later[0] = 3;
   CHECK(DecodePredictiveIndex(later).status().code() == ErrorCode::kUnsupported);
   for (const std::string& bytes :
        {std::string(), std::string("\1"), std::string("\1\1"), std::string("\1\1[1]"), std::string("\1\3")}) {
