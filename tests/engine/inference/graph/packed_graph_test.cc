@@ -118,8 +118,8 @@ TEST_CASE("packed graph: what was only needed to make other blocks is neither in
   const auto made = BuildOn(Network(width), nullptr);
   REQUIRE_MESSAGE(made.ok(), made.status().message());
   const ByteString packed = made->constants().Pack(Key());
-  // The convolution's weights, which lie unaligned or get normalisation taken in, the matrix, codes, and the rest.
-  const std::int64_t floats = width * 8 * 9 + 16 * 4 * 9 + 400 * width;
+  // The convolution's weights, which lie unaligned or get normalisation taken in, the matrices, codes, and the rest.
+  const std::int64_t floats = width * 8 * 9 + 16 * 4 * 9 + 2 * 400 * width;
   const auto needed_bytes = static_cast<std::size_t>(floats * 4 + 16 * width * 9);
   CHECK(packed.size() < needed_bytes + needed_bytes / 8);
   CHECK(made->constant_bytes() < needed_bytes + needed_bytes / 8);
@@ -133,7 +133,8 @@ ByteString WithOtherWeights(ByteString file, std::int64_t width) {
     REQUIRE(at != ByteString::npos);
     for (std::size_t i = 0; i < bytes.size(); ++i) file[at + i] = static_cast<char>(file[at + i] ^ 0x15);
   };
-  for (const std::int64_t count : {width * 8 * 9, std::int64_t{16 * 4 * 9}, 400 * width}) {
+  // The two matrices are of the same numbers.
+  for (const std::int64_t count : {width * 8 * 9, std::int64_t{16 * 4 * 9}, 400 * width, 400 * width}) {
     const std::vector<float> values = Numbers(count);
     spoil(ByteString(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)));
   }
