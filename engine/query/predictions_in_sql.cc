@@ -254,6 +254,12 @@ std::optional<CompiledStatement> UsePredictiveIndexes(SessionState& session, con
     return std::move(statement).value();
   };
   auto whole = attempt(occurrences);
+  if (!whole) {
+    // Where the declarations of tables had to be read first, SQLite began again and has told some columns twice.
+    reads.clear();
+    session.CompileAsWritten(sql, reads).status().IgnoreError();
+    whole = attempt(occurrences);
+  }
   if (whole || occurrences.size() == 1) return whole;
   // One of them means something else: those that do not.
   std::vector<Occurrence> chosen;

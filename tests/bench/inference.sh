@@ -9,12 +9,13 @@
 set -euo pipefail
 
 : "${FORESHORE_BUILD:?run by scripts/bench.sh}" "${FORESHORE_CACHE:?run by scripts/bench.sh}"
-scripts/fetch.sh model onnx-model documents oracle silero ppocr minilm-gguf llama
+scripts/fetch.sh model oracle silero ppocr
 cmake --build "$FORESHORE_BUILD" --target bench_inference bench_graphs >&2
 python=$(scripts/fetch.sh path oracle)
 if [ "${1:-}" = --graphs ]; then
   shift
 else
+  scripts/fetch.sh onnx-model documents minilm-gguf llama
   "$python" tests/bench/inference.py \
     --ours "$FORESHORE_BUILD/tests/bench/bench_inference" --model "$(scripts/fetch.sh path model)" \
     --ready-made "$(scripts/fetch.sh path onnx-model)/model.onnx" --llama "$(scripts/fetch.sh path llama)" \

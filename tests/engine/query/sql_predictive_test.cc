@@ -413,6 +413,15 @@ TEST_CASE("predictive index: a prepared statement that is compiled anew has the 
   CHECK(check() > before);
 }
 
+TEST_CASE("predictive index: the first statement of a session whose tables are declared anew uses it") {
+  PredictionDatabase db;
+  const std::string above = "SELECT id FROM a WHERE " + kSum + " > 298";
+  CHECK(Rows(*db.session, above) == "p0298; p0299");
+  db.Create();
+  db.Fill();
+  CHECK(db.Cost(above) == 0);
+}
+
 TEST_CASE("predictive index: an entry that a transaction deletes ahead of its scan is passed over") {
   for (const StorageKind kind : kPredictionKinds) {
     for (const bool backwards : {false, true}) {
