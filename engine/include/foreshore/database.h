@@ -383,9 +383,9 @@ class Transaction {
                                                      const std::string& name);
   Result<std::vector<AttachmentInfo>> ListAttachments(const std::string& collection, const std::string& id);
   Status RemoveAttachment(const std::string& collection, const std::string& id, const std::string& name);
-  // Named places to go back to, whatever the case of ASCII letters; kNotFound where there is none. RollbackTo undoes
-  // what was written since the last one, also a write that failed half-way, and keeps it; Release forgets it and keeps
-  // the writes. Both drop savepoints made after it.
+  // Named places, whatever the case of ASCII letters; kNotFound where there is none. RollbackTo undoes what was written
+  // since the last one, also half a failed write, and keeps it; Release keeps the writes. Both drop those made after
+  // it.
   Status Savepoint(const std::string& name);
   Status RollbackTo(const std::string& name);
   Status Release(const std::string& name);
