@@ -384,8 +384,7 @@ class Transaction {
   Result<std::vector<AttachmentInfo>> ListAttachments(const std::string& collection, const std::string& id);
   Status RemoveAttachment(const std::string& collection, const std::string& id, const std::string& name);
   // Named places, whatever the case of ASCII letters; kNotFound where there is none. RollbackTo undoes what was written
-  // since the last one, also half a failed write, and keeps it; Release keeps the writes. Both drop those made after
-  // it.
+  // since the last one, also half a failed write, and keeps it; Release keeps the writes. Both drop later ones.
   Status Savepoint(const std::string& name);
   Status RollbackTo(const std::string& name);
   Status Release(const std::string& name);
