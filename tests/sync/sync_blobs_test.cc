@@ -4,6 +4,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/coding.h"
 #include "storage/base/file.h"
+#include "tests/engine/database/attachment_source.h"
 #include "tests/sync/sync_fixture.h"
 
 namespace foreshore {
@@ -124,15 +125,6 @@ TEST_CASE("blobs: a wiped gateway is given them again") {
   CHECK(pair.a.Sync().totals.blobs_sent == 1);
   pair.b.Sync();
   CHECK(Content(pair.b, pair.id) == pair.content);
-}
-
-AttachmentSource SourceOf(std::string_view content) {
-  return [content](char* buffer, std::size_t capacity) mutable -> Result<std::size_t> {
-    const std::size_t count = std::min(capacity, content.size());
-    std::copy_n(content.data(), count, buffer);
-    content.remove_prefix(count);
-    return count;
-  };
 }
 
 void Attach(Device& device, const std::string& id, const std::string& name, std::string_view content) {

@@ -5,6 +5,7 @@
 #include "engine/model/model_registry.h"
 #include "engine/query/sql_session.h"
 #include "storage/base/file.h"
+#include "tests/engine/database/attachment_source.h"
 #include "tests/engine/image/image_files.h"
 #include "tests/engine/inference/onnx_writer.h"
 #include "tests/engine/query/sql_test_database.h"
@@ -32,14 +33,7 @@ void AddModel(Device& device) {
 }
 
 void Photo(Device& device, const std::string& id, const ByteString& file) {
-  std::size_t at = 0;
-  const auto staged =
-      AttachmentAccess::Stage(*device.core, [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
-        const std::size_t count = std::min(capacity, file.size() - at);
-        std::copy_n(file.data() + at, count, buffer);
-        at += count;
-        return count;
-      });
+  const auto staged = AttachmentAccess::Stage(*device.core, SourceOf(file));
   REQUIRE(staged.ok());
   device.Put(id, R"({"n":1})");
   device.Write([&](WriteView& view, const CollectionDefinition& notes) {

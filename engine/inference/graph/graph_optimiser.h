@@ -19,6 +19,9 @@ namespace foreshore::graph {
 
 class LastLayout;
 
+// One that holds a number, of either kind.
+OnnxAttribute MakeAttribute(std::string_view name, std::int64_t i, float f);
+
 class GraphOptimiser {
  public:
   explicit GraphOptimiser(Graph& graph) : graph_(graph) {}

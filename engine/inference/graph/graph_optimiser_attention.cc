@@ -47,14 +47,6 @@ OnnxAttribute Ints(std::string_view name, std::vector<std::int64_t> ints) {
   return attribute;
 }
 
-OnnxAttribute Number(std::string_view name, std::int64_t i, float f) {
-  OnnxAttribute attribute;
-  attribute.name = name;
-  attribute.i = i;
-  attribute.f = f;
-  return attribute;
-}
-
 bool IsPermutation(const std::vector<std::int64_t>& axes) {
   std::vector<bool> is_there(axes.size(), false);
   for (const std::int64_t axis : axes) {
@@ -435,8 +427,8 @@ void GraphOptimiser::FuseAttention(std::size_t index) {
   if (!out_axes.empty()) node.attributes.push_back(Ints("out", std::move(out_axes)));
   if (!kinds.empty()) node.attributes.push_back(Ints("masks", std::move(kinds)));
   if (!scale.divides.empty()) node.attributes.push_back(Ints("divides", std::move(scale.divides)));
-  node.attributes.push_back(Number("scale", 0, static_cast<float>(scale.scale)));
-  if (scores->keeps_zero) node.attributes.push_back(Number("keeps_zero", 1, 0));
+  node.attributes.push_back(MakeAttribute("scale", 0, static_cast<float>(scale.scale)));
+  if (scores->keeps_zero) node.attributes.push_back(MakeAttribute("keeps_zero", 1, 0));
   graph_.fusions_.Add(Fusion::kAttention);
 }
 

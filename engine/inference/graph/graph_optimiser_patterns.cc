@@ -29,8 +29,6 @@ OnnxNode& GraphOptimiser::Replace(std::size_t index, const Operator& op, std::ve
   return *graph_.made_nodes_.back();
 }
 
-namespace {
-
 OnnxAttribute MakeAttribute(std::string_view name, std::int64_t i, float f) {
   OnnxAttribute attribute;
   attribute.name = name;
@@ -38,6 +36,8 @@ OnnxAttribute MakeAttribute(std::string_view name, std::int64_t i, float f) {
   attribute.f = f;
   return attribute;
 }
+
+namespace {
 
 // ReduceMean over the last axis, as attribute or as input.
 bool IsMeanOfLastAxis(const Graph& graph, const GraphStep& step) {

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "engine/database/attachments.h"
+#include "tests/engine/database/attachment_source.h"
 #include "tests/engine/database/core_test.h"
 #include "tests/kill_harness.h"
 
@@ -34,15 +35,6 @@ DatabaseOptions OptionsFor(StorageKind kind) {
 // Content of step `i`: of one piece and of several, some equal to that of other steps.
 ByteString ContentOf(std::uint64_t i) {
   return SeededRandom(i % 7).Generate(i % 3 == 0 ? 700'000 : 500 + i % 7);
-}
-
-AttachmentSource SourceOf(Bytes content) {
-  return [content](char* buffer, std::size_t capacity) mutable -> Result<std::size_t> {
-    const std::size_t count = std::min(capacity, content.size());
-    std::copy_n(content.data(), count, buffer);
-    content.remove_prefix(count);
-    return count;
-  };
 }
 
 Status Attach(DatabaseCore& core, const std::string& name, Bytes content) {

@@ -9,19 +9,11 @@
 #include "engine/database/blob_index.h"
 #include "storage/base/coding.h"
 #include "storage/blob_sums.h"
+#include "tests/engine/database/attachment_source.h"
 #include "tests/engine/database/core_test.h"
 
 namespace foreshore {
 namespace {
-
-AttachmentSource SourceOf(std::string_view content) {
-  return [content](char* buffer, std::size_t capacity) mutable -> Result<std::size_t> {
-    const std::size_t count = std::min(capacity, content.size());
-    std::copy_n(content.data(), count, buffer);
-    content.remove_prefix(count);
-    return count;
-  };
-}
 
 class Fixture : public CoreFixture {
  public:

@@ -7,6 +7,7 @@
 #include "engine/database/predictive_worker.h"
 #include "engine/model/model_registry.h"
 #include "storage/base/file.h"
+#include "tests/engine/database/attachment_source.h"
 #include "tests/engine/database/core_test.h"
 #include "tests/engine/database/killed_database.h"
 #include "tests/engine/image/image_files.h"
@@ -38,13 +39,7 @@ struct Photos : CoreFixture {
   }
   void Photo(std::uint64_t i, std::uint64_t value) {
     const ByteString file = Grey(value);
-    std::size_t at = 0;
-    const auto staged = AttachmentAccess::Stage(*core, [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
-      const std::size_t count = std::min(capacity, file.size() - at);
-      std::copy_n(file.data() + at, count, buffer);
-      at += count;
-      return count;
-    });
+    const auto staged = AttachmentAccess::Stage(*core, SourceOf(file));
     REQUIRE(staged.ok());
     const auto view = core->BeginWrite();
     const CollectionDefinition& collection = *(*view)->catalog().Find("a");

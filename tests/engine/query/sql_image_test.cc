@@ -4,6 +4,7 @@
 #include "engine/database/attachments.h"
 #include "engine/model/model_registry.h"
 #include "storage/base/file.h"
+#include "tests/engine/database/attachment_source.h"
 #include "tests/engine/image/image_files.h"
 #include "tests/engine/inference/onnx_writer.h"
 #include "tests/engine/query/sql_test_database.h"
@@ -31,13 +32,7 @@ struct ImageFixture : SqlTestDatabase {
 
   void Photo(const std::string& id, const ByteString& file) {
     Put("parts", id, R"({"line":1})");
-    std::size_t at = 0;
-    const auto staged = AttachmentAccess::Stage(*core, [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
-      const std::size_t count = std::min(capacity, file.size() - at);
-      std::copy_n(file.data() + at, count, buffer);
-      at += count;
-      return count;
-    });
+    const auto staged = AttachmentAccess::Stage(*core, SourceOf(file));
     REQUIRE(staged.ok());
     auto view = core->BeginWrite();
     REQUIRE(

@@ -6,6 +6,7 @@
 #include "engine/database/predictive_worker.h"
 #include "engine/model/model_registry.h"
 #include "storage/base/file.h"
+#include "tests/engine/database/attachment_source.h"
 #include "tests/engine/image/image_files.h"
 #include "tests/engine/inference/onnx_writer.h"
 #include "tests/engine/query/prediction_database.h"
@@ -44,14 +45,7 @@ struct PhotoDatabase : PredictionDatabase {
   std::string Photo(const std::string& id, const ByteString& file, const std::string& name = "photo.png") {
     std::string sha256;
     for (const char* collection : {"a", "b"}) {
-      std::size_t at = 0;
-      const auto staged =
-          AttachmentAccess::Stage(*core, [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
-            const std::size_t count = std::min(capacity, file.size() - at);
-            std::copy_n(file.data() + at, count, buffer);
-            at += count;
-            return count;
-          });
+      const auto staged = AttachmentAccess::Stage(*core, SourceOf(file));
       REQUIRE(staged.ok());
       auto view = core->BeginWrite();
       const CollectionDefinition& definition = **(*view)->catalog().Require(collection);

@@ -70,6 +70,14 @@ struct Writer : OnnxWriter {
   std::string Key(const Sizes& sizes) {
     return Heads(Linear("x", sizes.hidden(), sizes.hidden()), sizes, {0, 2, 3, 1});
   }
+  // All of it, unmasked.
+  void SelfAttention(const Sizes& sizes) {
+    Input("x", sizes.X(), 1);
+    const std::string query = Query(sizes);
+    const std::string key = Key(sizes);
+    const std::string value = Query(sizes);
+    Joined(Softmax(Node("MatMul", {query, key})), value, sizes);
+  }
 };
 
 void RequireClose(const OwnedTensor& found, const OwnedTensor& expected, float bound = 2e-5F) {
@@ -168,11 +176,7 @@ TEST_CASE("attention: heads split, scaled after, masked and joined, at sizes tha
 TEST_CASE("attention: nothing of the scores is kept, and transposes are gone") {
   const Sizes sizes{1, 512, 2, 32};
   Writer w;
-  w.Input("x", sizes.X(), 1);
-  const std::string query = w.Query(sizes);
-  const std::string key = w.Key(sizes);
-  const std::string value = w.Query(sizes);
-  w.Joined(w.Softmax(w.Node("MatMul", {query, key})), value, sizes);
+  w.SelfAttention(sizes);
   const OwnedTensor x = Activations(sizes.X());
   const std::vector<TensorRef> refs{x.ref()};
   const ByteString file = w.Finish();
@@ -357,11 +361,7 @@ TEST_CASE("attention: stops when it is told to") {
   };
   const Sizes sizes{1, 2'048, 4, 16};
   Writer w;
-  w.Input("x", sizes.X(), 1);
-  const std::string query = w.Query(sizes);
-  const std::string key = w.Key(sizes);
-  const std::string value = w.Query(sizes);
-  w.Joined(w.Softmax(w.Node("MatMul", {query, key})), value, sizes);
+  w.SelfAttention(sizes);
   const OwnedTensor x = Activations(sizes.X());
   const std::vector<TensorRef> refs{x.ref()};
   const auto graph = Graph::Build("m.onnx", *ReadOnnx("m.onnx", w.Finish()));

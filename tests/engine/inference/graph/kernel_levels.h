@@ -3,12 +3,23 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "tests/engine/inference/graph/graph_runner.h"
 #include "tests/engine/inference/graph/vector_kernels_avx512_simde.h"
 
 namespace foreshore::graph {
+
+// Uniform in [-1, 1).
+inline std::vector<float> Random(std::int64_t count, std::uint64_t seed) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < count; ++i) {
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    values.push_back(static_cast<float>(static_cast<double>(seed >> 40) / 8388608.0 - 1.0));
+  }
+  return values;
+}
 
 inline std::vector<const VectorKernels*> Levels() {
   std::vector<const VectorKernels*> levels{&VectorKernelsPortable()};

@@ -12,15 +12,6 @@ namespace {
 
 constexpr int kFloat = 1;
 
-std::vector<float> Random(std::int64_t count, std::uint64_t seed) {
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < count; ++i) {
-    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-    values.push_back(static_cast<float>(static_cast<double>(seed >> 40) / 8388608.0 - 1.0));
-  }
-  return values;
-}
-
 // One input x of that shape; the rest is in the writer. Every level against the operators' own code. Returns how many
 // steps are left with kernels.
 std::size_t CheckLevels(const OnnxWriter& writer, const Shape& shape, double tolerance = 2e-5, float scale = 1) {

@@ -17,15 +17,6 @@ const std::vector<Activation> kActivations = {{Unary::kNone, 0, 0},
                                               {Unary::kHardSwish, 0, 0},
                                               {Unary::kSilu, 0, 0}};
 
-std::vector<float> Random(std::size_t count, std::uint64_t seed) {
-  std::vector<float> values;
-  for (std::size_t i = 0; i < count; ++i) {
-    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-    values.push_back(static_cast<float>(static_cast<double>(seed >> 40) / 8388608.0 - 1.0));
-  }
-  return values;
-}
-
 double Finished(const Finish& finish, double x) {
   double y = x;
   const auto a = static_cast<double>(finish.activation.a);
