@@ -21,18 +21,6 @@ constexpr std::size_t kTextBytesMax = 4096;
 constexpr std::size_t kPartsMax = 100;  // SQLite's functions take so many arguments, whatever it was built with.
 constexpr int kDepthMax = 8;
 
-bool IsPlainName(std::string_view name) {
-  return !name.empty() && (name[0] < '0' || name[0] > '9') && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  });
-}
-
-std::string Quoted(std::string_view text, char quote) {
-  std::string quoted(1, quote);
-  for (const char c : text) quoted.append(c == quote ? 2 : 1, c);
-  return quoted + quote;
-}
-
 std::string SqlName(std::string_view name) {
   return IsPlainName(name) ? std::string(name) : Quoted(name, '"');
 }
@@ -58,6 +46,18 @@ void AppendColumnJson(std::string_view token, PredictionSource& source) {
 }
 
 }  // namespace
+
+bool IsPlainName(std::string_view name) {
+  return !name.empty() && (name[0] < '0' || name[0] > '9') && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+std::string Quoted(std::string_view text, char quote) {
+  std::string quoted(1, quote);
+  for (const char c : text) quoted.append(c == quote ? 2 : 1, c);
+  return quoted + quote;
+}
 
 // One call, of a statement or of an index's definition, in which a dotted path is a column's name.
 class PredictedInput::Reader {

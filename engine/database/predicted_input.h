@@ -22,6 +22,11 @@
 
 namespace foreshore {
 
+// Letters, digits and '_', no digit first: what stands in SQL and in paths without quotes.
+bool IsPlainName(std::string_view name);
+// As SQL quotes: `quote` around it, and twice within.
+std::string Quoted(std::string_view text, char quote);
+
 // What the input follows from: of a field its token, of several what they are gathered to, of an image which content.
 struct PredictionSource {
   std::string text = {};

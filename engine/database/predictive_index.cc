@@ -16,20 +16,6 @@ constexpr std::uint8_t kValueVersion = 1;
 constexpr std::size_t kOutputBytesMax = 200;
 constexpr std::size_t kFailureBytesMax = 200;
 
-bool IsWordByte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-bool IsWord(std::string_view text) {
-  return !text.empty() && (text[0] < '0' || text[0] > '9') && std::all_of(text.begin(), text.end(), IsWordByte);
-}
-
-std::string SqlText(std::string_view text) {
-  std::string quoted = "'";
-  for (const char c : text) quoted.append(c == '\'' ? 2 : 1, c);
-  return quoted + "'";
-}
-
 // Fills in what follows from name and options.
 Status Derive(PredictiveIndexDefinition& index, bool is_expression) {
   const auto named = [&](const Status& status) { return status.WithContext("index \"" + index.name + "\""); };
@@ -44,9 +30,9 @@ Status Derive(PredictiveIndexDefinition& index, bool is_expression) {
   if (!output.ok()) return named(output.status());
   index.output = std::move(output).value();
   index.options.output = index.output.ToText();
-  const std::string adapter = options.adapter.empty() ? "" : ", " + SqlText(options.adapter);
-  index.column = "predict(" + SqlText(options.model) + ", " + index.input.ToText() + adapter + ") ->> " +
-                 SqlText(index.options.output);
+  const std::string adapter = options.adapter.empty() ? "" : ", " + Quoted(options.adapter, '\'');
+  index.column = "predict(" + Quoted(options.model, '\'') + ", " + index.input.ToText() + adapter + ") ->> " +
+                 Quoted(index.options.output, '\'');
   index.field.id = index.id;
   index.field.collection_id = index.collection_id;
   index.field.name = index.name;
@@ -90,7 +76,7 @@ bool OutputPath::AppendStep(std::string_view& rest) {
 
 bool OutputPath::Append(std::string_view text) {
   if (!text.starts_with('$')) {
-    if (!IsWord(text)) return false;
+    if (!IsPlainName(text)) return false;
     steps_.push_back({false, 0, std::string(text)});
     return true;
   }
@@ -116,7 +102,7 @@ std::string OutputPath::ToText() const {
     if (step.is_index) {
       text += "[" + std::to_string(step.index) + "]";
     } else {
-      text += IsWord(step.key) ? "." + step.key : ".\"" + step.key + "\"";
+      text += IsPlainName(step.key) ? "." + step.key : ".\"" + step.key + "\"";
     }
   }
   return text;

@@ -122,7 +122,7 @@ Status Predictor::PredictAll(std::span<const std::string> inputs, std::vector<Re
   std::vector<bool> is_done(inputs.size(), false);
   if (numbers_ && numbers_->row_width() && numbers_->has_independent_rows()) {
     PredictRows(inputs, results, is_done, cancellation);
-  } else if (numbers_) {
+  } else if (numbers_ && inputs.size() > 1) {
     RowBatch rows(numbers_);
     if (rows.rows_in_call() > 1) PredictGathered(rows, inputs, results, is_done, cancellation);
   }

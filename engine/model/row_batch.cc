@@ -22,10 +22,8 @@ using graph::TensorRef;
 namespace {
 
 constexpr std::size_t kRowNumbersMax = 4'194'304;
-constexpr std::size_t kBytesInCall = 32U << 20;  // Of inputs, above which rows wait for the next call.
+constexpr std::size_t kBytesInCall = 32U << 20;  // Of inputs and outputs, above which rows wait for the next call.
 constexpr std::uint64_t kTensorBytesMax = 512ULL << 20;
-constexpr std::size_t kJsonBytesMax = 64U << 20;
-constexpr std::string_view kValue = "value";
 
 // The numbers of one row; 0 where that is open, or none.
 std::size_t WidthOf(std::span<const std::int64_t> shape) {
@@ -58,6 +56,9 @@ RowBatch::RowBatch(std::shared_ptr<NumberModel> model) : model_(std::move(model)
     input.width = port.has_shape ? WidthOf(port.shape) : 0;
     input.element_bytes = OnnxTypeBytes(port.type);
     row_bytes += input.width * input.element_bytes;
+  }
+  for (const GraphPort& port : model_->outputs()) {
+    if (IsRows(port)) row_bytes += WidthOf(std::span(port.shape).subspan(1)) * OnnxTypeBytes(port.type);
   }
   if (takes_rows_ && model_->has_independent_rows()) {
     rows_in_call_ = std::clamp<std::size_t>(kBytesInCall / std::max<std::size_t>(row_bytes, 1), 1, kRowsMax);
@@ -134,16 +135,15 @@ Status RowBatch::AddJson(std::size_t input, std::string_view json) {
     inputs_[input].bytes.resize(inputs_[input].bytes.size() - inputs_[input].width * sizeof(float));
   }
   JsonReader reader;
-  const std::string wrapped = "{\"" + std::string(kValue) + "\":" + std::string(json) + "}";
-  const Status parsed = reader.Parse("input", wrapped, kJsonBytesMax);
-  const auto value = parsed.ok() ? JsonMember(reader.root(), kValue) : std::nullopt;
+  const Status parsed = ReadOneInput(reader, "input", json);
+  const auto value = parsed.ok() ? JsonMember(reader.root(), kOneInput) : std::nullopt;
   if (!value) return InputMisfit(ports_[input], std::string(json.substr(0, 80)));
   return AddElement(input, *value);
 }
 
 Status RowBatch::AddObject(std::string_view json) {
   JsonReader reader;
-  const Status parsed = reader.Parse("input", json, kJsonBytesMax);
+  const Status parsed = reader.Parse("input", json, kInputJsonBytesMax);
   if (parsed.code() == ErrorCode::kCorruption) return Status::InvalidArgument(parsed.message());
   if (!parsed.ok()) return parsed;
   for (std::size_t i = 0; i < ports_.size(); ++i) {

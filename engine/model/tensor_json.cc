@@ -19,8 +19,6 @@ using simdjson::dom::element;
 
 namespace {
 
-constexpr std::size_t kInputBytesMax = 64ULL << 20;
-constexpr std::string_view kOneInput = "input";
 // Numbers in one output; a list without any counts as one.
 constexpr std::int64_t kOutputCountMax = 4'194'304;
 
@@ -157,15 +155,21 @@ Status StoreNumbers(const GraphPort& port, std::span<const element> numbers, std
   });
 }
 
+Status ReadOneInput(JsonReader& reader, const std::string& where, std::string_view json) {
+  // The reader reads objects.
+  const std::string wrapped = "{\"" + std::string(kOneInput) + "\":" + std::string(json) + "}";
+  FORESHORE_RETURN_IF_ERROR(reader.Parse(where, wrapped, kInputJsonBytesMax));
+  if (reader.root().size() == 1) return Status::Ok();
+  return Status::Corruption(where + ": found more than one value");
+}
+
 Result<std::vector<OwnedTensor>> TensorsFromJson(const std::string& where, std::span<const GraphPort> ports,
                                                  std::string_view json, std::uint64_t bytes_max) {
   const std::size_t start = std::min(json.find_first_not_of(" \t\r\n"), json.size());
   const bool has_names = json.substr(start).starts_with('{');
-  // The reader reads objects.
-  const std::string wrapped =
-      has_names ? std::string(json) : "{\"" + std::string(kOneInput) + "\":" + std::string(json) + "}";
   JsonReader reader;
-  const Status parsed = reader.Parse(where + ": input", wrapped, kInputBytesMax);
+  const Status parsed = has_names ? reader.Parse(where + ": input", json, kInputJsonBytesMax)
+                                  : ReadOneInput(reader, where + ": input", json);
   if (parsed.code() == ErrorCode::kCorruption) return Status::InvalidArgument(parsed.message());
   if (!parsed.ok()) return parsed;
   if (!has_names && ports.size() != 1) {

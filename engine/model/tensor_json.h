@@ -13,9 +13,16 @@
 #include <vector>
 
 #include "engine/inference/graph/graph.h"
+#include "engine/inference/json_reader.h"
 #include "foreshore/status.h"
 
 namespace foreshore {
+
+// Reads one JSON value of any kind, which `reader` has then as the member kOneInput of its root. `where` begins
+// messages.
+inline constexpr std::string_view kOneInput = "input";
+inline constexpr std::size_t kInputJsonBytesMax = 64U << 20;
+Status ReadOneInput(JsonReader& reader, const std::string& where, std::string_view json);
 
 // One tensor for each port, of {"input name": values, …}, or the values alone where there is one port. Values are
 // numbers nested as the tensor is, or a flat list that fills the declared shape, with at most one open size; one number

@@ -332,7 +332,8 @@ void Planner::ChooseText(const CollectionDefinition& definition) {
   if (plan.has_id) text += plan.id_is_list ? ", of listed documents" : ", of one document";
   text += plan.best_first ? ", best first" : ", by docid";
   table_.session.notes.plans_nearest = true;
-  table_.session.notes.text_collections.push_back(definition.id);
+  auto& texts = table_.session.notes.text_collections;  // Plans are asked for again and again.
+  if (std::find(texts.begin(), texts.end(), definition.id) == texts.end()) texts.push_back(definition.id);
   Finish(plan, kTextSetUpCost + kLookUpCost * rows, rows * found_.selectivity, text);
 }
 

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "engine/document/json.h"
@@ -123,14 +124,12 @@ class PredictCursor : public sqlite3_vtab_cursor {
   }
 
   Status Compile(std::string_view sql) {
-    const auto texts_before = session_.notes.text_collections;
-    session_.notes.text_collections.clear();
+    CompilerNotes before = std::exchange(session_.notes, {});
     sqlite3_stmt* compiled = nullptr;
     const char* tail = nullptr;
     const int code = sqlite3_prepare_v3(session_.db, sql.data(), static_cast<int>(sql.size()), 0, &compiled, &tail);
     statement_.reset(compiled);
-    const bool searches_text = !session_.notes.text_collections.empty();
-    session_.notes.text_collections = texts_before;
+    const CompilerNotes notes = std::exchange(session_.notes, std::move(before));
     if (code != SQLITE_OK) return session_.ErrorOf(code).WithContext("predict_batch: query");
     if (compiled == nullptr || sqlite3_stmt_readonly(compiled) == 0 || sqlite3_column_count(compiled) == 0 ||
         std::string_view(tail, static_cast<std::size_t>(sql.data() + sql.size() - tail))
@@ -139,7 +138,8 @@ class PredictCursor : public sqlite3_vtab_cursor {
                                      "\", expected one SELECT");
     }
     // The snapshot of the statement around was taken without its full-text states.
-    if (searches_text) return Status::Unsupported("predict_batch: query searches full text");
+    if (!notes.text_collections.empty() || !notes.misplaced_match.empty())
+      return Status::Unsupported("predict_batch: query searches full text");
     return Status::Ok();
   }
 

@@ -240,10 +240,6 @@ bool Agree(const Catalog& catalog, const ColumnReads& before, const ColumnReads&
 std::optional<CompiledStatement> UsePredictiveIndexes(SessionState& session, const std::string& sql,
                                                       ColumnReads reads) {
   const std::shared_ptr<const Catalog> catalog = session.declared;
-  const bool has_indexes =
-      std::any_of(catalog->collections.begin(), catalog->collections.end(),
-                  [](const CollectionDefinition& collection) { return !collection.predictive_indexes.empty(); });
-  if (!has_indexes) return std::nullopt;
   std::vector<Occurrence> occurrences = Finder(*catalog, sql).Find();
   if (occurrences.empty()) return std::nullopt;
   const auto attempt = [&](const std::vector<Occurrence>& chosen) -> std::optional<CompiledStatement> {
@@ -256,18 +252,26 @@ std::optional<CompiledStatement> UsePredictiveIndexes(SessionState& session, con
   auto whole = attempt(occurrences);
   if (!whole) {
     // Where the declarations of tables had to be read first, SQLite began again and has told some columns twice.
-    reads.clear();
-    session.CompileAsWritten(sql, reads).status().IgnoreError();
-    whole = attempt(occurrences);
+    ColumnReads once;
+    session.CompileAsWritten(sql, once).status().IgnoreError();
+    if (once != reads) {
+      reads = std::move(once);
+      whole = attempt(occurrences);
+    }
   }
   if (whole || occurrences.size() == 1) return whole;
   // One of them means something else: those that do not.
   std::vector<Occurrence> chosen;
+  std::optional<CompiledStatement> best;
   for (const Occurrence& each : occurrences) {
     chosen.push_back(each);
-    if (!attempt(chosen)) chosen.pop_back();
+    if (auto made = attempt(chosen)) {
+      best = std::move(made);
+    } else {
+      chosen.pop_back();
+    }
   }
-  return chosen.empty() ? std::nullopt : attempt(chosen);
+  return best;
 }
 
 std::vector<std::string> ExplainPredictiveIndexes(SessionState& session, const CompiledStatement& statement) {

@@ -219,9 +219,13 @@ Result<std::unique_ptr<SqlStatement>> SessionState::Prepare(std::string_view sql
 }
 
 Result<CompiledStatement> SessionState::Compile(std::string_view sql) {
+  const auto& collections = declared->collections;
+  const bool has_indexes =
+      std::any_of(collections.begin(), collections.end(),
+                  [](const CollectionDefinition& collection) { return !collection.predictive_indexes.empty(); });
   ColumnReads traced;
   FORESHORE_ASSIGN_OR_RETURN(CompiledStatement compiled, CompileAsWritten(sql, traced));
-  if (!compiled.notes.calls_models) return compiled;
+  if (!compiled.notes.calls_models || !has_indexes) return compiled;
   StatementReads* const told = std::exchange(reads, nullptr);  // They are told of what is written.
   auto indexed = UsePredictiveIndexes(*this, compiled.sql, std::move(traced));
   reads = told;

@@ -88,7 +88,6 @@ void SqlStatement::Start() {
   run_.rolls_transaction_back = false;
   run_.has_yielded = false;
   run_.in_transaction = session_->transaction != nullptr;
-  session_->notes = {};
   if (run_.in_transaction) session_->sharing.insert(this);
   phase_ = Phase::kRunning;
 }
@@ -154,7 +153,11 @@ int SqlStatement::StepOnce() {
   if (is_timed) run_.step_begun = std::chrono::steady_clock::now();
   int code = SQLITE_INTERRUPT;
   if (const Status stopped = session_->CheckInterrupted(); stopped.ok()) {
+    session_->notes = {};
     code = sqlite3_step(sqlite());
+    // It was compiled anew in this step; its snapshot may be taken in a later one.
+    auto& texts = session_->notes.text_collections;
+    if (!texts.empty()) run_.text_collections = std::move(texts);
   } else {
     session_->Fail(nullptr, stopped);
   }

@@ -76,6 +76,25 @@ const std::string kDocuments =
 
 }  // namespace
 
+TEST_CASE_FIXTURE(BatchFixture,
+                  "predict_batch: what is more than one value is no input, and large outputs bound a call") {
+  OnnxWriter writer;
+  writer.Input("x", {-1, 1}, kFloat);
+  writer.Node("MatMul", {"x", writer.Floats("w", {1, 100'000}, std::vector<float>(100'000, 2.0F))}, {}, "y");
+  writer.Output("y", {-1, 100'000});
+  Add("wide", writer);
+  // 32 MB of 400,004 bytes each.
+  CHECK(Rows(*session, "EXPLAIN QUERY PLAN SELECT * FROM predict_batch('wide', 'SELECT 1, 2')")
+            .find("83 rows of the query in one call of wide") != std::string::npos);
+  CHECK(Rows(*session, "SELECT output ->> '$[99999]' FROM predict_batch('wide', 'SELECT 1, 2')") == "4");
+  for (const char* input : {R"([1],"x":[2])", R"([1],"input":[2])", R"([1]],[2])"}) {
+    CAPTURE(input);
+    CHECK(FailureOf(*session, std::string("SELECT predict('wide', '") + input + "')").code() ==
+          ErrorCode::kInvalidArgument);
+    CHECK(Failure("wide", std::string("SELECT 1, ''") + input + "''") != "");
+  }
+}
+
 TEST_CASE_FIXTURE(BatchFixture, "predict_batch: columns are inputs by their names, and outputs an object by theirs") {
   AddRisk();
   PutPatients(600);  // More than two calls of the model.
