@@ -11,11 +11,8 @@ namespace foreshore::graph {
 
 namespace {
 
-constexpr TypeSet kCodeTypes = SetOf(OnnxType::kUint8) | SetOf(OnnxType::kInt8);
-
 std::int32_t CodeAt(const TensorRef& codes, std::int64_t at) {
-  const auto bits = static_cast<std::uint8_t>(codes.data[at]);
-  return codes.info->type == OnnxType::kInt8 ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
+  return CodeValue(codes.data[at], codes.info->type);
 }
 
 // Of one for all, or one for each.
@@ -82,14 +79,11 @@ std::uint64_t DynamicWorkspaceBytes(const NodeContext& context) {
 // Codes of the rows, what they stand for, and how.
 struct Left {
   const std::byte* codes = nullptr;
-  bool is_signed = false;
+  OnnxType type = OnnxType::kUint8;
   std::int32_t zero = 0;
   float scale = 0;
 
-  std::int32_t Code(std::int64_t at) const {
-    const auto bits = static_cast<std::uint8_t>(codes[at]);
-    return is_signed ? static_cast<std::int8_t>(bits) : static_cast<std::int32_t>(bits);
-  }
+  std::int32_t Code(std::int64_t at) const { return CodeValue(codes[at], type); }
 };
 
 // The specification.
@@ -125,14 +119,14 @@ Status RunDynamicProduct(const NodeContext& context, std::span<const OutputRef> 
   for (std::int64_t i = 0; i < count; ++i) {
     codes[i] = Saturate<std::uint8_t>(static_cast<double>(std::nearbyint(x[i] / scale.divisor)) + scale.zero);
   }
-  return RunRows(context, {context.workspace, false, scale.zero, scale.scale}, outputs);
+  return RunRows(context, {context.workspace, OnnxType::kUint8, scale.zero, scale.scale}, outputs);
 }
 
 Status RunCodeProduct(const NodeContext& context, std::span<const OutputRef> outputs) {
-  return RunRows(context,
-                 {context.inputs[0].data, context.Info(0).type == OnnxType::kInt8, CodeAt(context.inputs[2], 0),
-                  *context.inputs[1].as<float>()},
-                 outputs);
+  return RunRows(
+      context,
+      {context.inputs[0].data, context.Info(0).type, CodeAt(context.inputs[2], 0), *context.inputs[1].as<float>()},
+      outputs);
 }
 
 class DynamicProductKernel : public StepKernel {
@@ -162,6 +156,11 @@ class DynamicProductKernel : public StepKernel {
     for (const CodeMatrix& matrix : matrices_) held += matrix.held_bytes();
     for (const Floats& floats : floats_) held += (floats.scales.size() + floats.biases.size()) * sizeof(float);
     return held;
+  }
+  // The codes of each product.
+  bool Holds(std::size_t input) const override {
+    const std::size_t first = is_dynamic_ ? 1 : 3;
+    return input >= first && (input - first) % kProductParts == 0;
   }
   std::uint64_t WorkspaceBytes(const NodeContext&) const override { return CodeProductPlaces(matrices_[0].panels).end; }
 

@@ -77,6 +77,7 @@ class GraphOptimiser {
   Status FuseGateSum(std::size_t index);
   Status LayOutFloats();
   Status LayOutFloat(GraphStep& step, LastLayout& layout);
+  bool IsOfConv(ValueIndex value) const;
   bool IsFloatConv(const GraphStep& step) const;
   bool IsFloatSpread(const GraphStep& step) const;
   ValueIndex ByChannel(ValueIndex constant);

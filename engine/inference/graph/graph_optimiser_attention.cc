@@ -30,6 +30,7 @@ constexpr std::string_view kKeepRank[] = {"Identity",
                                           "Slice",
                                           "Split",
                                           "DynamicProduct",
+                                          "CodeProduct",
                                           "BatchNormalization",
                                           "Clip",
                                           "Concat"};

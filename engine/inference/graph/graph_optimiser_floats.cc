@@ -40,13 +40,28 @@ Status GraphOptimiser::FuseGateSum(std::size_t index) {
     if (product == kNoStep || x == kNoValue || SoleUser(scaled) != index) continue;
     const ValueIndex gate = OtherInput(product, x);
     if (gate == kNoValue || gate == x || SoleUser(gate) != product) continue;
-    if (Maker(gate, "HardSigmoid") == kNoStep && Maker(gate, "Sigmoid") == kNoStep) continue;
+    std::size_t maker = Maker(gate, "HardSigmoid");
+    if (maker == kNoStep) maker = Maker(gate, "Sigmoid");
+    if (maker == kNoStep || !IsOfConv(graph_.steps_[maker].inputs[0])) continue;
     FORESHORE_ASSIGN_OR_RETURN(const ValueIndex one, AddConstant({OnnxType::kFloat, {}}, {1.0F}));
     Replace(product, *FindOperator("Add"), {gate, one});
     Replace(index, *FindOperator("Mul"), {x, scaled});
     return Status::Ok();
   }
   return Status::Ok();
+}
+
+// Whether a convolution of floats makes it, but for constants that are added or multiplied: it is floats then.
+bool GraphOptimiser::IsOfConv(ValueIndex value) const {
+  for (int depth = 0; depth < 4; ++depth) {
+    if (const std::size_t conv = Maker(value, "Conv"); conv != kNoStep) return IsFloatConv(graph_.steps_[conv]);
+    std::size_t maker = Maker(value, "Add");
+    if (maker == kNoStep) maker = Maker(value, "Mul");
+    if (maker == kNoStep) return false;
+    const auto& inputs = graph_.steps_[maker].inputs;
+    value = ConstantFloats(inputs[0]) != nullptr ? inputs[1] : inputs[0];
+  }
+  return false;
 }
 
 // Of two spatial axes, whole or depthwise, with constant weights.

@@ -378,7 +378,6 @@ StepKernelResult MakeCodeConvKernel(const KernelSource& source, std::uint64_t by
     FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));
     return std::unique_ptr<StepKernel>(std::move(kernel));
   }
-  if (groups != 1) return std::unique_ptr<StepKernel>();
   auto kernel = std::make_unique<ProductKernel>(std::move(conv));
   if (kernel->held_bytes() > bytes_max) return std::unique_ptr<StepKernel>();
   FORESHORE_RETURN_IF_ERROR(kernel->Pack(source.constants));

@@ -183,10 +183,6 @@ class CodesKernel : public StepKernel {
   }
 };
 
-bool IsCode(OnnxType type) {
-  return type == OnnxType::kInt8 || type == OnnxType::kUint8;
-}
-
 // Sets how sums become codes; false where scales or zero points are no constants.
 bool ReadCodes(const KernelSource& source, std::int64_t columns, std::size_t right_scale, Result8& result) {
   const auto& inputs = source.inputs;
@@ -197,13 +193,12 @@ bool ReadCodes(const KernelSource& source, std::int64_t columns, std::size_t rig
   if (inputs[1].count() != 1 || inputs[6].count() != 1 || inputs[7].count() != 1 ||
       (scale_count != 1 && scale_count != columns) || inputs[1].info->type != OnnxType::kFloat ||
       inputs[right_scale].info->type != OnnxType::kFloat || inputs[6].info->type != OnnxType::kFloat ||
-      !IsCode(inputs[7].info->type)) {
+      !Contains(kCodeTypes, inputs[7].info->type)) {
     return false;
   }
   result.is_codes = true;
   result.is_signed = inputs[7].info->type == OnnxType::kInt8;
-  const auto bits = static_cast<std::uint8_t>(inputs[7].data[0]);
-  result.zero = result.is_signed ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
+  result.zero = static_cast<float>(CodeValue(inputs[7].data[0], inputs[7].info->type));
   result.low = result.is_signed ? -128.0F : 0.0F;
   result.high = result.is_signed ? 127.0F : 255.0F;
   for (std::int64_t c = 0; c < columns; ++c) {
@@ -281,7 +276,8 @@ StepKernelResult MakeDepthwiseCodesKernel(const KernelSource& source, std::int64
   if (DepthwiseCodesKernel::HeldBytes(channels, taps) > bytes_max) return std::unique_ptr<StepKernel>();
   auto kernel = std::make_unique<DepthwiseCodesKernel>();
   for (const std::size_t zero : {std::size_t{2}, std::size_t{5}}) {
-    if (inputs[zero].data == nullptr || !IsCode(inputs[zero].info->type)) return std::unique_ptr<StepKernel>();
+    if (inputs[zero].data == nullptr || !Contains(kCodeTypes, inputs[zero].info->type))
+      return std::unique_ptr<StepKernel>();
   }
   const std::int64_t zero_count = inputs[5].count();
   if (inputs[2].count() != 1 || (zero_count != 1 && zero_count != channels) ||
@@ -298,10 +294,7 @@ StepKernelResult MakeDepthwiseCodesKernel(const KernelSource& source, std::int64
       return std::unique_ptr<StepKernel>();
     }
   }
-  const auto value = [](std::byte code, OnnxType type) {
-    const auto bits = static_cast<std::uint8_t>(code);
-    return type == OnnxType::kInt8 ? static_cast<float>(static_cast<std::int8_t>(bits)) : static_cast<float>(bits);
-  };
+  const auto value = [](std::byte code, OnnxType type) { return static_cast<float>(CodeValue(code, type)); };
   kernel->kernels = &source.kernels;
   kernel->taps = taps;
   kernel->left_type = inputs[2].info->type;
@@ -326,7 +319,7 @@ StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes
   const auto& inputs = source.inputs;
   const auto has = [&](std::size_t index) { return index < inputs.size() && inputs[index].info != nullptr; };
   const TensorRef& right = inputs[right_index];
-  if (right.data == nullptr || !IsCode(right.info->type)) return std::unique_ptr<StepKernel>();
+  if (right.data == nullptr || !Contains(kCodeTypes, right.info->type)) return std::unique_ptr<StepKernel>();
   const Shape& shape = right.info->shape;
   if (is_convolution ? shape.size() < 3 || shape.size() > 4 : shape.size() != 2) return std::unique_ptr<StepKernel>();
   const std::int64_t groups = is_convolution ? source.node.IntAttribute("group", 1) : 1;
@@ -359,7 +352,7 @@ StepKernelResult MakeCodesKernel(const KernelSource& source, std::uint64_t bytes
     }
     kernel->left_type = inputs[left_zero_index].info->type;
     kernel->left_zero = SignedZero(inputs[left_zero_index], 0, kernel->left_type);
-    if (!IsCode(kernel->left_type) || !ReadCodes(source, columns, 4, kernel->result)) {
+    if (!Contains(kCodeTypes, kernel->left_type) || !ReadCodes(source, columns, 4, kernel->result)) {
       return std::unique_ptr<StepKernel>();
     }
     if (has(8)) {

@@ -152,11 +152,6 @@ Status InferPool(const NodeContext& context, Infos& outputs) {
   return Status::Ok();
 }
 
-// How many places of the window at `o` lie in the padded axis; what ceil_mode lets hang over is in none.
-std::int64_t PaddedCount(const Axis& axis, std::int64_t o) {
-  return std::min(axis.kernel, axis.input + axis.after - axis.At(o, 0));
-}
-
 template <bool kMax>
 Status RunPool(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanPool(context));
@@ -180,7 +175,7 @@ Status RunPool(const NodeContext& context, std::span<const OutputRef> outputs) {
         }
       });
       if (kMax) return;
-      if (counts_pads) count = PaddedCount(window[1], place[1]) * PaddedCount(window[2], place[2]);
+      if (counts_pads) count = window[1].PaddedCount(place[1]) * window[2].PaddedCount(place[2]);
       for (std::int64_t c = 0; c < channels && count > 0; ++c) out[c] /= static_cast<float>(count);
     });
   }

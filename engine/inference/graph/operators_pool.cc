@@ -63,11 +63,6 @@ Status RunMaxPool(const NodeContext& context, std::span<const OutputRef> outputs
   });
 }
 
-// How many places of the window at `o` lie in the padded axis; what ceil_mode lets hang over is in none.
-std::int64_t PaddedCount(const Axis& axis, std::int64_t o) {
-  return std::min(axis.kernel, axis.input + axis.after - axis.At(o, 0));
-}
-
 Status RunAveragePool(const NodeContext& context, std::span<const OutputRef> outputs) {
   FORESHORE_ASSIGN_OR_RETURN(const Window window, PlanWindow(context, context.Ints("kernel_shape")));
   const bool counts_pads = context.Int("count_include_pad", 0) != 0;
@@ -85,7 +80,7 @@ Status RunAveragePool(const NodeContext& context, std::span<const OutputRef> out
         });
         if (counts_pads) {
           count = 1;
-          for (std::size_t i = 0; i < kSpatialMax; ++i) count *= PaddedCount(window[i], at[i]);
+          for (std::size_t i = 0; i < kSpatialMax; ++i) count *= window[i].PaddedCount(at[i]);
         }
         to[offset] = static_cast<T>(count > 0 ? sum / static_cast<W>(count) : W{0});
       });

@@ -142,6 +142,8 @@ using Wide = std::conditional_t<kIs16BitFloat<T>, float, T>;
 template <typename T>
 using Modular = std::conditional_t<std::is_integral_v<T>, std::uint64_t, Wide<T>>;
 
+inline constexpr TypeSet kCodeTypes = SetOf(OnnxType::kUint8) | SetOf(OnnxType::kInt8);
+
 // A code of 8 bits as the number that it is: signed or not, as its type says.
 inline std::int32_t CodeValue(std::byte code, OnnxType type) {
   const auto bits = static_cast<std::uint8_t>(code);

@@ -34,6 +34,8 @@ struct Axis {
     const std::int64_t room = input - At(o, 0);
     return room <= 0 ? 0 : std::min((room + dilation - 1) / dilation, kernel);
   }
+  // How many k lie in the padded axis; what ceil_mode lets hang over is in none.
+  std::int64_t PaddedCount(std::int64_t o) const { return std::min(kernel, input + after - At(o, 0)); }
 };
 
 // Fewer axes than three have axes of size 1 before them.

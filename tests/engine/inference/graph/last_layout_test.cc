@@ -85,6 +85,22 @@ std::map<std::string_view, int> StepsOf(const OnnxWriter& writer) {
   return steps;
 }
 
+TEST_CASE("last layout: a gate of doubles stays as it is written") {
+  OnnxWriter writer;
+  writer.Input("x", {1, 3, 4, 4}, 11);
+  const std::string gate = writer.Node("Sigmoid", {writer.Node("Neg", {"x"})});
+  writer.Node("Add", {"x", writer.Node("Mul", {"x", gate})}, {}, "y");
+  writer.Output("y", {1, 3, 4, 4});
+  const OwnedTensor x = Make<double>({1, 3, 4, 4}, std::vector<double>(48, 0.0));
+  const std::vector<TensorRef> refs{x.ref()};
+  const ByteString file = writer.Finish();
+  const auto graph = Graph::Build("m.onnx", *ReadOnnx("m.onnx", file), {}, Levels().back());
+  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
+  const auto outputs = GraphExecutor(*graph).Run(refs);
+  REQUIRE_MESSAGE(outputs.ok(), outputs.status().message());
+  CHECK(Values<double>((*outputs)[0]) == std::vector<double>(48, 0.0));
+}
+
 TEST_CASE("channels last: what lies between convolutions stays there, at every count of channels") {
   for (const std::int64_t channels : {1, 3, 7, 8, 16, 21, 24, 33, 40}) {
     CAPTURE(channels);

@@ -126,6 +126,43 @@ TEST_CASE("packed graph: what was only needed to make other blocks is neither in
   CHECK(made->constants().taken_bytes() > needed_bytes + needed_bytes / 8);
 }
 
+TEST_CASE("packed graph: codes that were turned for a product are kept as its panels alone") {
+  const std::int64_t width = 256;
+  OnnxWriter w;
+  w.Input("x", {1, width}, 1);
+  w.Floats("s", {}, {0.05F});
+  w.Initializer(TensorMessage("z", 2, {}, ByteString(1, '\x64')));
+  w.Initializer(TensorMessage("wz", 3, {}, ByteString(1, '\0')));
+  ByteString codes;
+  for (std::int64_t i = 0; i < width * width; ++i) codes.push_back(static_cast<char>(i * 7919 % 200 - 100));
+  w.Initializer(TensorMessage("wc", 3, {width, width}, codes));
+  const std::string x = w.Node("DequantizeLinear", {w.Node("QuantizeLinear", {"x", "s", "z"}), "s", "z"});
+  const std::string weights = w.Node("DequantizeLinear", {"wc", w.Scalar(0.001F), "wz"});
+  w.Node("Gemm", {x, weights}, {IntAttribute("transB", 1)}, "y");
+  w.Output("y", {1, width});
+  const ByteString file = w.Finish();
+  const auto made = BuildOn(file, nullptr);
+  REQUIRE_MESSAGE(made.ok(), made.status().message());
+  REQUIRE(std::any_of(made->steps().begin(), made->steps().end(),
+                      [](const GraphStep& step) { return step.op->name == "CodeProduct" && step.kernel != nullptr; }));
+  const auto needed_bytes = static_cast<std::size_t>(width * width);
+  CHECK(made->constant_bytes() > needed_bytes);
+  CHECK(made->constant_bytes() < needed_bytes + needed_bytes / 4);
+  const ByteString packed = made->constants().Pack(Key());
+  CHECK(packed.size() < needed_bytes + needed_bytes / 4);
+  const AlignedBytes mapping = Aligned(packed);
+  auto constants = ConstantStore::Open(View(mapping, packed.size()), Key());
+  REQUIRE(constants.ok());
+  const auto opened = BuildOn(file, *constants);
+  REQUIRE_MESSAGE(opened.ok(), opened.status().message());
+  const OwnedTensor input = Make<float>({1, width}, Numbers(width));
+  const std::vector<TensorRef> refs{input.ref()};
+  const auto first = GraphExecutor(*made).Run(refs);
+  const auto second = GraphExecutor(*opened).Run(refs);
+  REQUIRE((first.ok() && second.ok()));
+  CHECK(Values<float>((*first)[0]) == Values<float>((*second)[0]));
+}
+
 // Changes the bytes of weights in a file, so that whoever reads them gets other numbers.
 ByteString WithOtherWeights(ByteString file, std::int64_t width) {
   const auto spoil = [&](const ByteString& bytes) {
